@@ -1,0 +1,90 @@
+"""The exceptions of Metis, as one tree.
+
+    MetisError              exit 1   what, where and what to do, in one line
+    ├── UsageError          exit 2   options or environment that cannot be used together
+    ├── InventoryError      exit 2   the inventory is invalid; holds every problem that was found
+    ├── RefusedError        exit 3   refused for safety
+    ├── MismatchError       exit 4   a hash, a signature or a read-back did not match
+    └── SourceError         exit 5   a network, registry or secret source could not be reached
+
+Only the command line and the task graph turn them into exit codes and lines of text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class MetisError(Exception):
+    """Something that the person at the keyboard can act on.
+
+    `message` says what went wrong and where; `hint` says what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        line = f"{self.message}: {self.hint}" if self.hint else self.message
+        return " ".join(line.split())
+
+
+class UsageError(MetisError):
+    """Options or environment variables that make no sense together."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong in an inventory file.
+
+    `path` is the dotted path of the value in the document, empty for the document as a whole; `line`
+    counts from 1 and is 0 where the file as a whole is meant.
+    """
+
+    file: str
+    line: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        what = f"{self.path}: {self.message}" if self.path else self.message
+        return " ".join(f"{where}: {what}".split())
+
+
+class InventoryError(MetisError):
+    """An invalid inventory: every problem that was found, one line each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("; ".join(map(str, self.problems)))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+class RefusedError(MetisError):
+    """Refused because going on could lose data or leak a secret."""
+
+    exit_code = 3
+
+
+class MismatchError(MetisError):
+    """A hash, signature or read-back that is not what it must be."""
+
+    exit_code = 4
+
+
+class SourceError(MetisError):
+    """A source outside this machine that could not be reached or did not answer as it should."""
+
+    exit_code = 5

@@ -1,0 +1,226 @@
+"""The words of Metis as frozen values: what the inventory resolves to, and what a manifest is made of.
+
+Nothing here reads, writes or decides. How a value comes to be is in `inventory.resolve` (from YAML) and in
+`render` (entries); how entries become one manifest is in `manifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+Side = Literal["boot", "root"]
+"""The file system of an image that an entry belongs to: FAT at the firmware, or the root."""
+
+Settings = Mapping[str, Any]
+"""A part of an inventory after merging: nested read-only mappings, tuples and scalars (see `freeze`)."""
+
+
+def freeze(value: object) -> Any:  # noqa: ANN401 - the shape is the schema's to know
+    """Give plain YAML data as read-only mappings and tuples, all the way down."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: freeze(item) for key, item in value.items()})
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(freeze(item) for item in value)
+    return value
+
+
+def thaw(value: object) -> Any:  # noqa: ANN401 - the inverse of freeze
+    """Give back plain dicts and lists, as YAML and JSON writers want them."""
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [thaw(item) for item in value]
+    return value
+
+
+# ---------------------------------------------------------------------------------------- inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The place in the inventory that a value came from; `line` counts from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A class's golden as declared.
+
+    `sha256` is of the file as published; a `debian:` source has none, its recipe is its key. `headroom` is
+    the number of bytes by which the base is grown.
+    """
+
+    source: str
+    sha256: str | None
+    headroom: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A folder of files to lay over one side of the image; `folder` is relative to the inventory."""
+
+    layer: str
+    side: Side
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file that is fetched once, checked by its hash and put into the base."""
+
+    path: str
+    source: str
+    sha256: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One class or node file of the chain: its overlays and the earlier paths that it may replace."""
+
+    name: str
+    overlays: tuple[Overlay, ...]
+    replaces: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedClass:
+    """A class with everything that it extends merged in, parents first in `layers`."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    arch: str
+    os: str
+    image: Image | None
+    labels: Mapping[Side, str]
+    """Labels of the file systems that the class names; a side that is not here is found by content."""
+    files: tuple[RemoteFile, ...]
+    settings: Settings
+    origins: Mapping[str, Origin] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedNode:
+    """A node: its class and its own values, merged and checked.
+
+    `settings` holds a part for each concern (`settings["network"]`), in the form of that concern's schema.
+    `cluster` is cluster.yaml. `origins` maps a dotted path to where its value came from.
+    """
+
+    name: str
+    klass: ResolvedClass
+    layer: Layer
+    settings: Settings
+    cluster: Settings
+    origins: Mapping[str, Origin] = field(compare=False)
+
+    @property
+    def hostname(self) -> str:
+        """The node's host name: as declared, else the file's name."""
+        return str(self.settings.get("hostname", self.name))
+
+
+# ----------------------------------------------------------------------------------------- manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Literal content."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Content that stays where it is until it is applied, named by its hash.
+
+    `source` is a path relative to the inventory, or `cache:<sha256>` for a fetched file.
+    """
+
+    sha256: str
+    source: str
+
+
+Piece = Text | Blob
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file; its content is the pieces, one after another."""
+
+    path: str
+    content: tuple[Piece, ...]
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    side: Side = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory with exactly this mode and owner; parents that nobody names are made 0755 root."""
+
+    path: str
+    mode: int = 0o755
+    owner: str = "root"
+    group: str = "root"
+    side: Side = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink:
+    """A symbolic link; `target` is what it holds, never followed by us."""
+
+    path: str
+    target: str
+    side: Side = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """A path that must not be there: a file, a link, or a directory with all that is in it."""
+
+    path: str
+    side: Side = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of a file that the golden brings, by a function of `edits` named `edit`.
+
+    The file keeps its mode and owner; applied twice, the function changes nothing more.
+    """
+
+    path: str
+    edit: str
+    arguments: tuple[tuple[str, str], ...] = ()
+    side: Side = "root"
+
+
+Entry = File | Directory | Symlink | Remove | Edit
+Renderer = Callable[[ResolvedNode], tuple[Entry, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An entry and the layer that it comes from (`network`, `class atlas-agent`, `node titan-13`)."""
+
+    entry: Entry
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that is done to one image, in the order of paths; `id` is the hash of its content."""
+
+    subject: str
+    entries: tuple[Placed, ...]
+    id: str

@@ -1,0 +1,122 @@
+"""The only place that starts a child process.
+
+A child gets an environment by allowlist, so that a secret in ours never reaches it; its errors come
+back as one line.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .errors import MetisError
+
+# What programs need to find themselves, their temporary space and the network; LIBGUESTFS_* and the
+# proxies are set by operators on purpose.
+ALLOWED = frozenset(
+    "HOME LANG LC_ALL LOGNAME PATH TERM TMPDIR TZ USER XDG_CACHE_HOME XDG_RUNTIME_DIR "
+    "http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SOURCE_DATE_EPOCH".split()
+)
+ALLOWED_PREFIXES = ("LIBGUESTFS_", "SUPERMIN_")
+LAST_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A child that ended: its exit code, or the negative number of the signal that ended it."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def last_words(self) -> str:
+        """The last line of the child's stderr, for an error message."""
+        lines = self.err.decode(errors="replace").strip().splitlines()
+        return lines[-1].strip()[:LAST_WORDS] if lines else f"exit code {self.code}"
+
+
+class ToolError(MetisError):
+    """A program that is missing, failed or took too long."""
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment that children get: the allowed part of ours, a plain locale, and `extra`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
+    }
+    return {**kept, "LC_ALL": "C.UTF-8", **(extra or {})}
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    stdin: bytes = b"",
+    timeout: float | None = None,
+    check: bool = True,
+    extra_environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Finished:
+    """Run a program to its end and return what it said.
+
+    `timeout` is in seconds; when it passes, the child and everything that it started are killed. Raises
+    ToolError when the program is missing, takes too long, or (with `check`) ends with another code than 0.
+    """
+    with _started(argv, extra_environment, cwd) as child:
+        try:
+            out, err = child.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            raise ToolError(f"{argv[0]} did not end within {timeout:g} s") from None
+    finished = Finished(child.returncode, out, err)
+    if check and finished.code != 0:
+        raise ToolError(f"{argv[0]} failed: {finished.last_words}")
+    return finished
+
+
+@contextmanager
+def piped(argv: Sequence[str | Path]) -> Iterator[tuple[IO[bytes], IO[bytes], subprocess.Popen[bytes]]]:
+    """Start a filter and yield its stdin, its stdout and the child; it is killed if still there at the end."""
+    with _started(argv, None, None) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        yield child.stdin, child.stdout, child
+
+
+@contextmanager
+def _started(
+    argv: Sequence[str | Path], extra_environment: Mapping[str, str] | None, cwd: Path | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a process group of its own, which is gone when the block is left."""
+    words = [os.fspath(word) for word in argv]
+    try:
+        child = subprocess.Popen(  # noqa: S603 - argv is a list, no shell takes part
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(extra_environment),
+            cwd=cwd,
+            process_group=0,
+        )
+    except FileNotFoundError:
+        raise ToolError(f"{words[0]} is not installed", "run `make setup`") from None
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        with suppress(OSError):
+            child.wait()
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
