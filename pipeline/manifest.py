@@ -1,0 +1,204 @@
+"""From the entries of all layers to one manifest: checked, without collisions, with an id.
+
+Pure. Where entries come from: `render` (concerns) and `inventory.overlay` (files of overlays). What is
+done with a manifest: `inject`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .errors import InventoryError, MetisError, Problem
+from .model import Blob, Directory, Edit, Entry, File, Manifest, Piece, Placed, Remove, Side, Symlink, Text
+
+FORMAT = 1
+"""The version of the JSON form; another one is not read."""
+
+Key = tuple[Side, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one layer brings: its entries, and the paths of earlier layers that it may replace.
+
+    `file` is where an operator would say `replaces`. A contribution that is `in_base` takes part in the
+    search for collisions, but its entries are in the base already and not in the manifest.
+    """
+
+    layer: str
+    entries: Sequence[Entry]
+    replaces: frozenset[str] = frozenset()
+    file: str = ""
+    in_base: bool = False
+
+
+def collect(subject: str, contributions: Iterable[Contribution]) -> Manifest:
+    """Put the layers together, the later over the earlier, into the manifest of `subject`.
+
+    Raises InventoryError with every path that is unusable or that two layers bring without one of them
+    saying that it replaces the other's.
+    """
+    problems: list[Problem] = []
+    taken: dict[Key, tuple[Contribution, Entry]] = {}
+    for contribution in contributions:
+        for entry in contribution.entries:
+            wrong = unusable(entry)
+            key = _key(entry)
+            if not wrong and key in taken:
+                wrong = _collision(contribution, entry, *taken[key])
+            if wrong:
+                problems.append(Problem(contribution.file or subject, 0, entry.path, wrong))
+            else:
+                taken[key] = (contribution, entry)
+    problems += _beneath_files(subject, taken)
+    if problems:
+        raise InventoryError(problems)
+    placed = [Placed(entry, part.layer) for part, entry in taken.values() if not part.in_base]
+    placed.sort(key=lambda item: (item.entry.side, item.entry.path))
+    return Manifest(subject, tuple(placed), content_id(item.entry for item in placed))
+
+
+def content_id(entries: Iterable[Entry]) -> str:
+    """The hash of what the entries do; where their content lies and which layer brought them is left out."""
+    content = [_entry_data(entry, with_source=False) for entry in entries]
+    return digest({"format": FORMAT, "entries": content})
+
+
+def digest(value: object) -> str:
+    """SHA-256 over the canonical JSON of plain data, as hex."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# ------------------------------------------------------------------------------------------- checks
+
+_FAT_FORBIDDEN = re.compile(r'[<>:"|?*\\]|[. ]$')
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAME_MAX = 255  # bytes, in ext4 and (as characters) in FAT's long names
+
+
+def unusable(entry: Entry) -> str:
+    """Say why an entry cannot be put on its file system, or nothing where it can."""
+    path = entry.path
+    if not path.startswith("/") or path == "/" or posixpath.normpath(path) != path or path.startswith("//"):
+        return "expected a plain absolute path without '..', '.' or a slash at its end"
+    if _CONTROL.search(path):
+        return "control characters in a path"
+    names = path[1:].split("/")
+    if any(len(name.encode()) > _NAME_MAX for name in names):
+        return f"a name longer than {_NAME_MAX} bytes"
+    if entry.side == "boot":
+        return _unusable_on_fat(entry, names)
+    return ""
+
+
+def _unusable_on_fat(entry: Entry, names: Iterable[str]) -> str:
+    if any(_FAT_FORBIDDEN.search(name) for name in names):
+        return "a name that FAT cannot hold"
+    if isinstance(entry, Symlink):
+        return "a link on the boot partition, but FAT has no links"
+    if isinstance(entry, File | Directory) and (entry.owner, entry.group) != ("root", "root"):
+        return "an owner on the boot partition, but FAT has no owners"
+    if isinstance(entry, File) and entry.mode & 0o444 != 0o444:
+        return "a private file on the boot partition, but FAT has no modes: everyone could read it"
+    return ""
+
+
+def _key(entry: Entry) -> Key:
+    # FAT keeps the case of a name but finds it in any case.
+    return entry.side, entry.path.casefold() if entry.side == "boot" else entry.path
+
+
+def _collision(later: Contribution, entry: Entry, earlier: Contribution, old: Entry) -> str:
+    if entry.path != old.path:
+        return f"differs only in case from {old.path} of {earlier.layer}, and FAT cannot tell them apart"
+    if entry.path in later.replaces or (isinstance(entry, Directory) and entry == old):
+        return ""
+    if later.layer == earlier.layer:
+        return f"{later.layer} brings it twice"
+    return f"{earlier.layer} and {later.layer} both bring it: list it under `replaces` if the later one shall win"
+
+
+def _beneath_files(subject: str, taken: Mapping[Key, tuple[Contribution, Entry]]) -> list[Problem]:
+    """Entries that lie beneath what another entry makes a file or a link."""
+    problems = []
+    for (side, path), (part, entry) in taken.items():
+        parent = posixpath.dirname(path)
+        while parent != "/":
+            above = taken.get((side, parent))
+            if above and isinstance(above[1], File | Symlink | Edit):
+                kind = type(above[1]).__name__.lower()
+                text = f"lies beneath {above[1].path}, which {above[0].layer} makes a {kind}"
+                problems.append(Problem(part.file or subject, 0, entry.path, text))
+            parent = posixpath.dirname(parent)
+    return problems
+
+
+# -------------------------------------------------------------------------------------- JSON form
+
+_KINDS: dict[str, type[File | Directory | Symlink | Remove | Edit]] = {
+    kind.__name__.lower(): kind for kind in (File, Directory, Symlink, Remove, Edit)
+}
+
+
+def kind(entry: Entry) -> str:
+    """The word for an entry's kind: file, directory, symlink, remove or edit."""
+    return type(entry).__name__.lower()
+
+
+def to_data(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as plain data for JSON; secrets are not in it, only their names."""
+    entries = [{**_entry_data(item.entry), "layer": item.layer} for item in manifest.entries]
+    return {"format": FORMAT, "subject": manifest.subject, "id": manifest.id, "entries": entries}
+
+
+def from_data(data: Mapping[str, Any]) -> Manifest:
+    """A manifest from its plain data; refuses another format and content that its id does not fit."""
+    if data.get("format") != FORMAT:
+        raise MetisError(
+            f"a manifest of format {data.get('format')!r}, not {FORMAT}", "remove artifacts/manifests"
+        )
+    placed = tuple(Placed(_entry(item), item["layer"]) for item in data["entries"])
+    if content_id(item.entry for item in placed) != data["id"]:
+        raise MetisError(
+            f"the manifest of {data['subject']} was changed by hand", "remove artifacts/manifests"
+        )
+    return Manifest(data["subject"], placed, data["id"])
+
+
+def _entry_data(entry: Entry, *, with_source: bool = True) -> dict[str, Any]:
+    data = asdict(entry)
+    data["kind"] = kind(entry)
+    if isinstance(entry, File | Directory):
+        data["mode"] = f"{entry.mode:04o}"
+    if isinstance(entry, File):
+        data["content"] = [_piece_data(piece, with_source=with_source) for piece in entry.content]
+    if isinstance(entry, Edit):
+        data["arguments"] = dict(entry.arguments)
+    return data
+
+
+def _piece_data(piece: Piece, *, with_source: bool) -> dict[str, str]:
+    if isinstance(piece, Text):
+        return {"text": piece.text}
+    return {"sha256": piece.sha256, **({"source": piece.source} if with_source else {})}
+
+
+def _entry(data: Mapping[str, Any]) -> Entry:
+    fields = {key: value for key, value in data.items() if key not in {"kind", "layer"}}
+    if "mode" in fields:
+        fields["mode"] = int(fields["mode"], 8)
+    if "content" in fields:
+        fields["content"] = tuple(
+            Text(piece["text"]) if "text" in piece else Blob(piece["sha256"], piece["source"])
+            for piece in fields["content"]
+        )
+    if "arguments" in fields:
+        fields["arguments"] = tuple(sorted(fields["arguments"].items()))
+    return _KINDS[data["kind"]](**fields)

@@ -1,0 +1,44 @@
+"""What the card says of itself: `/etc/metis/node.json`, for whoever reads it later on the node.
+
+It is rendered last, from all other entries, so it is no concern of its own in `concerns`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ..model import Blob, Directory, Entry, File, ResolvedNode, Text
+
+FORMAT = 1
+
+
+def render(node: ResolvedNode, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The node, its class, and the files that Metis manages with their hashes."""
+    files = {
+        entry.path: _file(entry) for entry in entries if isinstance(entry, File) and entry.side == "root"
+    }
+    record = {
+        "format": FORMAT,
+        "node": node.name,
+        "hostname": node.hostname,
+        "class": node.klass.name,
+        "os": node.klass.os,
+        "arch": node.klass.arch,
+        "files": files,
+    }
+    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    return (Directory("/etc/metis"), File("/etc/metis/node.json", (Text(text),)))
+
+
+def _file(entry: File) -> dict[str, Any]:
+    about: dict[str, Any] = {"mode": f"{entry.mode:04o}", "owner": entry.owner, "group": entry.group}
+    match entry.content:
+        case (Blob(sha256=sha256),):
+            about["sha256"] = sha256
+        case pieces if all(isinstance(piece, Text) for piece in pieces):
+            text = "".join(piece.text for piece in pieces if isinstance(piece, Text))
+            about["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    return about
