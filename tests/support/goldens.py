@@ -1,0 +1,263 @@
+"""Images for tests, made once and kept in the user's cache folder.
+
+Two are small enough to be made in a blink and have just what a build looks at; they serve tests that run
+many builds. How a machine is booted from an image is in `machine`.
+
+An image is keyed by its recipe: who changes the recipe gets a new image, and nobody an old one by mistake.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline import process
+
+MIB = 1 << 20
+SECTOR = 512
+
+
+def cache_folder() -> Path:
+    """Where test images are kept between runs: `$XDG_CACHE_HOME/metis-tests`, else `~/.cache/metis-tests`."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    folder = Path(home) / "metis-tests"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, as `METIS_IMAGE_<CLASS>_SHA256` takes it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached(name: str, recipe: object, make: Callable[[Path], None]) -> Path:
+    """The image that `make` writes for this recipe: made by whoever comes first, awaited by all others."""
+    key = hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
+    stem, dot, endings = name.partition(".")
+    target = cache_folder() / f"{stem}-{key}{dot}{endings}"
+    with _alone(target):
+        if not target.exists():
+            part = target.with_name(f".{target.name}.part")
+            part.unlink(missing_ok=True)
+            try:
+                make(part)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+    return target
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# ----------------------------------------------------------------------------------------- partitions
+
+Table = Literal["gpt", "mbr"]
+TYPES = {
+    "gpt": {"boot": "U", "root": "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"},
+    "mbr": {"boot": "c", "root": "83"},
+}
+"""Partition types by the side they hold (sfdisk(8))."""
+
+
+def partition(image: Path, table: Table, parts: Iterable[tuple[str, int]]) -> list[int]:
+    """Make a sparse disk with partitions of (type, size in MiB) in this order; give their byte offsets."""
+    parts = list(parts)
+    offsets = [MIB * (1 + sum(size for _, size in parts[:index])) for index in range(len(parts))]
+    script = [f"label: {'dos' if table == 'mbr' else 'gpt'}"]
+    for offset, (kind, size) in zip(offsets, parts, strict=True):
+        script.append(f"start={offset // SECTOR}, size={size * MIB // SECTOR}, type={TYPES[table][kind]}")
+    with image.open("wb") as file:
+        file.truncate(MIB * (2 + sum(size for _, size in parts)))
+    process.run(["sfdisk", "--quiet", image], stdin="\n".join(script).encode())
+    return offsets
+
+
+def make_fat(image: Path, offset: int, size: int, label: str, files: dict[str, str]) -> None:
+    """Put a FAT file system of `size` MiB with these files at a byte offset of an image."""
+    kib = str(size * MIB // 1024)
+    process.run(
+        [
+            "mkfs.vfat",
+            "-F",
+            "16",
+            "-s",
+            str(max(1, size // 16)),
+            "-n",
+            label,
+            f"--offset={offset // SECTOR}",
+            image,
+            kib,
+        ]
+    )
+    for name, text in files.items():
+        process.run(["mcopy", "-i", f"{image}@@{offset}", "-", f"::{name}"], stdin=text.encode())
+
+
+# ------------------------------------------------------------------------------------- small images
+
+OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\nID=debian\n'
+DHCP_EVERYWHERE = """\
+network:
+  version: 2
+  renderer: networkd
+  ethernets:
+    all-eth-interfaces:
+      match:
+        name: "e*"
+      dhcp4: yes
+      dhcp6: yes
+"""
+CMDLINE = "console=serial0,115200 console=tty1 root=LABEL={root} rootfstype=ext4 fsck.repair=yes rootwait\n"
+CONFIG = "# For more options see the firmware's documentation.\narm_64bit=1\nenable_uart=1\n"
+
+LINKS = {
+    "bin": "usr/bin",
+    "lib": "usr/lib",
+    "sbin": "usr/sbin",
+    "etc/os-release": "../usr/lib/os-release",
+    "etc/mtab": "../proc/self/mounts",
+    "var/run": "/run",
+}
+FOLDERS = {
+    # each after its parent, so that no mode is left to the umask
+    **dict.fromkeys("usr usr/bin usr/lib usr/lib/systemd usr/lib/systemd/system usr/sbin".split(), 0o755),
+    **dict.fromkeys("usr/local usr/local/bin boot boot/firmware dev home mnt run".split(), 0o755),
+    **dict.fromkeys("etc etc/cloud etc/netplan etc/ssh etc/ssh/sshd_config.d".split(), 0o755),
+    **dict.fromkeys("etc/systemd etc/systemd/system".split(), 0o755),
+    **dict.fromkeys("var var/lib var/lib/cloud var/log".split(), 0o755),
+    "etc/sudoers.d": 0o750,
+    "proc": 0o555,
+    "root": 0o700,
+    "sys": 0o555,
+    "tmp": 0o1777,
+}
+FILES: dict[str, tuple[int, int, str]] = {
+    # path: mode, group, content; the user is always root
+    "usr/lib/os-release": (0o644, 0, OS_RELEASE),
+    "etc/fstab": (0o644, 0, "LABEL={root} / ext4 defaults 0 1\n"),
+    "etc/group": (0o644, 0, "root:x:0:\nsudo:x:27:\nshadow:x:42:\nnogroup:x:65534:\n"),
+    "etc/gshadow": (0o640, 42, "root:*::\nsudo:*::\nshadow:*::\nnogroup:*::\n"),
+    "etc/hostname": (0o644, 0, "golden\n"),
+    "etc/hosts": (0o644, 0, "127.0.0.1\tlocalhost\n127.0.1.1\tgolden\n::1\tlocalhost ip6-localhost\n"),
+    "etc/machine-id": (0o444, 0, ""),
+    "etc/passwd": (
+        0o644,
+        0,
+        "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    ),
+    "etc/shadow": (0o640, 42, "root:*:19700:0:99999:7:::\nnobody:*:19700:0:99999:7:::\n"),
+    "etc/netplan/10-dhcp-all-interfaces.yaml": (0o600, 0, DHCP_EVERYWHERE),
+    "usr/bin/true": (0o755, 0, "#!/bin/sh\n"),
+}
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """What a small image is made of; `boot` is a FAT's label, or None for an image without one.
+
+    Each label in `roots` gives an ext4 file system that looks like an operating system's root. Without any,
+    the image has one ext4 file system with nothing in it, labelled `data`.
+    """
+
+    table: Table = "gpt"
+    boot: str | None = None
+    roots: tuple[str, ...] = ("rootfs",)
+    size: int = 16
+    """MiB of each ext4 file system."""
+
+
+def tiny_golden(
+    *, table: Table = "gpt", boot: str | None = None, roots: tuple[str, ...] = ("rootfs",), size: int = 16
+) -> Path:
+    """A raw image of 18 MiB whose only file system is an ext4 root (see `Tiny` for what may be asked for)."""
+    return _tiny(Tiny(table, boot, roots, size))
+
+
+def tiny_pi_golden(
+    *,
+    table: Table = "mbr",
+    boot: str | None = "RPICFG",
+    roots: tuple[str, ...] = ("armbi_root",),
+    size: int = 16,
+) -> Path:
+    """A raw image of 26 MiB laid out like a Raspberry Pi's: MBR, FAT at /boot/firmware, ext4 root."""
+    return _tiny(Tiny(table, boot, roots, size))
+
+
+TINY_FAT_MIB = 8
+
+
+def _tiny(tiny: Tiny) -> Path:
+    recipe = ("tiny", 1, tiny, LINKS, FOLDERS, FILES, CMDLINE, CONFIG)
+    return cached("tiny.img", recipe, lambda image: _make_tiny(image, tiny))
+
+
+def _make_tiny(image: Path, tiny: Tiny) -> None:
+    boots = [("boot", TINY_FAT_MIB)] if tiny.boot else []
+    labels = tiny.roots or ("data",)
+    offsets = partition(image, tiny.table, [*boots, *(("root", tiny.size) for _ in labels)])
+    if tiny.boot:
+        files = {"cmdline.txt": CMDLINE.format(root=labels[0]), "config.txt": CONFIG}
+        make_fat(image, offsets.pop(0), TINY_FAT_MIB, tiny.boot, files)
+    for label, offset in zip(labels, offsets, strict=True):
+        with tempfile.TemporaryDirectory() as scratch:
+            tree = Path(scratch, "tree")
+            tree.mkdir(mode=0o755)
+            if tiny.roots:
+                _plant(tree, label, tiny.boot)
+            _make_ext4(image, offset, tiny.size, label, tree)
+
+
+def _plant(tree: Path, root: str, boot: str | None) -> None:
+    for path, mode in FOLDERS.items():
+        folder = tree / path
+        folder.mkdir()
+        folder.chmod(mode)
+    for path, (mode, _, text) in FILES.items():
+        file = tree / path
+        file.write_text(text.replace("{root}", root))
+        file.chmod(mode)
+    for path, target in LINKS.items():
+        (tree / path).symlink_to(target)
+    if boot:
+        with (tree / "etc/fstab").open("a") as fstab:
+            fstab.write(f"LABEL={boot} /boot/firmware vfat defaults 0 2\n")
+
+
+def _make_ext4(image: Path, offset: int, size: int, label: str, tree: Path) -> None:
+    """Put a tree into an ext4 file system; all of it is root's, whoever we are."""
+    words: list[str | Path] = [
+        "-q",
+        "-t",
+        "ext4",
+        "-L",
+        label,
+        "-d",
+        tree,
+        "-E",
+        f"offset={offset},root_owner=0:0",
+    ]
+    process.run(["mke2fs", *words, image, f"{size}M"])
+    commands = []
+    for path in tree.rglob("*"):
+        name = path.relative_to(tree).as_posix()
+        group = FILES[name][1] if name in FILES else 0
+        commands += [f"sif /{name} uid 0", f"sif /{name} gid {group}"]
+    # debugfs ends with 0 whatever happens; its banner is one line of stderr
+    said = process.run(
+        ["debugfs", "-w", "-f", "-", f"{image}?offset={offset}"], stdin="\n".join(commands).encode()
+    )
+    assert len(said.err.splitlines()) == 1, said.err.decode()
