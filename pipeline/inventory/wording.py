@@ -1,0 +1,50 @@
+"""How places and values are named in messages, so that no message is long, hostile or leaks a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+MAX_SHOWN = 60
+"""Characters of a found value that a message repeats."""
+
+_PRIVATE = re.compile(r"PRIVATE KEY|AGE-SECRET-KEY-")
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """Name a place in a document: `network.nameservers[1]`."""
+    parts = (f"[{step}]" if isinstance(step, int) else f".{_plain(step)}" for step in path)
+    return "".join(parts).removeprefix(".")
+
+
+def shown(value: object) -> str:
+    """Name a value that was found: quoted and shortened; a map or list by its kind.
+
+    What looks like a private key or a password within an address is not repeated.
+    """
+    if isinstance(value, str):
+        if _PRIVATE.search(value):
+            return "a private key"
+        return f'"{_plain(_mask(value))}"'
+    if isinstance(value, Mapping):
+        return "a map"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "nothing" if value is None else json.dumps(value)
+
+
+def _mask(text: str) -> str:
+    """Hide what stands before the last @ of a word with a colon or a slash in it, as in https://me:secret@host."""
+    return " ".join(_mask_word(word) for word in text.split(" ")) if "@" in text else text
+
+
+def _mask_word(word: str) -> str:
+    before, at, after = word.rpartition("@")
+    return f"***{at}{after}" if {":", "/"} & set(before) else word
+
+
+def _plain(text: str) -> str:
+    """Escape what a terminal would obey, and cut what is too long."""
+    cut = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in cut)
