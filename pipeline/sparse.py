@@ -17,6 +17,8 @@ GRAIN = 1 << 16
 """Zeros are looked for in pieces of this many bytes: small enough to find holes, large enough to be fast."""
 _ZEROS = bytes(GRAIN)
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
+# Between two kinds of file system, on old or unusual ones, and where a sandbox forbids the call.
+_BY_HAND = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 
 
 def extents(descriptor: int) -> Iterator[tuple[int, int]]:
@@ -41,21 +43,39 @@ def mapped_bytes(path: Path) -> int:
 
 
 def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
-    """Make `target` (mode 0600) a copy of `source`: shared blocks where the file system can, else its data alone."""
+    """Make `target` (mode 0600) a copy of `source`: shared blocks where the file system can, else its data.
+
+    `advance` counts holes too, up to the size of the file.
+    """
     with source.open("rb") as old, _create(target) as new:
+        size = os.fstat(old.fileno()).st_size
         with suppress(OSError):
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+            advance(size)
             return
-        os.ftruncate(new.fileno(), os.fstat(old.fileno()).st_size)
+        os.ftruncate(new.fileno(), size)
+        done = 0
         for start, end in extents(old.fileno()):
+            advance(start - done)
+            done = end
             while start < end:
-                count = os.copy_file_range(
-                    old.fileno(), new.fileno(), min(end - start, 64 * CHUNK), start, start
-                )
+                count = _copy_range(old.fileno(), new.fileno(), start, min(end - start, 64 * CHUNK))
                 if count == 0:
                     raise OSError(errno.EIO, "the file became shorter while it was copied", source)
                 start += count
                 advance(count)
+        advance(size - done)
+
+
+def _copy_range(old: int, new: int, offset: int, count: int) -> int:
+    """Copy up to `count` bytes at one offset; by hand where the kernel cannot (copy_file_range(2), EXDEV)."""
+    try:
+        return os.copy_file_range(old, new, count, offset, offset)
+    except OSError as error:
+        if error.errno not in _BY_HAND:
+            raise
+        data = os.pread(old, min(count, CHUNK), offset)
+        return os.pwrite(new, data, offset) if data else 0
 
 
 def write_stream(chunks: Iterable[bytes], target: Path, limit: int) -> int:
@@ -79,8 +99,8 @@ def _write_data(file: BinaryIO, offset: int, chunk: bytes) -> None:
     view = memoryview(chunk)
     start: int | None = None
     for position in range(0, len(chunk), GRAIN):
-        piece = view[position : position + GRAIN]
-        if piece == _ZEROS[: len(piece)]:
+        # startswith compares in place; comparing memoryviews goes byte by byte and is thirty times slower.
+        if chunk.startswith(_ZEROS[: len(chunk) - position], position):
             if start is not None:
                 _write_all(file, offset + start, view[start:position])
                 start = None
