@@ -1,11 +1,13 @@
-"""Small files that a crash leaves either old or new: written beside, synced, renamed."""
+"""What holds through a crash: files, either old or new (written beside, synced, renamed), and locks."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import MetisError
@@ -15,8 +17,11 @@ PART = ".part"
 
 
 def make_private(folder: Path) -> Path:
-    """Make a folder (and its parents) that only we can enter; give it back."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder, and the parents that are missing, so that only we can enter; give it back."""
+    # mkdir(parents=True) would give the parents the mode of the umask.
+    for part in reversed((folder, *folder.parents)):
+        if not part.exists():
+            part.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
@@ -24,30 +29,64 @@ def make_private(folder: Path) -> Path:
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` to write to; it becomes `target` when the block ends well.
 
-    What was written is on the medium before the name changes (rename(2), fsync(2)). After an exception, or
-    a kill, `target` is what it was; what a kill left beside is overwritten by the next try.
+    After an exception, or a kill, `target` is what it was; what a kill left beside is overwritten by the
+    next try.
     """
-    make_private(target.parent)
     part = target.with_name(f".{target.name}{PART}")
     try:
+        make_private(target.parent)
         part.unlink(missing_ok=True)
         yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise out_of_room(target, error) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
+        settle(part, target)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise out_of_room(target, error) from error
         raise
+
+
+def settle(part: Path, target: Path) -> None:
+    """Give a finished file its name, once what it holds is on the medium (rename(2), fsync(2))."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.replace(target)
+    _sync_folder(target.parent)
+
+
+@contextmanager
+def locked(file: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock that the kernel gives back when we die (flock(2)); it holds between threads too.
+
+    `on_wait` is called once, with words for who holds it, when there is somebody to wait for. The file stays:
+    removing it would let two in.
+    """
+    make_private(file.parent)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait(_holder(descriptor))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    holder = os.pread(descriptor, 20, 0)
+    if not holder.isdigit():
+        return "another process"
+    return "another task of this run" if int(holder) == os.getpid() else f"process {int(holder)}"
 
 
 def out_of_room(target: Path, error: OSError) -> MetisError:
     """Say an error of the file system in one line, with what to do about a full one."""
     reason = (error.strerror or str(error)).lower()
-    full = error.errno in {28, 122}  # ENOSPC, EDQUOT
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     return MetisError(
         f"cannot write {target}: {reason}",
         "free some space there and run again" if full else "",

@@ -1,0 +1,83 @@
+"""A file is either old or new, and locks are given back."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline import durable
+from pipeline.errors import MetisError
+
+
+def test_a_new_file_and_the_folders_made_for_it_are_ours_alone(tmp_path: Path) -> None:
+    durable.write(tmp_path / "a" / "b" / "file", b"x")
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/file")]
+    assert modes == [0o700, 0o700, 0o600]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    durable.write(tmp_path / "file", b"old")
+
+    def fail() -> None:
+        with durable.replacing(tmp_path / "file") as part:
+            part.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(MetisError, match=r"cannot write .*/file/below/x: "):
+        durable.write(tmp_path / "file" / "below" / "x", b"")
+
+
+def test_the_same_bytes_are_not_written_again(tmp_path: Path) -> None:
+    assert durable.write_if_changed(tmp_path / "file", b"x")
+    before = (tmp_path / "file").stat()
+    assert not durable.write_if_changed(tmp_path / "file", b"x")
+    assert (tmp_path / "file").stat().st_ino == before.st_ino
+
+
+def hold(lock: Path, held: threading.Event, done: threading.Event) -> None:
+    with durable.locked(lock, lambda _: None):
+        held.set()
+        done.wait(10)
+
+
+@pytest.mark.parametrize("where", ["process", "thread"])
+def test_who_waits_for_a_lock_is_told_who_holds_it(tmp_path: Path, where: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    holder: threading.Thread | multiprocessing.process.BaseProcess
+    if where == "process":
+        held, done = spawn.Event(), spawn.Event()
+        holder = spawn.Process(target=hold, args=(tmp_path / "lock", held, done))
+    else:
+        held, done = threading.Event(), threading.Event()  # type: ignore[assignment]
+        holder = threading.Thread(target=hold, args=(tmp_path / "lock", held, done))
+    holder.start()
+    assert held.wait(10)
+    told: list[str] = []
+
+    def on_wait(who: str) -> None:
+        told.append(who)
+        done.set()
+
+    with durable.locked(tmp_path / "lock", on_wait):
+        expected = f"process {holder.pid}" if hasattr(holder, "pid") else "another task of this run"
+        assert told == [expected]
+    holder.join()
+
+
+def test_a_lock_that_is_free_is_taken_without_a_word(tmp_path: Path) -> None:
+    told: list[str] = []
+    for _ in range(2):
+        with durable.locked(tmp_path / "lock", told.append):
+            pass
+    assert told == []
