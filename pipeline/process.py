@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 from .errors import MetisError
@@ -82,17 +84,69 @@ def run(
 
 
 @contextmanager
-def piped(argv: Sequence[str | Path]) -> Iterator[tuple[IO[bytes], IO[bytes], subprocess.Popen[bytes]]]:
-    """Start a filter and yield its stdin, its stdout and the child; it is killed if still there at the end."""
-    with _started(argv, None, None) as child:
+def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[bytes]]:
+    """Send `chunks` through a filter and yield its stdout, which the block reads to the end.
+
+    A thread takes the chunks, and no more of them once the filter stops reading; it has ended when the block
+    is left. Raises ToolError when the filter fails, and what `chunks` raised.
+    """
+    # Nobody reads stderr while the filter runs: into a pipe, a talkative filter would wait for ever.
+    with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno()) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        yield child.stdin, child.stdout, child
+        feeder = _Feeder(chunks, child.stdin)
+        feeder.start()
+        try:
+            yield child.stdout
+            child.stdout.close()
+        except BaseException:
+            _kill(child)
+            raise
+        finally:
+            feeder.join()
+        if feeder.error is not None:
+            raise feeder.error
+        code = child.wait()
+        complaints.seek(0)
+        if code != 0:
+            raise ToolError(f"{argv[0]} failed: {Finished(code, b'', complaints.read()).last_words}")
+
+
+class _Feeder(threading.Thread):
+    """Writes chunks to a filter; keeps what went wrong for the thread that waits."""
+
+    def __init__(self, chunks: Iterable[bytes], sink: IO[bytes]) -> None:
+        super().__init__(name="feeder", daemon=True)
+        self._chunks = chunks
+        self._sink = sink
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            for chunk in self._chunks:
+                if not self._give(chunk):
+                    break
+        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+            self.error = error
+        finally:
+            with suppress(OSError):
+                self._sink.close()
+
+    def _give(self, chunk: bytes) -> bool:
+        """Write one chunk; False when the filter has closed its end, whose reason its exit code tells."""
+        try:
+            self._sink.write(chunk)
+        except BrokenPipeError:
+            return False
+        return True
 
 
 @contextmanager
 def _started(
-    argv: Sequence[str | Path], extra_environment: Mapping[str, str] | None, cwd: Path | None
+    argv: Sequence[str | Path],
+    extra_environment: Mapping[str, str] | None,
+    cwd: Path | None,
+    stderr: int = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a process group of its own, which is gone when the block is left."""
     words = [os.fspath(word) for word in argv]
@@ -101,22 +155,28 @@ def _started(
             words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env=environment(extra_environment),
             cwd=cwd,
             process_group=0,
         )
     except FileNotFoundError:
         raise ToolError(f"{words[0]} is not installed", "run `make setup`") from None
+    except OSError as error:
+        raise ToolError(f"cannot start {words[0]}: {error.strerror}") from None
     try:
         yield child
     finally:
-        if child.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-        with suppress(OSError):
-            child.wait()
+        _kill(child)
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End a child that still runs, with everything that it started."""
+    if child.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()

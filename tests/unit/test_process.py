@@ -1,0 +1,77 @@
+"""Children end with us, tell why they failed, and never see our secrets."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import process
+from pipeline.process import ToolError
+
+
+def through(argv: list[str], chunks: list[bytes]) -> bytes:
+    with process.piped(argv, chunks) as out:
+        return out.read()
+
+
+def test_a_filter_gets_every_chunk_and_gives_what_it_makes_of_them() -> None:
+    assert through(["tr", "a", "b"], [b"a" * 100_000] * 20) == b"b" * 2_000_000
+
+
+def test_a_filter_that_talks_much_on_stderr_does_not_hang() -> None:
+    talk = "head -c 1000000 /dev/zero | tr '\\0' e >&2; cat"
+    assert through(["sh", "-c", talk], [b"x"]) == b"x"
+
+
+def test_a_filter_that_fails_says_why() -> None:
+    with pytest.raises(ToolError, match="sh failed: out of luck"):
+        through(["sh", "-c", "echo first >&2; echo out of luck >&2; exit 3"], [b"x" * 1_000_000])
+
+
+def test_what_goes_wrong_with_the_chunks_is_raised_where_the_filter_was_started() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x"
+        raise OSError(5, "the medium is worn out")
+
+    with pytest.raises(OSError, match="worn out"), process.piped(["cat"], broken()) as out:
+        out.read()
+
+
+def test_a_filter_is_gone_when_its_block_fails() -> None:
+    threads = threading.active_count()
+
+    def fail() -> None:
+        with process.piped(["sleep", "60"], itertools.repeat(bytes(1 << 16))):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["no-such-program"], "no-such-program is not installed"),
+        (["/etc/passwd"], "cannot start /etc/passwd"),
+    ],
+)
+def test_a_program_that_cannot_start_is_one_line(argv: list[str], words: str) -> None:
+    with pytest.raises(ToolError, match=words):
+        process.run(argv)
+
+
+def test_a_child_does_not_see_secrets_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "hvs.secret")
+    assert b"hvs.secret" not in process.run(["env"]).out
+
+
+def test_a_child_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"sh did not end within 0.3 s"):
+        process.run(["sh", "-c", f"(sleep 1; touch {tmp_path}/late) & wait"], timeout=0.3)
+    process.run(["sleep", "1"])
+    assert not (tmp_path / "late").exists()
