@@ -111,13 +111,16 @@ class TerminalReporter:
 
         return Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             console=Console(file=sys.__stderr__),
             transient=True,
+            # doit swaps these per action too; and what is printed while bars run must reach stdout.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
 
 
