@@ -80,6 +80,7 @@ def digest(value: object) -> str:
 
 _FAT_FORBIDDEN = re.compile(r'[<>:"|?*\\]|[. ]$')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_READABLE = 0o444
 _NAME_MAX = 255  # bytes, in ext4 and (as characters) in FAT's long names
 
 
@@ -105,7 +106,7 @@ def _unusable_on_fat(entry: Entry, names: Iterable[str]) -> str:
         return "a link on the boot partition, but FAT has no links"
     if isinstance(entry, File | Directory) and (entry.owner, entry.group) != ("root", "root"):
         return "an owner on the boot partition, but FAT has no owners"
-    if isinstance(entry, File) and entry.mode & 0o444 != 0o444:
+    if isinstance(entry, File) and entry.mode & _READABLE != _READABLE:
         return "a private file on the boot partition, but FAT has no modes: everyone could read it"
     return ""
 
@@ -122,7 +123,7 @@ def _collision(later: Contribution, entry: Entry, earlier: Contribution, old: En
         return ""
     if later.layer == earlier.layer:
         return f"{later.layer} brings it twice"
-    return f"{earlier.layer} and {later.layer} both bring it: list it under `replaces` if the later one shall win"
+    return f"{earlier.layer} and {later.layer} both bring it: `replaces` says that the later one wins"
 
 
 def _beneath_files(subject: str, taken: Mapping[Key, tuple[Contribution, Entry]]) -> list[Problem]:

@@ -84,9 +84,10 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One class or node file of the chain: its overlays and the earlier paths that it may replace."""
+    """One class or node of the chain: its file, its overlays and the earlier paths that it may replace."""
 
     name: str
+    file: str
     overlays: tuple[Overlay, ...]
     replaces: frozenset[str]
 

@@ -180,3 +180,16 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def kill_children_with(word: str) -> None:
+    """Kill our own children that have `word` in one of their arguments, as a library may have started them."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            arguments = (folder / "cmdline").read_bytes()
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == os.getpid() and word.encode() in arguments:
+            with suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)

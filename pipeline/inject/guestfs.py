@@ -1,0 +1,159 @@
+"""The injector through libguestfs: file systems of an image are only ever mounted inside its appliance."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..disk import Disk
+from ..errors import MetisError
+from ..model import Side
+from .appliance import Appliance
+from .tree import READ_LIMIT, Chooser, NodeKind, Status, Trees
+
+if TYPE_CHECKING:
+    from guestfs import GuestFS
+
+GROWABLE = frozenset({"ext2", "ext3", "ext4"})
+_LOOK = "/look"
+_KINDS: dict[int, NodeKind] = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "symlink",
+}
+
+
+class GuestfsInjector:
+    """Opens images in an appliance of their own; needs no rights on the host beyond reading the image."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
+
+    @contextmanager
+    def open(
+        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+    ) -> Iterator[Trees]:
+        """See `tree.Injector`."""
+        handle = self._appliance.launch(image, read_only=read_only)
+        try:
+            with _one_line_errors(image):
+                places = choose(disk, _Contents(handle))
+                if grow:
+                    _grow(handle, disk, places.root)
+                root = _mounted(handle, places.root, "root", read_only=read_only)
+                boot = (
+                    _mounted(handle, places.boot, "boot", read_only=read_only)
+                    if places.boot is not None
+                    else None
+                )
+                yield Trees(places, root, boot)
+                handle.umount_all()
+                # Without it a write error of QEMU's would go unnoticed.
+                handle.shutdown()
+        finally:
+            handle.close()
+
+
+class GuestfsTree:
+    """A file system that is mounted in the appliance at `top`."""
+
+    def __init__(self, handle: GuestFS, top: str) -> None:
+        self._handle = handle
+        self._top = top
+
+    def status(self, path: str) -> Status | None:
+        """See `tree.Tree`."""
+        found = self._handle.lstatnslist(self._top + _parent(path), [_name(path)])[0]
+        if found["st_ino"] == -1:  # how lstatnslist says that there is nothing
+            return None
+        mode = found["st_mode"]
+        kind = _KINDS.get(stat.S_IFMT(mode), "other")
+        return Status(kind, stat.S_IMODE(mode), found["st_uid"], found["st_gid"])
+
+    def read(self, path: str) -> bytes:
+        """See `tree.Tree`."""
+        size = self._handle.filesize(self._top + path)
+        if size > READ_LIMIT:
+            raise MetisError(f"{path} in the golden is {size} bytes long", "too long to be edited")
+        return bytes(self._handle.read_file(self._top + path))
+
+    def read_link(self, path: str) -> str:
+        """See `tree.Tree`."""
+        return str(self._handle.readlink(self._top + path))
+
+    def list_names(self, path: str) -> Sequence[str]:
+        """See `tree.Tree`."""
+        return list(self._handle.ls(self._top + path))
+
+    def remove(self, path: str) -> None:
+        """See `tree.Tree`."""
+        self._handle.rm_rf(self._top + path)
+
+    def extract(self, archive: Path) -> None:
+        """See `tree.Tree`."""
+        self._handle.tar_in(str(archive), self._top)
+
+
+class _Contents:
+    """Looks into partitions, one at a time, without changing them."""
+
+    def __init__(self, handle: GuestFS) -> None:
+        self._handle = handle
+        handle.mkmountpoint(_LOOK)
+
+    def has(self, partition: int, paths: Sequence[str]) -> bool:
+        """See `tree.Contents`."""
+        try:
+            self._handle.mount_ro(_device(partition), _LOOK)
+        except RuntimeError:  # not a file system that can be mounted, so not the one
+            return False
+        try:
+            return any(self._handle.exists(_LOOK + path) for path in paths)
+        finally:
+            self._handle.umount(_LOOK)
+
+
+def _device(partition: int) -> str:
+    return f"/dev/sda{partition}"
+
+
+def _mounted(handle: GuestFS, partition: int, side: Side, *, read_only: bool) -> GuestfsTree:
+    top = f"/{side}"
+    handle.mkmountpoint(top)
+    mount = handle.mount_ro if read_only else handle.mount
+    mount(_device(partition), top)
+    return GuestfsTree(handle, top)
+
+
+def _grow(handle: GuestFS, disk: Disk, number: int) -> None:
+    filesystem = next(part.filesystem for part in disk.partitions if part.number == number)
+    if filesystem not in GROWABLE:
+        raise MetisError(f"cannot grow a root of {filesystem}", "set image.headroom of the class to 0")
+    # resize2fs wants a file system that was checked just now.
+    handle.e2fsck(_device(number), correct=True)
+    handle.resize2fs(_device(number))
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+@contextmanager
+def _one_line_errors(image: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        if "No space left on device" in str(error):
+            raise MetisError(
+                f"the files do not fit into {image.name.strip('.').removesuffix('.part')}",
+                "raise image.headroom of the class",
+            ) from None
+        raise MetisError(f"libguestfs: {reason}", f"while working on {image}") from None

@@ -1,0 +1,102 @@
+"""The port between a manifest and the file systems of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ..disk import Disk
+from ..model import Side
+
+VERSION = 1
+"""Of everything in this package that decides about the bytes in an image: counts up when those change."""
+
+OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
+"""Where os-release(5) is; a file system that has one is a root."""
+
+READ_LIMIT = 4 << 20
+"""Bytes: no file that Metis edits is longer, and a longer one is refused."""
+
+NodeKind = Literal["file", "directory", "symlink", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What lstat(2) says of a path."""
+
+    kind: NodeKind
+    mode: int
+    uid: int
+    gid: int
+
+
+class Tree(Protocol):
+    """One mounted file system. Paths are absolute within it; links in them are followed within it only."""
+
+    def status(self, path: str) -> Status | None:
+        """What is at a path (the last name is not followed), None where nothing is."""
+
+    def read(self, path: str) -> bytes:
+        """The content of a regular file of at most READ_LIMIT bytes."""
+
+    def read_link(self, path: str) -> str:
+        """What a symbolic link holds."""
+
+    def list_names(self, path: str) -> Sequence[str]:
+        """The names in a directory, in no special order."""
+
+    def remove(self, path: str) -> None:
+        """Remove a path with all beneath it; nothing happens where nothing is."""
+
+    def extract(self, archive: Path) -> None:
+        """Unpack a tar archive (pax) over the file system, with owners and modes where it has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """The file systems of an open image and the partitions that they are on; `boot` where there is one."""
+
+    places: Places
+    root: Tree
+    boot: Tree | None
+
+    def side(self, side: Side) -> Tree | None:
+        """The tree of a side."""
+        return self.root if side == "root" else self.boot
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The numbers of the partitions, in the partition table, that hold the root and the boot file system."""
+
+    root: int
+    boot: int | None
+
+
+class Chooser(Protocol):
+    """Decides which partitions are meant, from what is found in them (see `partitions`)."""
+
+    def __call__(self, disk: Disk, contents: Contents) -> Places:
+        """The places; raises MetisError where none or more than one fits."""
+
+
+class Contents(Protocol):
+    """Looks into partitions that are not chosen yet."""
+
+    def has(self, partition: int, paths: Sequence[str]) -> bool:
+        """Whether a partition's file system has any of the paths."""
+
+
+class Injector(Protocol):
+    """Opens the file systems of an image file for change."""
+
+    def open(
+        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+    ) -> AbstractContextManager[Trees]:
+        """The image's trees; when the block ends well, everything written is in the image file.
+
+        With `grow` the root file system is first made as large as its partition.
+        """

@@ -1,0 +1,145 @@
+"""Folders of files to lay over an image: listed with their hashes, and turned into entries.
+
+An overlay is what an operator puts there: files get 0644, or 0755 by the x bit, and belong to root;
+exceptions stand in `modes.yaml` beside the overlay's `boot` and `root`. A link is kept as a link and never
+followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InventoryError, MetisError, Problem
+from ..model import Blob, Directory, Entry, File, Overlay, Symlink
+
+KEEP = ".gitkeep"
+"""Stands in for an empty folder, which git does not keep; it is not copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing in an overlay; `path` is as it will be in the image."""
+
+    path: str
+    kind: str
+    executable: bool = False
+    sha256: str = ""
+    target: str = ""
+
+
+def folder_of(root: Path, folder: str) -> Path:
+    """The overlay's folder beneath the inventory's; raises where it is not there or points out of it."""
+    path = root / folder
+    if not path.is_dir():
+        raise MetisError(f"no overlay folder {folder}", f"make {path}, or take it out of the class")
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise MetisError(f"the overlay {folder} points outside the inventory", "overlays lie beneath it")
+    return path
+
+
+def signature(folder: Path) -> str:
+    """A hash of names, sizes, times and modes: it changes when anything in the folder may have changed."""
+    state = hashlib.sha256()
+    for path, about in _walk(folder):
+        fields = (about.st_mode, about.st_size, about.st_mtime_ns, about.st_ino)
+        state.update(f"{path}\0{fields}\n".encode(errors="surrogateescape"))
+    return state.hexdigest()
+
+
+def listing(folder: Path, name: str) -> tuple[Found, ...]:
+    """Everything in an overlay, in the order of paths, with the hashes of files.
+
+    Raises InventoryError with all that cannot be put on an image: links that point out of the folder, device
+    nodes, sockets, names that are not UTF-8.
+    """
+    found, problems = [], []
+    for path, about in _walk(folder):
+        try:
+            path.encode()
+            found.append(_look(folder, path, about))
+        except UnicodeEncodeError:
+            problems.append(Problem(name, 0, ascii(path), "a name that is not UTF-8"))
+        except ValueError as error:
+            problems.append(Problem(name, 0, path, str(error)))
+    if problems:
+        raise InventoryError(problems)
+    return tuple(sorted(_without_parents(found), key=lambda item: item.path))
+
+
+def entries(overlay: Overlay, found: tuple[Found, ...], modes: Mapping[str, Any]) -> tuple[Entry, ...]:
+    """The entries of an overlay; `modes` is the content of its modes.yaml, by path, for the root side."""
+    exceptions = modes if overlay.side == "root" else {}
+    unknown = sorted(set(exceptions) - {item.path for item in found})
+    if unknown:
+        file = f"{posixpath.dirname(overlay.folder)}/modes.yaml"
+        raise InventoryError(Problem(file, 0, path, f"not in {overlay.folder}") for path in unknown)
+    return tuple(_entry(overlay, item, exceptions.get(item.path)) for item in found)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every path beneath a folder with its own state, links not followed, in a fixed order."""
+    pending = [""]
+    while pending:
+        parent = pending.pop()
+        with os.scandir(os.fspath(folder) + parent) as items:
+            for item in sorted(items, key=lambda item: item.name):
+                path = f"{parent}/{item.name}"
+                about = item.stat(follow_symlinks=False)
+                yield path, about
+                if stat.S_ISDIR(about.st_mode):
+                    pending.append(path)
+
+
+def _look(folder: Path, path: str, about: os.stat_result) -> Found:
+    here = os.fspath(folder) + path
+    if stat.S_ISLNK(about.st_mode):
+        target = os.readlink(here)  # noqa: PTH115 - the text of the link, not a path of this machine
+        _check_target(path, target)
+        return Found(path, "symlink", target=target)
+    if stat.S_ISDIR(about.st_mode):
+        return Found(path, "directory")
+    if stat.S_ISREG(about.st_mode):
+        with Path(here).open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return Found(path, "file", executable=bool(about.st_mode & stat.S_IXUSR), sha256=sha256)
+    raise ValueError("neither a file, a folder nor a link: it cannot be put on an image")
+
+
+def _check_target(path: str, target: str) -> None:
+    """A relative link must stay in the overlay; an absolute one counts from the image's root."""
+    if target.startswith("/"):
+        return
+    depth = posixpath.dirname(path).count("/") if posixpath.dirname(path) != "/" else 0
+    for name in target.split("/"):
+        depth += -1 if name == ".." else name not in {"", "."}
+        if depth < 0:
+            raise ValueError(f"a link that points outside the overlay: {target}")
+
+
+def _without_parents(found: list[Found]) -> list[Found]:
+    """Folders are kept where they are empty: the others are made on the way, or are in the image already."""
+    parents = {posixpath.dirname(item.path) for item in found if posixpath.basename(item.path) != KEEP}
+    return [
+        item
+        for item in found
+        if posixpath.basename(item.path) != KEEP and not (item.kind == "directory" and item.path in parents)
+    ]
+
+
+def _entry(overlay: Overlay, item: Found, exception: str | Mapping[str, str] | None) -> Entry:
+    if item.kind == "symlink":
+        return Symlink(item.path, item.target, overlay.side)
+    about = {"mode": exception} if isinstance(exception, str) else dict(exception or {})
+    mode = about.get("mode", "0755" if item.executable or item.kind == "directory" else "0644")
+    owner, group = about.get("owner", "root"), about.get("group", "root")
+    if item.kind == "directory":
+        return Directory(item.path, int(mode, 8), owner, group, overlay.side)
+    blob = Blob(item.sha256, f"{overlay.folder}{item.path}")
+    return File(item.path, (blob,), int(mode, 8), owner, group, overlay.side)

@@ -1,0 +1,203 @@
+"""Class chain and node → one resolved value, with the origin of every part.
+
+Pure: documents come in, checked by `validate` already. Maps merge key by key; scalars and lists replace;
+overlays stack (parent, class, node).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import InventoryError, MetisError, Problem
+from ..model import (
+    Image,
+    Layer,
+    Origin,
+    Overlay,
+    RemoteFile,
+    ResolvedClass,
+    ResolvedNode,
+    Side,
+    freeze,
+)
+from .document import Document
+from .validate import check_settings
+
+CLASS_ONLY = frozenset({"extends", "abstract", "arch", "os", "image", "partitions", "files"})
+PER_LAYER = frozenset({"class", "boot_overlay", "root_overlay", "replaces"})
+SIDES: tuple[Side, ...] = ("boot", "root")
+DEFAULT_HEADROOM = "512M"
+
+_SIZE = re.compile(r"(\d+)([KMGT]?)")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+Classes = Callable[[str], Document | None]
+"""Gives the checked document of a class, or None where there is none of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOverride:
+    """A golden named by the environment in place of a class's own."""
+
+    source: str
+    sha256: str
+    variable: str
+
+
+def size_in_bytes(size: str | int) -> int:
+    """The number of bytes of a size such as 512M or 1G (powers of 1024)."""
+    match = _SIZE.fullmatch(str(size))
+    if match is None:
+        raise MetisError(f"not a size: {size!r}", "write it as 512M or 1G")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def class_chain(name: str, classes: Classes) -> tuple[Document, ...]:
+    """The documents of a class and all that it extends, parents first.
+
+    Raises InventoryError for a class that is not there, or that extends itself.
+    """
+    chain: list[Document] = []
+    names: list[str] = []
+    wanted: str | None = name
+    asker: Document | None = None
+    while wanted is not None:
+        document = classes(wanted)
+        if wanted in names or document is None:
+            assert asker is not None or document is None
+            raise InventoryError([_broken_link(asker, wanted, [*names, wanted], found=document is not None)])
+        names.append(wanted)
+        chain.append(document)
+        asker, wanted = document, document.data.get("extends")
+    return tuple(reversed(chain))
+
+
+def _broken_link(asker: Document | None, wanted: str, names: Sequence[str], *, found: bool) -> Problem:
+    if asker is None:
+        return Problem(f"classes/{wanted}.yaml", 0, "", "no such class")
+    text = f"a class that extends itself: {' → '.join(names)}" if found else f"no class {wanted!r}"
+    return Problem(asker.file, asker.line(("extends",)), "extends", text)
+
+
+def resolve_class(name: str, classes: Classes, override: ImageOverride | None = None) -> ResolvedClass:
+    """Merge a class with all that it extends; `override` takes the place of its image's source and hash."""
+    chain = class_chain(name, classes)
+    merged = _Merged()
+    layers = []
+    for document in chain:
+        merged.lay_over(document, skip=PER_LAYER | {"extends", "abstract"})
+        layers.append(_layer(f"class {_class_name(document, chain, name)}", document))
+    last = chain[-1]
+    merged.require(("arch", "os"), last)
+    data = merged.data
+    labels = {side: part["label"] for side, part in data.get("partitions", {}).items() if "label" in part}
+    return ResolvedClass(
+        name=name,
+        layers=tuple(layers),
+        arch=data["arch"],
+        os=data["os"],
+        image=_image(data, override),
+        labels=freeze(labels),
+        files=tuple(_remote_file(item) for item in data.get("files", ())),
+        settings=freeze({key: value for key, value in data.items() if key not in CLASS_ONLY}),
+        origins=freeze(merged.origins | ({"image": Origin(override.variable, 0)} if override else {})),
+    )
+
+
+def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: Document) -> ResolvedNode:
+    """Merge a node over its class and check what only the whole can show.
+
+    Raises InventoryError with everything that is wrong with the merged values.
+    """
+    merged = _Merged(dict(klass.settings), dict(klass.origins))
+    merged.lay_over(document, skip=PER_LAYER)
+    start = Origin(document.file, document.line(()))
+    problems = check_settings(merged.data, lambda path: merged.origin(path, start))
+    if problems:
+        raise InventoryError(problems)
+    return ResolvedNode(
+        name=name,
+        klass=klass,
+        layer=_layer(f"node {name}", document),
+        settings=freeze(merged.data),
+        cluster=freeze(cluster.data),
+        origins=freeze(merged.origins),
+    )
+
+
+@dataclass(slots=True)
+class _Merged:
+    """Values in the making, with where each came from by dotted path."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+
+    def lay_over(self, document: Document, skip: frozenset[str]) -> None:
+        upper = {key: value for key, value in document.data.items() if key not in skip}
+        self.data = self._merge(self.data, upper, (), document)
+
+    def _merge(
+        self, lower: Mapping[str, Any], upper: Mapping[str, Any], path: tuple[str, ...], document: Document
+    ) -> dict[str, Any]:
+        result = dict(lower)
+        for key, value in upper.items():
+            here = (*path, key)
+            old = result.get(key)
+            if isinstance(value, Mapping):
+                result[key] = self._merge(old if isinstance(old, Mapping) else {}, value, here, document)
+            else:
+                result[key] = value
+                self.origins[".".join(here)] = Origin(document.file, document.line(here))
+        return result
+
+    def origin(self, path: str, otherwise: Origin) -> Origin:
+        """Where the value at a dotted path, or the nearest thing above or below it, came from."""
+        parts = path.split(".")
+        for end in range(len(parts), 0, -1):
+            prefix = ".".join(parts[:end])
+            if prefix in self.origins:
+                return self.origins[prefix]
+            below = [origin for name, origin in self.origins.items() if name.startswith(f"{prefix}.")]
+            if below:
+                return below[0]
+        return otherwise
+
+    def require(self, keys: Sequence[str], document: Document) -> None:
+        problems = [
+            Problem(document.file, document.line(()), key, "missing: neither this class nor one that it extends has it")
+            for key in keys
+            if key not in self.data
+        ]
+        if problems:
+            raise InventoryError(problems)
+
+
+def _class_name(document: Document, chain: Sequence[Document], name: str) -> str:
+    """A class's name is the `extends` of the next in the chain; the last has the name asked for."""
+    position = chain.index(document)
+    return str(chain[position + 1].data["extends"]) if position + 1 < len(chain) else name
+
+
+def _layer(name: str, document: Document) -> Layer:
+    data = document.data
+    overlays = tuple(
+        Overlay(name, side, data[f"{side}_overlay"]) for side in SIDES if f"{side}_overlay" in data
+    )
+    return Layer(name, document.file, overlays, frozenset(data.get("replaces", ())))
+
+
+def _image(data: Mapping[str, Any], override: ImageOverride | None) -> Image | None:
+    declared = data.get("image", {})
+    headroom = size_in_bytes(declared.get("headroom", DEFAULT_HEADROOM))
+    if override is not None:
+        return Image(override.source, override.sha256, headroom)
+    if "source" not in declared:
+        return None
+    return Image(declared["source"], declared.get("sha256"), headroom)
+
+
+def _remote_file(item: Mapping[str, Any]) -> RemoteFile:
+    return RemoteFile(item["path"], item["source"], item["sha256"], int(item.get("mode", "0644"), 8))
