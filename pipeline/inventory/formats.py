@@ -1,0 +1,201 @@
+"""What a string of a certain format must be, for the `format` keyword of the schemas.
+
+Each check raises ValueError for a string that is not of its format; what is no string is the business of
+`type`. The `description` beside a `format` says in words what is expected; a reason is added only where the
+description cannot tell what is wrong.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    from jsonschema import FormatChecker
+
+
+class UnfitError(ValueError):
+    """A value that is not of its format, with a reason worth telling."""
+
+
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+_SIZE = re.compile(r"(0|[1-9][0-9]{0,14})([KMGT]?)")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_MAX_SIZE = 64 * 2**40
+_DOMAIN_LENGTH = 253
+_KEY_TYPES = (
+    r"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com"
+)
+_KEY = re.compile(rf"({_KEY_TYPES}) AAAA[0-9A-Za-z+/]+={{0,2}}( [^\x00-\x1f\x7f]*)?")
+_EFFECTS = frozenset(("NoSchedule", "PreferNoSchedule", "NoExecute"))
+_SUITE = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_CREDENTIALS = re.compile(r"://[^/\s]*@")
+
+
+def address_with_prefix(value: str) -> None:
+    """Accept an IPv4 or IPv6 address with the length of its network's prefix."""
+    _, slash, prefix = value.partition("/")
+    if not slash or not prefix.isascii() or not prefix.isdigit() or "%" in value:
+        raise ValueError(value)
+    ipaddress.ip_interface(value)
+
+
+def ip_address(value: str) -> None:
+    """Accept an IPv4 or IPv6 address without a zone."""
+    if "%" in value:
+        raise ValueError(value)
+    ipaddress.ip_address(value)
+
+
+def mac_address(value: str) -> None:
+    """Accept the MAC address of one interface: six bytes, not of a group."""
+    _need(_MAC.fullmatch(value))
+    _need(not int(value[:2], 16) & 1)
+
+
+def hostname_label(value: str) -> None:
+    """Accept one label of a host name (RFC 1123)."""
+    _need(_LABEL.fullmatch(value))
+
+
+def domain_name(value: str) -> None:
+    """Accept a domain of one label or more (RFC 1123)."""
+    _need(len(value) <= _DOMAIN_LENGTH and all(map(_LABEL.fullmatch, value.split("."))))
+
+
+def size(value: str | int) -> None:
+    """Accept a number of bytes, or one with a unit, up to 64 TiB."""
+    match = _SIZE.fullmatch(str(value))
+    _need(match and int(match[1]) * _UNITS[match[2]] <= _MAX_SIZE)
+
+
+def absolute_path(value: str) -> None:
+    """Accept an absolute path in its plain form, of something below /."""
+    _need(value.startswith("/"))
+    relative_path(value[1:])
+
+
+def relative_path(value: str) -> None:
+    """Accept a relative path in its plain form: no empty part, no . and no .., no control characters."""
+    parts = value.split("/")
+    if ".." in parts:
+        raise UnfitError(".. could lead out of the folder")
+    _need("" not in parts and "." not in parts and "\\" not in value and value.isprintable())
+
+
+def https_url(value: str) -> None:
+    """Accept https://host[:port] with nothing after it."""
+    url = _url(value)
+    _need(url.scheme == "https" and url.path in {"", "/"} and not url.query and not url.fragment)
+
+
+def file_source(value: str) -> None:
+    """Accept where a file can be fetched from."""
+    if value.startswith("file:"):
+        path = value.removeprefix("file:").removeprefix("//")
+        _need(path.strip("/") and value.isprintable())
+        _need(path.startswith("/") or not value.startswith("file://"))
+        return
+    url = _url(value)
+    _need(url.scheme in {"https", "http"} and url.path.strip("/"))
+
+
+def image_source(value: str) -> None:
+    """Accept where a golden can come from: a file's source, or a suite of Debian to build one from."""
+    if value.startswith("debian:"):
+        _need(_SUITE.fullmatch(value.removeprefix("debian:")))
+    else:
+        file_source(value)
+
+
+def no_credentials(value: str) -> None:
+    """Accept whatever is not an address with a user or password in it."""
+    if _CREDENTIALS.search(value):
+        raise UnfitError("a user or password does not belong into an inventory")
+
+
+def ssh_public_key(value: str) -> None:
+    """Accept one line of a public key, without options before it (sshd(8), AUTHORIZED_KEYS)."""
+    _need(_KEY.fullmatch(value))
+
+
+def kubernetes_name(value: str) -> None:
+    """Accept the key of a label or taint: an optional prefix and a name of at most 63 characters.
+
+    Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set.
+    """
+    prefix, slash, name = value.rpartition("/")
+    _need(_NAME.fullmatch(name))
+    _need(not slash or (len(prefix) <= _DOMAIN_LENGTH and _SUBDOMAIN.fullmatch(prefix)))
+
+
+def kubernetes_value(value: str) -> None:
+    """Accept the value of a label or taint: empty, or at most 63 characters like those of a name."""
+    _need(not value or _NAME.fullmatch(value))
+
+
+def kubernetes_taint(value: str) -> None:
+    """Accept key=value:Effect or key:Effect."""
+    pair, _, effect = value.rpartition(":")
+    key, _, content = pair.partition("=")
+    _need(effect in _EFFECTS)
+    kubernetes_name(key)
+    kubernetes_value(content)
+
+
+def _url(value: str) -> SplitResult:
+    no_credentials(value)
+    url = urlsplit(value)
+    _need(value.isascii() and value.isprintable() and " " not in value and "\\" not in value)
+    _need(url.hostname and url.port != 0)
+    return url
+
+
+def _need(holds: object) -> None:
+    if not holds:
+        raise ValueError
+
+
+_OF_STRINGS = (
+    address_with_prefix,
+    ip_address,
+    mac_address,
+    hostname_label,
+    domain_name,
+    absolute_path,
+    relative_path,
+    https_url,
+    file_source,
+    image_source,
+    no_credentials,
+    ssh_public_key,
+    kubernetes_name,
+    kubernetes_value,
+    kubernetes_taint,
+)
+
+
+def checker() -> FormatChecker:
+    """Make the checker that knows all formats of the schemas, by the names of the functions with hyphens."""
+    from jsonschema import FormatChecker
+
+    made = FormatChecker(formats=())
+    for check in _OF_STRINGS:
+        made.checks(check.__name__.replace("_", "-"), raises=ValueError)(_holds(str, check))
+    made.checks("size", raises=ValueError)(_holds((str, int), size))
+    return made
+
+
+def _holds(kinds: type | tuple[type, ...], check: Callable[[Any], None]) -> Callable[[object], bool]:
+    def holds(value: object) -> bool:
+        if isinstance(value, kinds):
+            check(value)
+        return True
+
+    return holds
