@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,15 +25,8 @@ GPT_BACKUP_SECTORS = 33
 """The second GPT at the end of a disk: 32 sectors of entries and a header (UEFI 2.10, 5.3)."""
 _CONTAINERS = frozenset({"05", "0f", "85"})  # extended partitions, which hold logical ones
 _PROTECTIVE = "ee"
-_KEEP_CONTENT = (
-    "--quiet",
-    "--no-reread",
-    "--no-tell-kernel",
-    "--wipe",
-    "never",
-    "--wipe-partitions",
-    "never",
-)
+_ACTIVE = 446  # where the first entry of an MBR has its boot flag
+_KEEP_CONTENT = "--quiet --no-reread --no-tell-kernel --wipe never --wipe-partitions never".split()
 _TIMEOUT = 60.0
 
 
@@ -103,15 +98,25 @@ def grow_last(image: Path, number: int, extra: int) -> Disk:
     sectors = (end - partition.start) // disk.sector
     os.truncate(image, disk.size + extra)
     try:
-        process.run(
-            ["sfdisk", *_KEEP_CONTENT, "-N", str(number), str(image.absolute())],
-            stdin=f"size={sectors}\n".encode(),
-            timeout=_TIMEOUT,
-        )
+        with _kept(image, _ACTIVE):
+            process.run(
+                ["sfdisk", *_KEEP_CONTENT, "-N", str(number), str(image.absolute())],
+                stdin=f"size={sectors}\n".encode(),
+                timeout=_TIMEOUT,
+            )
     except BaseException:
         os.truncate(image, disk.size)
         raise
     return read(image)
+
+
+@contextmanager
+def _kept(image: Path, offset: int) -> Iterator[None]:
+    """Keep a byte that sfdisk clears: some BIOSes start a GPT disk only if its protective MBR is active."""
+    with image.open("rb+", buffering=0) as file:
+        byte = os.pread(file.fileno(), 1, offset)
+        yield
+        os.pwrite(file.fileno(), byte, offset)
 
 
 def _last(image: Path, disk: Disk, number: int) -> Partition:
