@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from .errors import MetisError
 from .progress import Advance
 
 CHUNK = 1 << 20
@@ -19,6 +20,10 @@ _ZEROS = bytes(GRAIN)
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 # Between two kinds of file system, on old or unusual ones, and where a sandbox forbids the call.
 _BY_HAND = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+
+
+class TooLongError(MetisError):
+    """A stream that does not end where it must."""
 
 
 def extents(descriptor: int) -> Iterator[tuple[int, int]]:
@@ -81,13 +86,13 @@ def _copy_range(old: int, new: int, offset: int, count: int) -> int:
 def write_stream(chunks: Iterable[bytes], target: Path, limit: int) -> int:
     """Write a stream to a new file of mode 0600, leaving holes where it is zero; give its size in bytes.
 
-    Raises OSError (EFBIG) when the stream is longer than `limit` bytes.
+    Raises TooLongError when the stream is longer than `limit` bytes, OSError when it cannot be written.
     """
     size = 0
     with _create(target) as file:
         for chunk in chunks:
             if size + len(chunk) > limit:
-                raise OSError(errno.EFBIG, f"larger than {limit} bytes", target)
+                raise TooLongError(f"{target} would be larger than {limit} bytes")
             _write_data(file, size, chunk)
             size += len(chunk)
         os.ftruncate(file.fileno(), size)

@@ -87,7 +87,7 @@ def test_a_copy_works_between_two_file_systems(tmp_path: Path) -> None:
 
 
 def test_a_stream_longer_than_its_limit_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="larger than 9 bytes"):
+    with pytest.raises(sparse.TooLongError, match="larger than 9 bytes"):
         sparse.write_stream([b"12345", b"67890"], tmp_path / "raw", 9)
 
 

@@ -1,0 +1,106 @@
+"""From a file as published to a sparse raw image, checked by its hash once more on the way.
+
+What a file is, its first bytes say; names on the web are often wrong. Whether the image can be used is for
+others to judge: here it is only bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .. import durable, process, sparse
+from ..errors import MetisError, MismatchError
+from ..progress import Advance, Reporter
+
+# What file(1) knows them by; pzstd(1) begins with a frame to be skipped (RFC 8878, 3.1.2).
+_FILTERS = (
+    (b"\xfd7zXZ\0", ("xz", "-T0", "-dc")),
+    (b"\x1f\x8b", ("gzip", "-dc")),
+    (b"\x28\xb5\x2f\xfd", ("zstd", "-dcq")),
+    (b"\x50\x2a\x4d\x18", ("zstd", "-dcq")),
+)
+_REFUSED = ((b"PK\x03\x04", "zip"), (b"BZh", "bzip2"), (b"7z\xbc\xaf\x27\x1c", "7z"))
+
+
+def unpack(packed: Path, raw: Path, sha256: str, reporter: Reporter, limit: int) -> int:
+    """Write what `packed` holds to the new file `raw` (mode 0600), holes for zeros; give its size in bytes.
+
+    Raises MismatchError when `packed` is not what `sha256` says, whatever else is wrong with it: the caller
+    removes it then. Raises MetisError for a form that is not known, a damaged stream, an image larger than
+    `limit` bytes and a full disk. `raw` is left only where there is no error.
+    """
+    try:
+        with packed.open("rb", buffering=0) as file:
+            argv = _filter_for(packed, file)
+            with reporter.step(f"unpacking {sha256[:12]}", packed.stat().st_size) as advance:
+                return _written(_Hashed(file, advance), argv, packed, raw, sha256, limit)
+    except BaseException as error:
+        raw.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise durable.out_of_room(raw, error) from error
+        raise
+
+
+class _Hashed:
+    """The chunks of a file, hashed as they are taken; another iteration goes on where one ended."""
+
+    def __init__(self, file: BinaryIO, advance: Advance) -> None:
+        self._file = file
+        self._advance = advance
+        self._hash = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self._file.read(sparse.CHUNK):
+            self._hash.update(chunk)
+            self._advance(len(chunk))
+            yield chunk
+
+    def sha256(self) -> str:
+        """The hash of the whole file, for which the rest of it is read."""
+        for _ in self:
+            pass
+        return self._hash.hexdigest()
+
+
+def _filter_for(packed: Path, file: BinaryIO) -> tuple[str, ...]:
+    """The program that unpacks the file, nothing for a raw image."""
+    start = file.read(8)
+    file.seek(0)
+    for magic, form in _REFUSED:
+        if start.startswith(magic):
+            raise MetisError(
+                f"{packed} is a {form} archive, which is not supported",
+                "publish the image as .xz, .gz, .zst or plain",
+            )
+    return next((argv for magic, argv in _FILTERS if start.startswith(magic)), ())
+
+
+def _written(source: _Hashed, argv: tuple[str, ...], packed: Path, raw: Path, sha256: str, limit: int) -> int:
+    """Write the image, then judge the file that it came from: rot explains any other trouble."""
+    size = 0
+    trouble: MetisError | None = None
+    try:
+        if argv:
+            with process.piped(argv, source) as out:
+                size = sparse.write_stream(iter(lambda: out.read(sparse.CHUNK), b""), raw, limit)
+        else:
+            size = sparse.write_stream(source, raw, limit)
+    except process.ToolError as error:
+        hint = error.hint or "its hash is right, so it was published like this: take another image"
+        trouble = MetisError(f"cannot unpack {packed}: {error.message}", hint)
+    except sparse.TooLongError:
+        trouble = MetisError(
+            f"{packed} unpacks to more than {limit} bytes",
+            "raise card.max_size in cluster.yaml, or take a smaller image",
+        )
+    found = source.sha256()
+    if found != sha256:
+        raise MismatchError(
+            f"{packed} rotted in the cache: its SHA-256 is {found}", "run again, and it is fetched anew"
+        )
+    if trouble:
+        raise trouble
+    return size
