@@ -26,24 +26,32 @@ def make_private(folder: Path) -> Path:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` to write to; it becomes `target` when the block ends well.
+def beside(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` for what is not finished; whatever is there afterwards is removed.
 
-    After an exception, or a kill, `target` is what it was; what a kill left beside is overwritten by the
-    next try.
+    What a kill left there is removed by the next try. An error of the file system becomes one line.
     """
     part = target.with_name(f".{target.name}{PART}")
     try:
         make_private(target.parent)
         part.unlink(missing_ok=True)
         yield part
-        settle(part, target)
-    except BaseException as error:
+    except OSError as error:
+        raise out_of_room(target, error) from error
+    finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise out_of_room(target, error) from error
-        raise
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` to write to; it becomes `target` when the block ends well.
+
+    After an exception, or a kill, `target` is what it was.
+    """
+    with beside(target) as part:
+        yield part
+        settle(part, target)
 
 
 def settle(part: Path, target: Path) -> None:

@@ -84,9 +84,7 @@ class Appliance:
 
     def _remember(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
-        durable.write(
-            self._memory, durable.as_json({"machine": _machine(), "accelerator": accelerator})
-        )
+        durable.write(self._memory, durable.as_json({"machine": _machine(), "accelerator": accelerator}))
 
 
 def _forced() -> Accelerator | None:
@@ -150,7 +148,9 @@ def _first_line(error: RuntimeError) -> str:
 def _hint() -> str:
     kernels = list(Path("/boot").glob("vmlinu*-*"))
     if kernels and not any(os.access(kernel, os.R_OK) for kernel in kernels):
-        return "the kernels in /boot cannot be read: `sudo chmod 0644 /boot/vmlinuz-*` (Ubuntu makes them 0600)"
+        return (
+            "the kernels in /boot cannot be read: `sudo chmod 0644 /boot/vmlinuz-*` (Ubuntu makes them 0600)"
+        )
     if not kernels:
         return "there is no kernel in /boot for it: install linux-image-cloud-amd64 or another kernel"
     return "`libguestfs-test-tool` shows why"

@@ -49,9 +49,7 @@ def apply(manifest: Manifest, trees: Trees, open_blob: OpenBlob, scratch: Path) 
             )
 
 
-def _apply_side(
-    entries: Iterable[Entry], side: Side, tree: Tree, open_blob: OpenBlob, scratch: Path
-) -> None:
+def _apply_side(entries: Iterable[Entry], side: Side, tree: Tree, open_blob: OpenBlob, scratch: Path) -> None:
     paths = _Paths(tree)
     removals = [paths.of(entry.path) for entry in entries if isinstance(entry, Remove)]
     members: dict[str, _Member] = {}
@@ -223,17 +221,13 @@ def _add(
             _add_content(archive, header, entry, open_blob)
 
 
-def _set_owner(
-    header: tarfile.TarInfo, entry: File | Directory, owners: _Owners, *, plain: bool
-) -> None:
+def _set_owner(header: tarfile.TarInfo, entry: File | Directory, owners: _Owners, *, plain: bool) -> None:
     header.mode = 0o755 if plain else entry.mode
     if not plain:
         header.uid, header.gid = owners.uid(entry.owner), owners.gid(entry.group)
 
 
-def _add_content(
-    archive: tarfile.TarFile, header: tarfile.TarInfo, entry: File, open_blob: OpenBlob
-) -> None:
+def _add_content(archive: tarfile.TarFile, header: tarfile.TarInfo, entry: File, open_blob: OpenBlob) -> None:
     match entry.content:
         case (Blob() as blob,):
             with open_blob(blob) as content:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,14 @@ class Tree(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """The numbers of the partitions, in the partition table, that hold the root and the boot file system."""
+
+    root: int
+    boot: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Trees:
     """The file systems of an open image and the partitions that they are on; `boot` where there is one."""
 
@@ -68,26 +76,15 @@ class Trees:
         return self.root if side == "root" else self.boot
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The numbers of the partitions, in the partition table, that hold the root and the boot file system."""
-
-    root: int
-    boot: int | None
-
-
-class Chooser(Protocol):
-    """Decides which partitions are meant, from what is found in them (see `partitions`)."""
-
-    def __call__(self, disk: Disk, contents: Contents) -> Places:
-        """The places; raises MetisError where none or more than one fits."""
-
-
 class Contents(Protocol):
     """Looks into partitions that are not chosen yet."""
 
     def has(self, partition: int, paths: Sequence[str]) -> bool:
         """Whether a partition's file system has any of the paths."""
+
+
+Chooser = Callable[[Disk, Contents], Places]
+"""Decides which partitions are meant, from what is found in them; raises where none or two fit."""
 
 
 class Injector(Protocol):

@@ -205,5 +205,3 @@ def _conflicts(claims: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]
     from .validate import duplicates
 
     return duplicates(claims)
-
-

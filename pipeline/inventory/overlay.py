@@ -12,7 +12,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,11 @@ def listing(folder: Path, name: str) -> tuple[Found, ...]:
     if problems:
         raise InventoryError(problems)
     return tuple(sorted(_without_parents(found), key=lambda item: item.path))
+
+
+def found_data(found: Found) -> dict[str, Any]:
+    """Plain data for JSON; `Found(**data)` is the inverse."""
+    return asdict(found)
 
 
 def entries(overlay: Overlay, found: tuple[Found, ...], modes: Mapping[str, Any]) -> tuple[Entry, ...]:

@@ -86,12 +86,14 @@ class Inventory:
             document = document.part("cluster") if "cluster" in document.data else parse(b"{}", document.file)
         return self._checked(document, "cluster")
 
-    def modes(self, overlay_folder: str) -> tuple[Path, Mapping[str, object]]:
-        """The exceptions to modes and owners beside an overlay, and the file they are in or would be in."""
-        file = (self.root / overlay_folder).parent / "modes.yaml"
-        if not file.is_file():
-            return file, {}
-        return file, self._checked(self._parsed(file), "modes").data
+    def modes_file(self, overlay_folder: str) -> Path:
+        """The file of exceptions to an overlay's modes and owners, whether it is there or not."""
+        return (self.root / overlay_folder).parent / "modes.yaml"
+
+    def modes(self, overlay_folder: str) -> Mapping[str, object]:
+        """The exceptions to an overlay's modes and owners, by path."""
+        file = self.modes_file(overlay_folder)
+        return self._checked(self._parsed(file), "modes").data if file.is_file() else {}
 
     def shown(self, file: Path) -> str:
         """A path as messages show it: relative to the inventory's folder where it lies in it."""

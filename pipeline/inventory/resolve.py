@@ -115,7 +115,7 @@ def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: D
     merged = _Merged(dict(klass.settings), dict(klass.origins))
     merged.lay_over(document, skip=PER_LAYER)
     start = Origin(document.file, document.line(()))
-    problems = check_settings(merged.data, lambda path: merged.origin(path, start))
+    problems = check_settings(merged.data, lambda path: merged.origin(path, start), name)
     if problems:
         raise InventoryError(problems)
     return ResolvedNode(
@@ -167,7 +167,12 @@ class _Merged:
 
     def require(self, keys: Sequence[str], document: Document) -> None:
         problems = [
-            Problem(document.file, document.line(()), key, "missing: neither this class nor one that it extends has it")
+            Problem(
+                document.file,
+                document.line(()),
+                key,
+                "missing: neither this class nor one that it extends has it",
+            )
             for key in keys
             if key not in self.data
         ]

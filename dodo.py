@@ -1,0 +1,91 @@
+"""The graph: golden → base → manifest → image. `doit list` shows it, `doit image:<node>` walks it.
+
+Names and edges only. What a task does is a method of `pipeline.tasks.Lab`; what it leaves are small files,
+and those are what the next task depends on.
+"""
+
+from pipeline.doit_setup import doit_config
+from pipeline.tasks import Lab
+
+lab = Lab.from_environment()
+files = lab.artifacts
+DOIT_CONFIG = doit_config(lab)
+
+
+def task_overlay():
+    """list the files of each overlay, with their hashes"""
+    for folder in lab.overlays:
+        yield {
+            "name": folder,
+            "targets": [files.overlay(folder)],
+            "uptodate": [lab.overlay_unchanged(folder)],
+            "actions": [(lab.list_overlay, [folder])],
+        }
+
+
+def task_class():
+    """resolve each class: its golden's source, and what goes into its base"""
+    for name in lab.classes:
+        yield {
+            "name": name,
+            "file_dep": lab.class_inputs(name),
+            "targets": [files.golden_source(name), files.base_manifest(name)],
+            "uptodate": [
+                lab.code_unchanged,
+                lab.image_choice_unchanged(name),
+                lab.written_by_us(files.golden_source(name), files.base_manifest(name)),
+            ],
+            "actions": [(lab.resolve_class, [name])],
+        }
+
+
+def task_golden():
+    """fetch each class's golden image into the cache and verify it"""
+    for name in lab.classes:
+        yield {
+            "name": name,
+            "file_dep": [files.golden_source(name)],
+            "targets": [files.golden_receipt(name)],
+            "actions": [(lab.fetch_golden, [name])],
+        }
+
+
+def task_base():
+    """unpack each golden, make room in it, lay the class's files over it"""
+    for name in lab.classes:
+        yield {
+            "name": name,
+            "file_dep": [files.golden_receipt(name), files.base_manifest(name)],
+            "targets": [files.base(name)],
+            "uptodate": [lab.base_is_whole(name)],
+            "actions": [(lab.make_base, [name])],
+        }
+
+
+def task_manifest():
+    """resolve and render each node: every file, link, removal and edit that it needs"""
+    for name in lab.nodes:
+        yield {
+            "name": name,
+            "file_dep": lab.node_inputs(name),
+            "targets": [files.manifest(name)],
+            "uptodate": [
+                lab.code_unchanged,
+                lab.no_conflict(name),
+                lab.written_by_us(files.manifest(name)),
+            ],
+            "actions": [(lab.render_manifest, [name])],
+        }
+
+
+def task_image():
+    """copy the base and put the node's manifest into the copy: artifacts/<node>.img"""
+    for name in lab.nodes:
+        yield {
+            "name": name,
+            "file_dep": [files.manifest(name)],
+            "task_dep": lab.base_of(name),
+            "targets": [files.image(name)],
+            "uptodate": [lab.image_is_current(name)],
+            "actions": [(lab.make_image, [name])],
+        }

@@ -1,0 +1,67 @@
+"""Where everything that is generated lies: one folder, private to us, with a fixed plan."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """The paths below the folder for artifacts; nothing is made by asking for one."""
+
+    root: Path
+
+    def overlay(self, folder: str) -> Path:
+        """The listing of an overlay."""
+        short = hashlib.sha256(folder.encode()).hexdigest()[:8]
+        return self.root / "overlays" / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', folder)}-{short}.json"
+
+    def golden_source(self, klass: str) -> Path:
+        """Where a class's golden comes from."""
+        return self.root / "golden" / f"{klass}.source.json"
+
+    def golden_receipt(self, klass: str) -> Path:
+        """Which golden a class has, once it is in the cache."""
+        return self.root / "golden" / f"{klass}.receipt.json"
+
+    def base_manifest(self, klass: str) -> Path:
+        """What is done to a class's golden to make its base."""
+        return self.root / "base" / f"{klass}.manifest.json"
+
+    def base(self, klass: str) -> Path:
+        """A class's base."""
+        return self.root / "base" / f"{klass}.img"
+
+    def manifest(self, node: str) -> Path:
+        """A node's manifest."""
+        return self.root / "manifests" / f"{node}.json"
+
+    def image(self, node: str) -> Path:
+        """A node's image."""
+        return self.root / f"{node}.img"
+
+    def index(self, inventory_key: str) -> Path:
+        """What is remembered of an inventory's files between runs."""
+        return self.root / ".state" / f"index-{inventory_key}.json"
+
+    def doit_state(self, inventory_key: str) -> Path:
+        """What doit remembers of an inventory's tasks."""
+        return self.root / ".state" / f"doit-{inventory_key}.sqlite3"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever changes anything below the folder."""
+        return self.root / ".state" / "lock"
+
+
+def bmap_of(image: Path) -> Path:
+    """The block map of an image or a base."""
+    return image.with_name(f"{image.name}.bmap")
+
+
+def receipt_of(image: Path) -> Path:
+    """The receipt of an image or a base: `titan-13.img` has `titan-13.receipt.json`."""
+    return image.with_name(f"{image.stem}.receipt.json")

@@ -1,0 +1,128 @@
+"""The two heavy steps: a golden into a base, and a base into an image.
+
+Both work on a part file, put a manifest into it and end with the receipt. What goes in is decided in
+`compose`; how it gets in, in `inject`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import disk, durable, receipts, sparse
+from .errors import MetisError
+from .golden.fetch import Fetched
+from .golden.unpack import unpack
+from .inject.apply import OpenBlob, apply
+from .inject.partitions import by_label_or_content, exactly
+from .inject.tree import VERSION, Chooser, Contents, Injector, Places
+from .manifest import digest, from_data, to_data
+from .model import Manifest, Side
+from .progress import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class BaseManifest:
+    """What is done to a golden to make a class's base; `headroom` is in bytes."""
+
+    manifest: Manifest
+    headroom: int
+    labels: Mapping[Side, str]
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**to_data(self.manifest), "headroom": self.headroom, "labels": dict(self.labels)}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> BaseManifest:
+        """The inverse of to_data."""
+        return cls(from_data(data), data["headroom"], data["labels"])
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What both steps work with."""
+
+    injector: Injector
+    open_blob: OpenBlob
+    reporter: Reporter
+    size_limit: int
+    """No raw image may be larger, in bytes."""
+
+
+def base_made_from(golden_sha256: str, wanted: BaseManifest) -> dict[str, Any]:
+    """Everything that decides about a base."""
+    return {
+        "golden": golden_sha256,
+        "manifest": wanted.manifest.id,
+        "headroom": wanted.headroom,
+        "labels": dict(wanted.labels),
+        "injector": VERSION,
+    }
+
+
+def image_made_from(manifest_id: str, base_id: str) -> dict[str, Any]:
+    """Everything that decides about an image."""
+    return {"manifest": manifest_id, "base": base_id, "injector": VERSION}
+
+
+def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
+    """Whether the receipt beside an image or a base says that it was made from just this."""
+    receipt = receipts.read(image)
+    return receipt is not None and receipt.id == digest(made_from)
+
+
+def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:
+    """Unpack a golden, make room in it, and put the class's files in."""
+    subject = wanted.manifest.subject
+    with durable.beside(target) as part:
+        unpack(golden.path, part, golden.sha256, tools.reporter, tools.size_limit)
+        layout = disk.read(part)
+        last = max(layout.partitions, key=lambda item: item.start).number
+        choose = by_label_or_content(wanted.labels)
+        if wanted.headroom:
+            layout = disk.grow_last(part, last, wanted.headroom)
+            choose = _root_is(last, choose)
+        with (
+            tools.reporter.step(f"{subject}: injecting"),
+            tools.injector.open(part, layout, choose, grow=wanted.headroom > 0) as trees,
+        ):
+            apply(wanted.manifest, trees, tools.open_blob, target.parent)
+        made_from = base_made_from(golden.sha256, wanted)
+        receipts.finish(part, target, subject, made_from, asdict(trees.places), tools.reporter)
+
+
+def make_image(manifest: Manifest, base: Path, target: Path, tools: Tools) -> None:
+    """Copy a base and put a node's manifest into the copy."""
+    receipt = receipts.read(base)
+    if receipt is None:
+        raise MetisError(f"{base} has no receipt", "build the class's base first")
+    subject = manifest.subject
+    with durable.beside(target) as part:
+        with tools.reporter.step(f"{subject}: copying the base", sparse.mapped_bytes(base)) as advance:
+            sparse.copy(base, part, advance)
+        choose = exactly(Places(**receipt.places))  # type: ignore[arg-type]
+        with (
+            tools.reporter.step(f"{subject}: injecting"),
+            tools.injector.open(part, disk.read(part), choose) as trees,
+        ):
+            apply(manifest, trees, tools.open_blob, target.parent)
+        made_from = image_made_from(manifest.id, receipt.id)
+        receipts.finish(part, target, subject, made_from, receipt.places, tools.reporter)
+
+
+def _root_is(last: int, choose: Chooser) -> Chooser:
+    """A chooser that insists on the partition that was grown."""
+
+    def checked(layout: disk.Disk, contents: Contents) -> Places:
+        places = choose(layout, contents)
+        if places.root != last:
+            raise MetisError(
+                f"the golden's root (partition {places.root}) is not its last partition ({last})",
+                "no room can be made for it: set image.headroom of the class to 0",
+            )
+        return places
+
+    return checked

@@ -1,0 +1,122 @@
+"""From the declared files to resolved nodes and manifests.
+
+This is where the order of layers is: rendered concerns, then the class chain's overlays, the class's
+fetched files, and the node's overlay. A later layer wins where it says that it replaces.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from .build import BaseManifest
+from .errors import InventoryError, MetisError, Problem
+from .inventory import overlay
+from .inventory.document import Document
+from .inventory.overlay import Found
+from .inventory.read import Inventory
+from .inventory.resolve import ImageOverride, resolve_class, resolve_node
+from .manifest import Contribution, collect
+from .model import Blob, Entry, File, Image, Layer, Manifest, Overlay, ResolvedClass, ResolvedNode
+from .render import record
+from .render.concerns import CONCERNS
+
+CACHED = "cache:"
+"""How a blob says that it lies in the cache and not in the inventory."""
+
+Listing = Callable[[str], tuple[Found, ...]]
+"""Gives what is in an overlay's folder."""
+
+
+class Composer:
+    """Resolves and renders what an inventory declares; keeps resolved classes. Safe to use from threads."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        override: Callable[[str], ImageOverride | None],
+        listing: Listing,
+    ) -> None:
+        self._inventory = inventory
+        self._override = override
+        self._listing = listing
+        self._classes: dict[str, ResolvedClass] = {}
+        self._lock = threading.Lock()
+
+    def klass(self, name: str) -> ResolvedClass:
+        """A class with all that it extends."""
+        with self._lock:
+            if name not in self._classes:
+                self._classes[name] = resolve_class(name, self._document, self._override(name))
+            return self._classes[name]
+
+    def node(self, name: str) -> ResolvedNode:
+        """A node with its class and its cluster."""
+        document = self._inventory.get("nodes", name)
+        if document is None:
+            raise InventoryError([Problem(f"nodes/{name}.yaml", 0, "", "no such node")])
+        wanted = document.data["class"]
+        if self._inventory.get("classes", wanted) is None:
+            raise InventoryError([document.problem(("class",), f"no class {wanted!r}")])
+        return resolve_node(name, document, self.klass(wanted), self._inventory.cluster())
+
+    def base_manifest(self, name: str) -> BaseManifest:
+        """What a class's base is made of, beside its golden."""
+        klass = self.klass(name)
+        manifest = collect(f"class {name}", self._of_class(klass))
+        return BaseManifest(manifest, klass.image.headroom if klass.image else 0, klass.labels)
+
+    def manifest(self, name: str) -> Manifest:
+        """Everything that is done to a node's base to make its image."""
+        node = self.node(name)
+        rendered = [Contribution(concern, render(node)) for concern, render in CONCERNS.items()]
+        layers = [*self._of_class(node.klass, in_base=True), *self._of_layer(node.layer)]
+        winning: dict[tuple[str, str], Entry] = {
+            (entry.side, entry.path): entry for part in (*rendered, *layers) for entry in part.entries
+        }
+        about = Contribution("record", record.render(node, winning.values()))
+        return collect(name, [*rendered, about, *layers])
+
+    def _document(self, name: str) -> Document | None:
+        return self._inventory.get("classes", name)
+
+    def _of_class(self, klass: ResolvedClass, *, in_base: bool = False) -> Sequence[Contribution]:
+        parts = [part for layer in klass.layers for part in self._of_layer(layer, in_base=in_base)]
+        last = klass.layers[-1]
+        fetched = tuple(
+            File(item.path, (Blob(item.sha256, f"{CACHED}{item.sha256}"),), item.mode) for item in klass.files
+        )
+        return [*parts, Contribution(f"files of {last.name}", fetched, last.replaces, last.file, in_base)]
+
+    def _of_layer(self, layer: Layer, *, in_base: bool = False) -> Sequence[Contribution]:
+        return [
+            Contribution(layer.name, self._of_overlay(item), layer.replaces, layer.file, in_base)
+            for item in layer.overlays
+        ]
+
+    def _of_overlay(self, item: Overlay) -> tuple[Entry, ...]:
+        return overlay.entries(item, self._listing(item.folder), self._inventory.modes(item.folder))
+
+
+def live_listing(inventory: Inventory) -> Listing:
+    """Looks into the overlays' folders themselves, each once."""
+    known: dict[str, tuple[Found, ...]] = {}
+
+    def listing(folder: str) -> tuple[Found, ...]:
+        if folder not in known:
+            known[folder] = overlay.listing(overlay.folder_of(inventory.root, folder), folder)
+        return known[folder]
+
+    return listing
+
+
+def check_image(klass: ResolvedClass, variable: str) -> Image:
+    """The class's golden; raises where there is nothing to build from, or no hash to check it by."""
+    image = klass.image
+    if image is None or (image.sha256 is None and not image.source.startswith("debian:")):
+        what = "no image" if image is None else "no hash for its image"
+        raise MetisError(
+            f"class {klass.name} has {what}",
+            f"set {variable} and {variable}_SHA256, or image.source and image.sha256 in the class",
+        )
+    return image

@@ -1,0 +1,50 @@
+"""How doit runs our graph: its settings, and a report in which a failure is one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from doit.exceptions import BaseFail, UnmetDependency
+from doit.reporter import ConsoleReporter
+
+from .tasks import Lab
+
+
+class LineReporter(ConsoleReporter):
+    """doit's own report of what ran and what was up to date, with a line for each failure."""
+
+    desc = "one line for each task, and one for each failure"
+
+    def add_failure(self, task: Any, fail: BaseFail) -> None:  # noqa: ANN401
+        """Called by doit when a task failed, or could not be tried."""
+        self.failures.append({"task": task, "exception": fail})
+        if isinstance(fail, UnmetDependency):
+            self.write(f"!! {task.title()}: not tried, as {fail.message} failed\n")
+            return
+        for line in str(fail.message).splitlines() or ["failed"]:
+            self.write(f"!! {task.title()}: {line}\n")
+        if fail.traceback:
+            self.write("".join(fail.traceback))
+
+    def complete_run(self) -> None:
+        """Called by doit at the end; errors of doit's own are all that is left to say."""
+        for line in self.runtime_errors:
+            self.write(f"!! {line}\n")
+
+
+def doit_config(lab: Lab) -> dict[str, Any]:
+    """The DOIT_CONFIG of a lab's graph."""
+    state = lab.artifacts.doit_state(lab.settings.inventory_key)
+    state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {
+        "action_string_formatting": "new",
+        "backend": "sqlite3",
+        "check_file_uptodate": "md5",
+        "continue": True,
+        "default_tasks": ["image"],
+        "dep_file": str(state),
+        "par_type": "thread",
+        "reporter": LineReporter,
+        "sort": "definition",
+        "verbosity": 2,
+    }

@@ -1,0 +1,116 @@
+"""Receipts: what an image or a base was made from, and what its file looked like when it was whole.
+
+A file's presence proves nothing. An image counts as whole when its receipt is there and the file has the
+size, times and inode that the receipt names; else, when every mapped range has the hash of its block map.
+The receipt is written last, so a build that was cut off leaves none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import bmap, durable, mapped
+from .artifacts import bmap_of, receipt_of
+from .manifest import digest
+from .progress import Reporter
+from .store import stamp
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is known of one image or base.
+
+    `id` is the hash of everything that it was made from, which `made_from` names; `places` are the numbers
+    of its root and boot partitions; `stamp` is the file's state, in bytes and nanoseconds.
+    """
+
+    subject: str
+    id: str
+    made_from: Mapping[str, Any]
+    places: Mapping[str, int | None]
+    size: int
+    mapped: int
+    bmap_sha256: str
+    stamp: Mapping[str, int]
+    format: int = FORMAT
+
+
+def read(image: Path) -> Receipt | None:
+    """The receipt of an image or base, None where there is none that can be read."""
+    try:
+        data = json.loads(receipt_of(image).read_bytes())
+        receipt = Receipt(**data)
+    except (OSError, ValueError, TypeError):
+        return None
+    return receipt if receipt.format == FORMAT else None
+
+
+def forget(image: Path) -> None:
+    """Remove the receipt, before the file that it speaks of changes."""
+    receipt_of(image).unlink(missing_ok=True)
+
+
+def finish(
+    part: Path,
+    image: Path,
+    subject: str,
+    made_from: Mapping[str, Any],
+    places: Mapping[str, int | None],
+    reporter: Reporter,
+) -> None:
+    """Make a finished part file the image: block map and image get their names, the receipt comes last."""
+    described = _describe(part, subject, reporter)
+    xml = described.to_xml()
+    durable.settle(part, image)
+    durable.write(bmap_of(image), xml)
+    receipt = Receipt(
+        subject=subject,
+        id=digest(made_from),
+        made_from=made_from,
+        places=places,
+        size=described.size,
+        mapped=described.mapped,
+        bmap_sha256=hashlib.sha256(xml).hexdigest(),
+        stamp=stamp(image),
+    )
+    durable.write(receipt_of(image), durable.as_json(asdict(receipt)))
+
+
+def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
+    ranges = mapped.ranges(part)
+    total = sum(end - start for start, end in ranges)
+    with reporter.step(f"{subject}: hashing", total) as advance:
+        return bmap.describe(part, ranges, advance)
+
+
+def is_whole(image: Path, *, deep: bool, reporter: Reporter) -> bool:
+    """Whether the file is what its receipt says; with `deep`, or when its stamp differs, by its hashes."""
+    receipt = read(image)
+    if receipt is None or not image.is_file() or not bmap_of(image).is_file():
+        return False
+    now = stamp(image)
+    if now["size"] != receipt.size:
+        return False
+    if now == receipt.stamp and not deep:
+        return True
+    if not _has_its_hashes(image, receipt, reporter):
+        return False
+    if now != receipt.stamp:  # copied or restored, and whole: the next look is cheap again
+        durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=now))))
+    return True
+
+
+def _has_its_hashes(image: Path, receipt: Receipt, reporter: Reporter) -> bool:
+    xml = bmap_of(image).read_bytes()
+    if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
+        return False
+    with reporter.step(f"{image.name}: checking its hashes", receipt.mapped) as advance:
+        return bmap.difference(image, bmap.parse(xml), advance) is None
+

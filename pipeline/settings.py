@@ -1,0 +1,91 @@
+"""What the environment says: where things are and how a run behaves.
+
+The precedence is flag, environment, YAML; the command line puts its flags into the environment before
+this is read, so here only the environment counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+from .inventory.resolve import ImageOverride
+
+INJECTORS = ("guestfs", "loop")
+_IMAGE = re.compile(r"METIS_IMAGE_([A-Z0-9_]+?)(_SHA256)?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TRUE = frozenset({"1", "true", "yes"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one run; all paths are absolute."""
+
+    inventory: Path
+    artifacts: Path
+    cache: Path
+    injector: str
+    offline: bool
+    deep: bool
+    overrides: Mapping[str, ImageOverride]
+    """Goldens named by the environment, by the variable's part for the class (RPI5_UBUNTU)."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], folder: Path) -> Settings:
+        """Read the METIS_ variables; relative paths count from `folder`.
+
+        Raises UsageError for what cannot be meant.
+        """
+        artifacts = folder / environment.get("METIS_ARTIFACTS", "artifacts")
+        injector = environment.get("METIS_INJECTOR", INJECTORS[0])
+        if injector not in INJECTORS:
+            raise UsageError(f"METIS_INJECTOR is {injector!r}", f"use one of {', '.join(INJECTORS)}")
+        return cls(
+            inventory=folder / environment.get("METIS_INVENTORY", "."),
+            artifacts=artifacts,
+            cache=folder / environment["METIS_CACHE"] if "METIS_CACHE" in environment else artifacts / "cache",
+            injector=injector,
+            offline=environment.get("METIS_OFFLINE", "").lower() in _TRUE,
+            deep=environment.get("METIS_DEEP", "").lower() in _TRUE,
+            overrides=_overrides(environment),
+        )
+
+    def override(self, klass: str) -> ImageOverride | None:
+        """The golden that the environment names for a class."""
+        return self.overrides.get(_as_variable(klass))
+
+    @property
+    def inventory_key(self) -> str:
+        """A short name for the inventory's place, so that two inventories do not share what doit remembers."""
+        return hashlib.sha256(str(self.inventory.resolve()).encode()).hexdigest()[:16]
+
+
+def image_variable(klass: str) -> str:
+    """The name of the variable that names a class's golden."""
+    return f"METIS_IMAGE_{_as_variable(klass)}"
+
+
+def _as_variable(klass: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "_", klass.upper())
+
+
+def _overrides(environment: Mapping[str, str]) -> dict[str, ImageOverride]:
+    found: dict[str, dict[str, str]] = {}
+    for name, value in environment.items():
+        if value and (match := _IMAGE.fullmatch(name)):
+            found.setdefault(match[1], {})[match[2] or ""] = value
+    return {klass: _override(klass, values) for klass, values in found.items()}
+
+
+def _override(klass: str, values: Mapping[str, str]) -> ImageOverride:
+    variable = f"METIS_IMAGE_{klass}"
+    if len(values) == 1:
+        given, missing = (variable, f"{variable}_SHA256") if "" in values else (f"{variable}_SHA256", variable)
+        raise UsageError(f"{given} is set without {missing}", "set both: they replace the class's image together")
+    if not _SHA256.fullmatch(values["_SHA256"]):
+        raise UsageError(f"{variable}_SHA256 is not a SHA-256", "give 64 hexadecimal digits in lower case")
+    return ImageOverride(values[""], values["_SHA256"], variable)
