@@ -1,0 +1,106 @@
+"""SHA-256 of many ranges of a file: two at a time, in bounded memory, and nothing read where a hole is.
+
+Which ranges, and where their hashes are written down, is the business of bmap.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+
+from .progress import Advance
+
+PIECE = 1 << 20
+"""Bytes that are read at once."""
+_BATCH = 16  # ranges that a thread hashes before it tells of them
+_THREADS = 2  # hashlib lets go of the interpreter; more would only take cores from the other tasks
+
+
+def split(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Cut byte ranges at the multiples of 1 MiB."""
+    for start, end in ranges:
+        while start < end:
+            stop = min(start // PIECE * PIECE + PIECE, end)
+            yield start, stop
+            start = stop
+
+
+def digests(descriptor: int, places: Sequence[tuple[int, int]], advance: Advance) -> Iterator[str]:
+    """The SHA-256 in hex of each half-open range, in order; `advance` is told of some ranges at a time.
+
+    Nothing is read where the file has a hole. Raises OSError; what was not begun by then is left.
+    """
+    batches = [places[at : at + _BATCH] for at in range(0, len(places), _BATCH)]
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        for batch, found in zip(batches, pool.map(partial(_hash_batch, descriptor), batches), strict=True):
+            advance(sum(end - start for start, end in batch))
+            yield from found
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _hash_batch(descriptor: int, places: Sequence[tuple[int, int]]) -> list[str]:
+    buffer = memoryview(bytearray(PIECE))
+    return [
+        _zeros_hash(end - start)
+        if _is_hole(descriptor, start, end)
+        else _hash(descriptor, start, end, buffer)
+        for start, end in places
+    ]
+
+
+def _hash(descriptor: int, start: int, end: int, buffer: memoryview) -> str:
+    digest = hashlib.sha256()
+    while start < end:
+        count = os.preadv(descriptor, [buffer[: end - start]], start)
+        if count == 0:
+            raise OSError("it became shorter while it was read")
+        digest.update(buffer[:count])
+        start += count
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _zeros_hash(length: int) -> str:
+    """Large allocated holes, such as a journal, are cut into pieces of the same length: hash one of them."""
+    digest = hashlib.sha256()
+    for start in range(0, length, PIECE):
+        digest.update(bytes(min(PIECE, length - start)))
+    return digest.hexdigest()
+
+
+def _is_hole(descriptor: int, start: int, end: int) -> bool:
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA) >= end
+    except OSError as error:
+        return error.errno == errno.ENXIO  # only a hole is left; a device may know of none and say EINVAL
+
+
+def outside(
+    extents: Iterable[tuple[int, int]], places: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    """What of the extents no place covers; both are in order."""
+    index = 0
+    for start, end in extents:
+        while index < len(places) and places[index][1] <= start:
+            index += 1
+        behind = index
+        while start < end:
+            first, last = places[behind] if behind < len(places) else (end, end)
+            if start < first:
+                yield start, min(first, end)
+            start, behind = max(start, last), behind + 1
+
+
+def first_not_zero(descriptor: int, pieces: Iterable[tuple[int, int]]) -> int | None:
+    """The place of the first byte in these pieces of a file that is not zero."""
+    for start, end in split(pieces):
+        chunk = os.pread(descriptor, end - start, start)
+        if chunk.count(0) != len(chunk):
+            return start + len(chunk) - len(chunk.lstrip(b"\0"))
+    return None
