@@ -73,7 +73,8 @@ def parse(text: bytes | str, file: str) -> Document:
     try:
         for event in yaml.parse(source, Loader=_LOADER):
             builder.take(event)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # Without libyaml an escape beyond Unicode fails in chr().
         builder.refuse(*_syntax(error, source))
     if not isinstance(builder.root, dict):
         found = shown(builder.root)
@@ -94,7 +95,7 @@ def _decode(source: bytes | str, builder: Builder) -> str:
     return text
 
 
-def _syntax(error: yaml.YAMLError, source: str) -> tuple[int, str]:
+def _syntax(error: Exception, source: str) -> tuple[int, str]:
     """Give the line and the words for what the parser did not understand."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:

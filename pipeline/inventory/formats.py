@@ -159,7 +159,7 @@ def _url(value: str) -> SplitResult:
 
 def _need(holds: object) -> None:
     if not holds:
-        raise ValueError
+        raise ValueError("not of this format")
 
 
 _OF_STRINGS = (

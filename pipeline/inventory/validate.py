@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem
@@ -21,6 +22,7 @@ from .wording import shown
 if TYPE_CHECKING:
     from .schemas import Kind
 
+MAX_PROBLEMS = 100
 NAMED = 3
 """Nodes that one conflict names; a mistake in a class would else name all of a thousand nodes, each time."""
 
@@ -30,10 +32,13 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check(document: Document, kind: Kind) -> tuple[Problem, ...]:
-    """Give all that is wrong with one document, in the order of lines."""
+    """Give all that is wrong with one document, in the order of lines, but no more lines than help."""
     from .schemas import faults
 
-    return tuple(sorted({document.problem(*fault) for fault in faults(document.data, kind)}))
+    found = {document.problem(*fault) for fault in islice(faults(document.data, kind), MAX_PROBLEMS + 1)}
+    if len(found) > MAX_PROBLEMS:
+        found.add(Problem(document.file, 0, "", f"more than {MAX_PROBLEMS} problems, these are some of them"))
+    return tuple(sorted(found))
 
 
 def check_settings(

@@ -1,0 +1,218 @@
+"""Inventories and what is said of them; each case is a folder with a document and its `problems.txt`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import InventoryError, Problem
+from pipeline.inventory import formats
+from pipeline.inventory.document import Document, parse
+from pipeline.inventory.schemas import Kind, faults
+from pipeline.inventory.validate import check, check_settings, claims, duplicates
+from pipeline.inventory.wording import shown
+from pipeline.model import Origin
+
+CASES = sorted(file for file in Path(__file__).parent.with_name("cases").glob("inventory/*/*.yaml"))
+SCHEMAS = sorted(Path(__file__).parents[2].glob("pipeline/**/*.schema.json"))
+
+
+def problems_of(file: Path) -> tuple[Problem, ...]:
+    kind: Kind = file.stem  # type: ignore[assignment]
+    try:
+        document = parse(file.read_bytes(), file.name)
+    except InventoryError as error:
+        return error.problems
+    found = check(document, kind)
+    if kind == "node" and not found:
+        return check_settings(document.data, lambda path: origin(document, path))
+    return found
+
+
+def origin(document: Document, path: str) -> Origin:
+    return Origin(document.file, document.line(tuple(path.split("."))))
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.parent.name)
+def test_each_document_gets_the_lines_written_beside_it(file: Path) -> None:
+    expected = file.with_name("problems.txt")
+    lines = expected.read_text("utf-8").splitlines() if expected.exists() else []
+    assert [str(problem) for problem in problems_of(file)] == lines
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.parent.name)
+def test_a_case_is_good_exactly_when_its_name_says_so(file: Path) -> None:
+    assert file.parent.name.startswith("good-") == (not file.with_name("problems.txt").exists())
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.parent.name)
+def test_every_line_is_printable_short_and_without_secrets(file: Path) -> None:
+    for problem in problems_of(file):
+        assert str(problem).isprintable()
+        assert len(str(problem)) < 400
+        assert "hunter2" not in str(problem)
+        assert "b3BlbnNz" not in str(problem)
+        assert "SECRET-KEY" not in str(problem)
+
+
+def subschemas(schema: object, name: str = "") -> Any:
+    """Each schema that an instance is held against, with the name that it stands under."""
+    if not isinstance(schema, dict):
+        return
+    yield name, schema
+    for key in ("properties", "$defs"):
+        for part, below in schema.get(key, {}).items():
+            yield from subschemas(below, part)
+    for key in ("items", "additionalProperties", "propertyNames"):
+        yield from subschemas(schema.get(key), f"{name}.{key}")
+
+
+@pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.name)
+def test_every_schema_says_what_it_expects(file: Path) -> None:
+    top = json.loads(file.read_text("utf-8"))
+    for name, schema in subschemas(top):
+        if schema is not top and "$ref" not in schema:
+            assert f"expected {schema['description']}".isprintable(), name
+
+
+@pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.name)
+def test_references_lead_to_files_as_an_editor_resolves_them(file: Path) -> None:
+    def references(value: object) -> Any:
+        if isinstance(value, dict):
+            yield from (item for key, item in value.items() if key == "$ref")
+            for item in value.values():
+                yield from references(item)
+        if isinstance(value, list):
+            for item in value:
+                yield from references(item)
+
+    for reference in references(json.loads(file.read_text("utf-8"))):
+        path, _, fragment = reference.partition("#")
+        target = json.loads((file.parent / path).read_text("utf-8") if path else file.read_text("utf-8"))
+        for step in fragment.split("/")[1:]:
+            target = target[step]
+
+
+def test_every_concern_has_its_fragment_in_the_list() -> None:
+    folder = Path(__file__).parents[2] / "pipeline/render"
+    listed = json.loads((folder / "concerns.schema.json").read_text("utf-8"))["allOf"]
+    fragments = {file.name for file in folder.glob("*.schema.json")} - {"concerns.schema.json"}
+    assert {part["$ref"] for part in listed} == fragments
+
+
+yaml_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=70),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+keys = st.sampled_from(
+    "class hostname network k3s ssh cloud_init replaces image files os cluster nodes".split()
+)
+
+
+@given(data=st.dictionaries(keys, yaml_values), kind=st.sampled_from(("node", "class", "inventory", "modes")))
+@settings(deadline=None)
+def test_whatever_stands_under_a_known_key_is_answered_in_words(data: dict[str, Any], kind: Kind) -> None:
+    for _, message in faults(data, kind):
+        assert message
+
+
+@given(network=st.dictionaries(st.sampled_from(("address", "gateway", "mac", "dhcp")), yaml_values))
+@settings(deadline=None)
+def test_claims_of_invalid_settings_are_left_out(network: dict[str, Any]) -> None:
+    assert all(" " in claim for claim in claims({"network": network, "hostname": network}, "a"))
+
+
+def test_claims_are_spelt_in_one_way() -> None:
+    settings = {
+        "hostname": "Titan-13",
+        "network": {"address": "2001:DB8:0::1/64", "mac": "02:AA:00:00:00:01"},
+    }
+    assert claims(settings, "a") == (
+        "hostname titan-13",
+        "network.address 2001:db8::1",
+        "network.mac 02:aa:00:00:00:01",
+    )
+
+
+def test_a_node_claims_its_name_where_it_declares_no_hostname() -> None:
+    assert claims({}, "Titan-13") == ("hostname titan-13",)
+
+
+def test_both_of_a_duplicate_pair_name_each_other() -> None:
+    address = "network.address 192.0.2.13"
+    found = duplicates({"a": ("hostname a", address), "b": ("hostname b", address), "c": ("hostname c",)})
+    assert found == {
+        "a": ("network.address: 192.0.2.13 is also that of b",),
+        "b": ("network.address: 192.0.2.13 is also that of a",),
+    }
+
+
+def test_a_thousand_nodes_of_one_address_get_short_lines() -> None:
+    found = duplicates({f"n{number}": ("network.address 192.0.2.1",) for number in range(1000)})
+    assert found["n999"] == ("network.address: 192.0.2.1 is also that of n0, n1, n2 and 996 more",)
+    assert len(found) == 1000
+
+
+def test_a_nodes_name_must_do_as_a_host_name_where_it_declares_none() -> None:
+    found = check_settings({}, lambda _: Origin("nodes/a_b.yaml", 1), "a_b")
+    assert [problem.path for problem in found] == ["hostname"]
+    assert check_settings({"hostname": "ab"}, lambda _: Origin("", 0), "a_b") == ()
+
+
+def test_a_problem_is_placed_where_its_value_came_from() -> None:
+    settings = {"network": {"address": "192.0.2.1/24", "gateway": "198.51.100.1"}}
+    places = {"network.gateway": Origin("classes/base.yaml", 7)}
+    (problem,) = check_settings(settings, lambda path: places[path])
+    assert (problem.file, problem.line) == ("classes/base.yaml", 7)
+
+
+def test_a_part_of_one_file_keeps_the_places_of_the_whole() -> None:
+    whole = parse("nodes:\n  a:\n    class: b\n    hostname: -b\n", "inv.yaml")
+    (problem,) = check(whole.part("nodes", "a"), "node")
+    assert (problem.line, problem.path) == (4, "nodes.a.hostname")
+
+
+def test_a_file_of_nothing_but_faults_is_cut_short() -> None:
+    document = parse("class: a\n" + "".join(f"k{number}: x\n" for number in range(5000)), "f.yaml")
+    found = check(document, "node")
+    assert len(found) == 102
+    assert "more than 100 problems" in found[0].message
+
+
+@pytest.mark.parametrize("value", ["0", "1", "512M", "1G", "64T", 0, 268435456])
+def test_a_size_is_accepted(value: str | int) -> None:
+    formats.size(value)
+
+
+@pytest.mark.parametrize("value", ["", "M", "-1", "01", "1.5G", "512MB", "65T", "9" * 5000, -1])
+def test_what_is_no_size_is_refused(value: str | int) -> None:
+    with pytest.raises(ValueError, match="format"):
+        formats.size(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://a.example/b.img.xz",
+        "http://192.0.2.1:8080/b",
+        "file:/srv/b.img",
+        "file:///srv/b",
+        "file:b.img",
+    ],
+)
+def test_a_source_is_accepted(value: str) -> None:
+    formats.image_source(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["https://me:secret@a.example/b", "me:secret@a.example", "see https://me@a"]
+)
+def test_a_found_value_hides_who_and_with_which_password(value: str) -> None:
+    assert "me" not in shown(value)
+    assert "secret" not in shown(value)
