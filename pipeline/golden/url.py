@@ -1,0 +1,54 @@
+"""URLs of goldens: which are taken, how messages name them, and where a redirect may lead."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from ..errors import RefusedError, SourceError, UsageError
+
+
+def checked(url: str) -> str:
+    """Give the URL back if it can be asked for.
+
+    Raises UsageError for what is no http or https URL, and RefusedError for one that holds credentials.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{_without_secrets(url)!r} is not an http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise RefusedError(f"{masked(url)} holds credentials", "put them into ~/.netrc, which is private")
+    return url
+
+
+def masked(url: str) -> str:
+    """The URL for messages: without credentials, and without its query, which may carry a token."""
+    parts = urlsplit(url)
+    query = "?…" if parts.query else ""
+    host = parts.netloc.rpartition("@")[2]
+    shown = SplitResult(parts.scheme, host, parts.path, "", "").geturl() + query
+    return "".join(character if character.isprintable() else "?" for character in shown)
+
+
+def redirected(url: str, location: str) -> str:
+    """Where a redirect from `url` leads; `location` is the server's word (RFC 9110, 10.2.2).
+
+    Raises RefusedError when the way leads out of https, and SourceError when it leads nowhere.
+    """
+    try:
+        target = checked(urljoin(url, location))
+    except (ValueError, UsageError):
+        raise SourceError(f"{masked(url)} redirects to something that is not a web address") from None
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
+        raise RefusedError(
+            f"{masked(url)} redirects to plain HTTP at {masked(target)}",
+            "name a source that stays on https",
+        )
+    return target
+
+
+def _without_secrets(url: str) -> str:
+    return url.partition("?")[0].rpartition("@")[2][:200]

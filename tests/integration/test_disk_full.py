@@ -1,0 +1,73 @@
+"""A full disk is one line that says so, and nothing is left on it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import process
+from pipeline.errors import MetisError
+from pipeline.golden.fetch import golden
+from pipeline.golden.unpack import unpack
+from pipeline.progress import QuietReporter
+from pipeline.store import Store
+from tests.integration.web import publish, serving
+
+BODY = os.urandom(20 << 20)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+QUIET = QuietReporter(io.StringIO())
+FULL = "no space left on device: free some space there and run again"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB; mounting one takes root, which CI must have."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = process.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=False)
+    if mounted.code != 0:
+        assert os.environ.get("CI") != "true", f"CI must be able to mount: {mounted.last_words}"
+        pytest.skip(f"cannot mount a small file system: {mounted.last_words}")
+    yield folder
+    process.run(["umount", folder])
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "locks"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_a_golden_that_does_not_fit_into_the_cache(
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    (tmp_path / "x.img").write_bytes(BODY)
+    with serving() as web:
+        web.script = lambda _, asked: publish(BODY, asked)
+        with pytest.raises(MetisError, match=f"cannot write {small}/cache: {FULL}"):
+            golden(
+                web.url if scheme == "http" else "file:x.img",
+                SHA256,
+                inventory=tmp_path,
+                store=Store(small / "cache", QUIET),
+                reporter=QUIET,
+                offline=False,
+                arch="amd64",
+            )
+    assert files_in(small) == []
+
+
+@pytest.mark.parametrize("pack", [bytes, lambda data: gzip.compress(data, 1)], ids=["raw", "gz"])
+def test_an_image_that_does_not_fit_where_it_is_unpacked(tmp_path: Path, small: Path, pack) -> None:  # type: ignore[no-untyped-def]
+    packed = tmp_path / "packed"
+    packed.write_bytes(pack(BODY))
+    sha256 = hashlib.sha256(packed.read_bytes()).hexdigest()
+    with pytest.raises(MetisError, match=f"cannot write {small}/raw: {FULL}"):
+        unpack(packed, small / "raw", sha256, QUIET, 1 << 30)
+    assert files_in(small) == []
