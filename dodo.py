@@ -4,10 +4,9 @@ Names and edges only. What a task does is a method of `pipeline.tasks.Lab`; what
 and those are what the next task depends on.
 """
 
-from pipeline.doit_setup import doit_config
-from pipeline.tasks import Lab
+from pipeline.doit_setup import doit_config, load_lab
 
-lab = Lab.from_environment()
+lab = load_lab()
 files = lab.artifacts
 DOIT_CONFIG = doit_config(lab)
 

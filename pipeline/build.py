@@ -18,7 +18,7 @@ from .golden.unpack import unpack
 from .inject.apply import OpenBlob, apply
 from .inject.partitions import by_label_or_content, exactly
 from .inject.tree import VERSION, Chooser, Contents, Injector, Places
-from .manifest import digest, from_data, to_data
+from .manifest import from_data, to_data
 from .model import Manifest, Side
 from .progress import Reporter
 
@@ -66,12 +66,6 @@ def base_made_from(golden_sha256: str, wanted: BaseManifest) -> dict[str, Any]:
 def image_made_from(manifest_id: str, base_id: str) -> dict[str, Any]:
     """Everything that decides about an image."""
     return {"manifest": manifest_id, "base": base_id, "injector": VERSION}
-
-
-def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
-    """Whether the receipt beside an image or a base says that it was made from just this."""
-    receipt = receipts.read(image)
-    return receipt is not None and receipt.id == digest(made_from)
 
 
 def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:

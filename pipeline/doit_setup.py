@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from doit.exceptions import BaseFail, UnmetDependency
+from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
 from doit.reporter import ConsoleReporter
 
+from .durable import make_private
+from .errors import MetisError
 from .tasks import Lab
+
+
+def load_lab() -> Lab:
+    """The lab that the environment names, with its names read; an error becomes one line of doit's."""
+    try:
+        lab = Lab.from_environment()
+        lab.index  # noqa: B018 - read now, while an error is one of loading
+    except MetisError as error:
+        raise InvalidDodoFile(str(error)) from error
+    return lab
 
 
 class LineReporter(ConsoleReporter):
@@ -35,7 +47,7 @@ class LineReporter(ConsoleReporter):
 def doit_config(lab: Lab) -> dict[str, Any]:
     """The DOIT_CONFIG of a lab's graph."""
     state = lab.artifacts.doit_state(lab.settings.inventory_key)
-    state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(state.parent)
     return {
         "action_string_formatting": "new",
         "backend": "sqlite3",

@@ -105,7 +105,7 @@ class ResolvedClass:
     """Labels of the file systems that the class names; a side that is not here is found by content."""
     files: tuple[RemoteFile, ...]
     settings: Settings
-    origins: Mapping[str, Origin] = field(compare=False)
+    origins: Mapping[tuple[str, ...], Origin] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class ResolvedNode:
     """A node: its class and its own values, merged and checked.
 
     `settings` holds a part for each concern (`settings["network"]`), in the form of that concern's schema.
-    `cluster` is cluster.yaml. `origins` maps a dotted path to where its value came from.
+    `cluster` is cluster.yaml. `origins` maps the keys that lead to a value to where it came from.
     """
 
     name: str
@@ -121,7 +121,7 @@ class ResolvedNode:
     layer: Layer
     settings: Settings
     cluster: Settings
-    origins: Mapping[str, Origin] = field(compare=False)
+    origins: Mapping[tuple[str, ...], Origin] = field(compare=False)
 
     @property
     def hostname(self) -> str:

@@ -49,13 +49,17 @@ class ToolError(MetisError):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment that children get: the allowed part of ours, a plain locale, and `extra`."""
+    """The environment that children get: the allowed part of ours, a plain locale, and `extra`.
+
+    The folders of mkfs and sfdisk, which an ordinary user's PATH leaves out, come last on it.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
     }
-    return {**kept, "LC_ALL": "C.UTF-8", **(extra or {})}
+    path = f"{kept.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
 def run(
@@ -183,7 +187,7 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 
 def kill_children_with(word: str) -> None:
-    """Kill our own children that have `word` in one of their arguments, as a library may have started them."""
+    """Kill our own children with `word` in one of their arguments; a library may have started them."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import bmap, durable, mapped
+from . import bmap, durable, mapped, sparse
 from .artifacts import bmap_of, receipt_of
 from .manifest import digest
 from .progress import Reporter
@@ -90,6 +90,28 @@ def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
         return bmap.describe(part, ranges, advance)
 
 
+def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
+    """Whether the file looks as its receipt says, and was made from just this; nothing is hashed."""
+    receipt = read(image)
+    return (
+        receipt is not None
+        and receipt.id == digest(made_from)
+        and image.is_file()
+        and stamp(image) == receipt.stamp
+    )
+
+
+def export(image: Path, target: Path, reporter: Reporter) -> None:
+    """Copy an image with its block map and its receipt; the receipt speaks of the copy."""
+    receipt = read(image)
+    assert receipt is not None
+    with durable.replacing(target) as part, reporter.step(f"copying to {target}", receipt.mapped) as advance:
+        sparse.copy(image, part, advance)
+    durable.write(bmap_of(target), bmap_of(image).read_bytes())
+    about = replace(receipt, stamp=stamp(target))
+    durable.write(receipt_of(target), durable.as_json(asdict(about)))
+
+
 def is_whole(image: Path, *, deep: bool, reporter: Reporter) -> bool:
     """Whether the file is what its receipt says; with `deep`, or when its stamp differs, by its hashes."""
     receipt = read(image)
@@ -113,4 +135,3 @@ def _has_its_hashes(image: Path, receipt: Receipt, reporter: Reporter) -> bool:
         return False
     with reporter.step(f"{image.name}: checking its hashes", receipt.mapped) as advance:
         return bmap.difference(image, bmap.parse(xml), advance) is None
-

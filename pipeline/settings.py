@@ -47,7 +47,9 @@ class Settings:
         return cls(
             inventory=folder / environment.get("METIS_INVENTORY", "."),
             artifacts=artifacts,
-            cache=folder / environment["METIS_CACHE"] if "METIS_CACHE" in environment else artifacts / "cache",
+            cache=folder / environment["METIS_CACHE"]
+            if "METIS_CACHE" in environment
+            else artifacts / "cache",
             injector=injector,
             offline=environment.get("METIS_OFFLINE", "").lower() in _TRUE,
             deep=environment.get("METIS_DEEP", "").lower() in _TRUE,
@@ -60,7 +62,7 @@ class Settings:
 
     @property
     def inventory_key(self) -> str:
-        """A short name for the inventory's place, so that two inventories do not share what doit remembers."""
+        """A short name for the inventory's place: two inventories do not share what doit remembers."""
         return hashlib.sha256(str(self.inventory.resolve()).encode()).hexdigest()[:16]
 
 
@@ -84,8 +86,12 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, ImageOverride]:
 def _override(klass: str, values: Mapping[str, str]) -> ImageOverride:
     variable = f"METIS_IMAGE_{klass}"
     if len(values) == 1:
-        given, missing = (variable, f"{variable}_SHA256") if "" in values else (f"{variable}_SHA256", variable)
-        raise UsageError(f"{given} is set without {missing}", "set both: they replace the class's image together")
+        given, missing = (
+            (variable, f"{variable}_SHA256") if "" in values else (f"{variable}_SHA256", variable)
+        )
+        raise UsageError(
+            f"{given} is set without {missing}", "set both: they replace the class's image together"
+        )
     if not _SHA256.fullmatch(values["_SHA256"]):
         raise UsageError(f"{variable}_SHA256 is not a SHA-256", "give 64 hexadecimal digits in lower case")
     return ImageOverride(values[""], values["_SHA256"], variable)

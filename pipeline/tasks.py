@@ -14,17 +14,18 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Concatenate, ParamSpec
 
 from doit.exceptions import TaskFailed
 
-from . import build, durable, receipts
+from . import build, durable, plan, receipts
 from .artifacts import Artifacts
-from .build import BaseManifest, Tools
+from .build import BaseManifest, Tools, base_made_from, image_made_from
 from .compose import CACHED, Composer, check_image, live_listing
-from .errors import MetisError, MismatchError
+from .errors import InventoryError, MetisError, MismatchError, Problem
 from .golden import fetch
 from .inject.tree import Injector
 from .inventory import overlay
@@ -33,8 +34,9 @@ from .inventory.index import build as build_index
 from .inventory.overlay import Found
 from .inventory.read import Inventory
 from .inventory.resolve import size_in_bytes
-from .manifest import from_data, to_data
+from .manifest import digest, from_data, to_data
 from .model import Blob
+from .plan import Plan
 from .progress import Reporter, reporter
 from .settings import Settings, image_variable
 from .store import Store, stamp
@@ -63,9 +65,10 @@ def action(
 class Lab:
     """One inventory with its artifacts, and everything that can be done with them."""
 
-    def __init__(self, settings: Settings, tell: Reporter | None = None) -> None:
+    def __init__(self, settings: Settings, *, remembers: bool = True) -> None:
         self.settings = settings
-        self.reporter = tell or reporter()
+        self.reporter: Reporter = reporter()
+        self._remembers = remembers
         self.artifacts = Artifacts(settings.artifacts)
         self.store = Store(settings.cache, self.reporter)
         self.failures: list[MetisError] = []
@@ -75,9 +78,12 @@ class Lab:
         self._checked: dict[Path, bool] = {}
 
     @classmethod
-    def from_environment(cls) -> Lab:
-        """The lab that the environment names; relative paths count from the current folder."""
-        return cls(Settings.from_environment(os.environ, Path.cwd()))
+    def from_environment(cls, *, remembers: bool = True) -> Lab:
+        """The lab that the environment names; relative paths count from the current folder.
+
+        One that does not remember leaves no file behind by looking at the inventory.
+        """
+        return cls(Settings.from_environment(os.environ, Path.cwd()), remembers=remembers)
 
     # ------------------------------------------------------------------------------- what is there
 
@@ -89,7 +95,8 @@ class Lab:
     @cached_property
     def index(self) -> Index:
         """What the graph knows of the inventory without resolving it."""
-        return build_index(self.inventory, self.artifacts.index(self.settings.inventory_key))
+        cache = self.artifacts.index(self.settings.inventory_key)
+        return build_index(self.inventory, cache, remember=self._remembers)
 
     @cached_property
     def nodes(self) -> tuple[str, ...]:
@@ -159,7 +166,7 @@ class Lab:
         return Unchanged("folder", lambda: overlay.signature(self.inventory.root / folder))
 
     def written_by_us(self, *files: Path) -> Unchanged:
-        """Whether files are what the task left; another inventory with the same names may have written them."""
+        """Whether files are what the task left; another inventory may have nodes of the same names."""
         return Unchanged("files", lambda: [list(stamp(file).values()) for file in files])
 
     def base_is_whole(self, klass: str) -> Callable[[], bool]:
@@ -231,9 +238,7 @@ class Lab:
     @action
     def render_manifest(self, name: str) -> None:
         """Resolve and render a node into its manifest."""
-        conflicts = self.index.nodes[name].conflicts
-        if conflicts:
-            raise MetisError(f"node {name}: {'; '.join(conflicts)}", "give one of them another")
+        self._refuse_conflicts(name)
         data = to_data(self.composer.manifest(name))
         durable.write_if_changed(self.artifacts.manifest(name), durable.as_json(data))
 
@@ -243,6 +248,42 @@ class Lab:
         manifest = from_data(_read_json(self.artifacts.manifest(name)))
         klass = self.index.nodes[name].klass or ""
         build.make_image(manifest, self.artifacts.base(klass), self.artifacts.image(name), self.tools)
+
+    # ------------------------------------------------------------------- for the command line alone
+
+    def plan(self, name: str) -> Plan:
+        """What a build of a node would do; nothing is changed by asking."""
+        node = self.live_composer.node(name)
+        self._refuse_conflicts(name)
+        image = check_image(node.klass, image_variable(node.klass.name))
+        wanted = self.live_composer.base_manifest(node.klass.name)
+        manifest = self.live_composer.manifest(name)
+        recipe = fetch.recipe(image.source, inventory=self.inventory.root, arch=node.klass.arch)
+        sha256 = image.sha256 or (self.store.recall(recipe) if recipe else None)
+        base, target = self.artifacts.base(node.klass.name), self.artifacts.image(name)
+        made_from = base_made_from(sha256 or "", wanted)
+        found = plan.Found(
+            golden_sha256=sha256,
+            golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
+            base_is_current=receipts.is_current(base, made_from),
+            image_is_current=receipts.is_current(target, image_made_from(manifest.id, digest(made_from))),
+        )
+        override = self.settings.override(node.klass.name)
+        source = f"{image.source} (by {override.variable})" if override else image.source
+        return plan.make(node, source, wanted.manifest, manifest, found, str(target))
+
+    def export(self, name: str, output: Path) -> Path:
+        """Put a copy of a node's image, its block map and its receipt elsewhere; gives the copy."""
+        image = self.artifacts.image(name)
+        target = (output / image.name if output.is_dir() else output).absolute()
+        if target != image:
+            receipts.export(image, target, self.reporter)
+        return target
+
+    def describe(self, image: Path) -> dict[str, Any]:
+        """What the receipt beside an image says, for machines."""
+        receipt = receipts.read(image)
+        return {"image": str(image), **(asdict(receipt) if receipt else {})}
 
     # ------------------------------------------------------------------------------------ adapters
 
@@ -287,6 +328,12 @@ class Lab:
             f"{holder} is building in {self.artifacts.root}", "wait until it is done, then run again"
         )
 
+    def _refuse_conflicts(self, name: str) -> None:
+        about = self.index.nodes[name]
+        if about.conflicts:
+            file = self.inventory.shown(about.files[0])
+            raise InventoryError([Problem(file, 0, "", conflict) for conflict in about.conflicts])
+
     def _listed(self, folder: str) -> tuple[Found, ...]:
         return tuple(Found(**item) for item in _read_json(self.artifacts.overlay(folder)))
 
@@ -308,9 +355,7 @@ class Lab:
     def _is_whole(self, image: Path) -> bool:
         """Checked once in a run: with many nodes of a class, its base is asked for many times."""
         if image not in self._checked:
-            self._checked[image] = receipts.is_whole(
-                image, deep=self.settings.deep, reporter=self.reporter
-            )
+            self._checked[image] = receipts.is_whole(image, deep=self.settings.deep, reporter=self.reporter)
         return self._checked[image]
 
     def _base_receipt(self, klass: str) -> receipts.Receipt | None:
@@ -356,4 +401,3 @@ def _read_json(file: Path) -> Any:  # noqa: ANN401 - the callers know the shape,
         return json.loads(file.read_bytes())
     except (OSError, ValueError):
         raise MetisError(f"{file} cannot be read", "remove it and run again") from None
-

@@ -49,7 +49,7 @@ class FileSource:
             # A pipe or a device may never end.
             if not self._path.is_file():
                 what = "is not a regular file" if self._path.exists() else "does not exist"
-                raise SourceError(f"{self._path} {what}", "check image.source in the inventory")
+                raise SourceError(f"{self._path} {what}", "check the source in the inventory")
             with self._path.open("rb"):
                 return self._path.stat().st_size
         except OSError as error:

@@ -70,14 +70,13 @@ class HttpSource:
 
     def _answer(self, session: Session, asked: dict[str, str]) -> Response:
         """The answer at the end of all redirects; its body has not been read."""
-        import requests
         import urllib3
 
         address = self._url
         for _ in range(REDIRECTS + 1):
             try:
                 response = session.get(address, headers=asked, stream=True, timeout=self._timeout)
-            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
                 # Their texts hold the URL with its query: none of them goes into ours, nor into a traceback.
                 raise _explained(error, self.name) from None
             location = response.headers.get("Location")
@@ -153,8 +152,14 @@ def _explained(error: Exception, name: str) -> Exception:
             f"the certificate of {name} cannot be verified",
             "set REQUESTS_CA_BUNDLE to your own authority's certificate, and check the clock",
         )
-    if isinstance(error, requests.exceptions.InvalidURL):
-        return SourceError(f"{name} is not an address that can be asked")
+    said_badly = isinstance(error, requests.exceptions.InvalidHeader)  # by the server, so not our address
+    asked_badly = isinstance(error, ValueError) and not said_badly
+    if asked_badly or not isinstance(error, requests.RequestException | exceptions.HTTPError):
+        # An address or a proxy that cannot be used, or a REQUESTS_CA_BUNDLE that is not there.
+        return SourceError(
+            f"{name} cannot be asked for",
+            "check the address, and the proxies and REQUESTS_CA_BUNDLE in the environment",
+        )
     cause = getattr(error.args[0] if error.args else None, "reason", error)
     if isinstance(cause, exceptions.NameResolutionError):
         return _BrokenError("its name cannot be resolved")

@@ -86,7 +86,7 @@ class _Member:
 
 
 class _Paths:
-    """Paths as the image has them: every link in a parent followed, as a chroot would (path_resolution(7))."""
+    """Paths as the image has them: every link in a parent followed as in a chroot (path_resolution(7))."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree

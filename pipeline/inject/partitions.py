@@ -27,7 +27,7 @@ def by_label_or_content(labels: Mapping[Side, str]) -> Chooser:
         if root is None:
             raise MetisError(
                 f"the golden has no root partition{_named(labels.get('root'))}",
-                "expected a Linux file system with /etc/os-release; name its label with partitions.root.label",
+                "expected a file system with /etc/os-release; name its label with partitions.root.label",
             )
         boots = _candidates(disk, labels.get("boot"), BOOT_FILESYSTEMS, BOOT_FILES, contents)
         boot = _single(boots, "boot", labels.get("boot"))

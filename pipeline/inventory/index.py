@@ -51,14 +51,14 @@ class Index:
     classes: Mapping[str, ClassFacts]
 
 
-def build(inventory: Inventory, cache: Path) -> Index:
-    """The index of an inventory; `cache` is the file that remembers what was read.
+def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
+    """The index of an inventory; `cache` is the file that remembers what was read, written if `remember`.
 
     A file that cannot be read leaves its node or class in the index without anything known of it: the task
     that needs it says what is wrong. Raises InventoryError for a single-file inventory that cannot be read,
     since then not even the names are known.
     """
-    facts = _all_facts(inventory, cache)
+    facts = _all_facts(inventory, cache, remember=remember)
     for name, about in (*facts["nodes"].items(), *facts["classes"].items()):
         check_name(name, about["file"])
     classes = {name: _class_facts(inventory, name, facts["classes"]) for name in sorted(facts["classes"])}
@@ -73,7 +73,7 @@ def build(inventory: Inventory, cache: Path) -> Index:
 # ------------------------------------------------------------------------------------------ reading
 
 
-def _all_facts(inventory: Inventory, cache: Path) -> Facts:
+def _all_facts(inventory: Inventory, cache: Path, *, remember: bool) -> Facts:
     known = _remembered(cache)
     current: dict[str, Any] = {}
     merged: Facts = {"nodes": {}, "classes": {}}
@@ -86,7 +86,7 @@ def _all_facts(inventory: Inventory, cache: Path) -> Facts:
             if not entry["facts"].pop("unreadable", None):
                 current[str(file)] = entry
             merged[kind].update(entry["facts"][kind])
-    if current != known:
+    if remember and current != known:
         durable.write(cache, json.dumps({"format": FORMAT, "files": current}).encode())
     return merged
 

@@ -30,7 +30,7 @@ class Inventory:
         if not self.single and not (path / "nodes").is_dir():
             raise UsageError(
                 f"no inventory at {path}",
-                "name a folder with classes/ and nodes/, or one YAML file, with METIS_INVENTORY or --inventory",
+                "name a folder with classes/ and nodes/, or one YAML file (METIS_INVENTORY, --inventory)",
             )
         self.root = path.parent if self.single else path
         self._documents: dict[Path, Document] = {}

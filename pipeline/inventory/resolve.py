@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import InventoryError, MetisError, Problem
@@ -33,6 +34,9 @@ DEFAULT_HEADROOM = "512M"
 
 _SIZE = re.compile(r"(\d+)([KMGT]?)")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+Path = tuple[str, ...]
+"""Of a value: the keys that lead to it."""
 
 Classes = Callable[[str], Document | None]
 """Gives the checked document of a class, or None where there is none of that name."""
@@ -103,7 +107,7 @@ def resolve_class(name: str, classes: Classes, override: ImageOverride | None = 
         labels=freeze(labels),
         files=tuple(_remote_file(item) for item in data.get("files", ())),
         settings=freeze({key: value for key, value in data.items() if key not in CLASS_ONLY}),
-        origins=freeze(merged.origins | ({"image": Origin(override.variable, 0)} if override else {})),
+        origins=_frozen(merged.origins),
     )
 
 
@@ -124,7 +128,7 @@ def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: D
         layer=_layer(f"node {name}", document),
         settings=freeze(merged.data),
         cluster=freeze(cluster.data),
-        origins=freeze(merged.origins),
+        origins=_frozen(merged.origins),
     )
 
 
@@ -133,14 +137,14 @@ class _Merged:
     """Values in the making, with where each came from by dotted path."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, Origin] = field(default_factory=dict)
+    origins: dict[Path, Origin] = field(default_factory=dict)
 
     def lay_over(self, document: Document, skip: frozenset[str]) -> None:
         upper = {key: value for key, value in document.data.items() if key not in skip}
         self.data = self._merge(self.data, upper, (), document)
 
     def _merge(
-        self, lower: Mapping[str, Any], upper: Mapping[str, Any], path: tuple[str, ...], document: Document
+        self, lower: Mapping[str, Any], upper: Mapping[str, Any], path: Path, document: Document
     ) -> dict[str, Any]:
         result = dict(lower)
         for key, value in upper.items():
@@ -150,17 +154,18 @@ class _Merged:
                 result[key] = self._merge(old if isinstance(old, Mapping) else {}, value, here, document)
             else:
                 result[key] = value
-                self.origins[".".join(here)] = Origin(document.file, document.line(here))
+                self.origins[here] = Origin(document.file, document.line(here))
         return result
 
-    def origin(self, path: str, otherwise: Origin) -> Origin:
+    def origin(self, dotted: str, otherwise: Origin) -> Origin:
         """Where the value at a dotted path, or the nearest thing above or below it, came from."""
-        parts = path.split(".")
+        by_name = {".".join(path): origin for path, origin in self.origins.items()}
+        parts = dotted.split(".")
         for end in range(len(parts), 0, -1):
             prefix = ".".join(parts[:end])
-            if prefix in self.origins:
-                return self.origins[prefix]
-            below = [origin for name, origin in self.origins.items() if name.startswith(f"{prefix}.")]
+            if prefix in by_name:
+                return by_name[prefix]
+            below = [origin for name, origin in by_name.items() if name.startswith(f"{prefix}.")]
             if below:
                 return below[0]
         return otherwise
@@ -178,6 +183,10 @@ class _Merged:
         ]
         if problems:
             raise InventoryError(problems)
+
+
+def _frozen(origins: Mapping[Path, Origin]) -> Mapping[Path, Origin]:
+    return MappingProxyType(dict(origins))
 
 
 def _class_name(document: Document, chain: Sequence[Document], name: str) -> str:

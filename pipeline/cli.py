@@ -1,0 +1,190 @@
+"""`metis`: the commands for people and scripts, on the same graph as `doit`.
+
+Results go to stdout, progress and errors to stderr. The exit code is that of the error (see `errors`).
+Flags become environment variables before anything else looks, so that the graph sees them too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .errors import MetisError, UsageError
+
+if TYPE_CHECKING:
+    from .tasks import Lab
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FLAG_VARIABLES = {
+    "inventory": "METIS_INVENTORY",
+    "artifacts": "METIS_ARTIFACTS",
+    "cache": "METIS_CACHE",
+}
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+
+def _complete_node(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    try:
+        return [name for name in _lab().inventory.names("nodes") if name.startswith(incomplete)]
+    except MetisError:
+        return []
+
+
+def common(command: F) -> F:
+    """The options that every command has."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON for machines."),
+        click.option("--cache", type=click.Path(), help="Where goldens are kept (METIS_CACHE)."),
+        click.option("--artifacts", type=click.Path(), help="Where images are made (METIS_ARTIFACTS)."),
+        click.option(
+            "--inventory",
+            type=click.Path(),
+            help="A folder with classes/ and nodes/, or one YAML file (METIS_INVENTORY).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def node_option(*, required: bool) -> Callable[[F], F]:
+    """`--node`, once where it is required and any number of times elsewhere."""
+    more = "" if required else " May be given several times; all nodes without it."
+    return click.option(
+        "--node",
+        "nodes",
+        required=required,
+        multiple=True,
+        shell_complete=_complete_node,
+        metavar="NODE",
+        help=f"The node's name.{more}",
+    )
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="--debug, anywhere, shows tracebacks. Exit codes: 0 done, 1 failed, 2 wrong usage or inventory, "
+    "3 refused for safety, 4 a hash did not match, 5 a source could not be reached.",
+)
+@click.version_option(package_name="metis")
+def cli() -> None:
+    """Recovery cards for lab nodes, from a declared inventory."""
+
+
+@cli.command()
+@common
+@node_option(required=False)
+def plan(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
+    """Say what a build would fetch, rebuild, inject and write. Changes nothing."""
+    from . import plan as planning
+
+    lab = _lab(flags)
+    plans = [lab.plan(name) for name in nodes or lab.inventory.names("nodes")]
+    if as_json:
+        _print_json([planning.to_data(item) for item in plans])
+    else:
+        click.echo("\n".join(planning.to_text(item) for item in plans), nl=False)
+
+
+@cli.command()
+@common
+@node_option(required=True)
+@click.option("--explain", is_flag=True, help="Say which file and line each value came from.")
+def config(nodes: Sequence[str], as_json: bool, explain: bool, **flags: str | None) -> None:
+    """Print a node as it is after its class and its own values are merged."""
+    from . import show
+
+    resolved = [_lab(flags).live_composer.node(name) for name in nodes]
+    if explain:
+        data: list[dict[str, Any]] = [show.origins(node) for node in resolved]
+        text = "".join(map(show.explained, resolved))
+    else:
+        data = [show.node(node) for node in resolved]
+        text = "---\n".join(show.as_yaml(item) for item in data)
+    if as_json:
+        _print_json(data[0] if len(data) == 1 else data)
+    else:
+        click.echo(text, nl=False)
+
+
+@cli.command()
+@common
+@node_option(required=False)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Put the image, its block map and receipt here."
+)
+@click.option(
+    "-n", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Build so many at once."
+)
+@click.option("--deep", is_flag=True, help="Trust no file's size and times: check hashes (METIS_DEEP=1).")
+def image(
+    nodes: Sequence[str],
+    output: Path | None,
+    jobs: int,
+    deep: bool,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """Build the images that are not up to date, as `doit image:NODE` does."""
+    if output is not None and len(nodes) != 1:
+        raise UsageError("--output takes one image", "name one node with --node")
+    if deep:
+        os.environ["METIS_DEEP"] = "1"
+    from . import graph
+
+    lab = graph.run([f"image:{name}" for name in nodes] or ["image"], jobs, flags)
+    if output is not None:
+        written = [lab.export(nodes[0], output)]
+    else:
+        written = [lab.artifacts.image(name) for name in nodes or lab.nodes]
+    if as_json:
+        _print_json([lab.describe(path) for path in written])
+    else:
+        for path in written:
+            click.echo(path)
+
+
+def _lab(flags: dict[str, str | None] | None = None) -> Lab:
+    from .tasks import Lab
+
+    set_flags(flags or {})
+    return Lab.from_environment(remembers=False)
+
+
+def set_flags(flags: dict[str, str | None]) -> None:
+    """Put flags into the environment, over what is there."""
+    for name, value in flags.items():
+        if value is not None:
+            os.environ[FLAG_VARIABLES[name]] = value
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, sort_keys=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `metis`; the one place that turns errors into lines and exit codes."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        cli.main([word for word in words if word != "--debug"], prog_name="metis", standalone_mode=False)
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing half-made counts as done", err=True)
+        sys.exit(INTERRUPTED)
+    except MetisError as error:
+        if debug:
+            raise
+        for line in str(error).splitlines():
+            click.echo(f"metis: {line}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,55 @@
+"""Walks the graph of dodo.py from within `metis`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from doit.cmd_base import ModuleTaskLoader
+from doit.doit_cmd import DoitMain
+from doit.exceptions import InvalidDodoFile
+
+from .cli import set_flags
+from .doit_setup import LineReporter
+from .errors import MetisError
+
+if TYPE_CHECKING:
+    from .tasks import Lab
+
+
+class StderrReporter(LineReporter):
+    """The same report on stderr, since stdout is for results."""
+
+    def __init__(self, _outstream: object, options: Any) -> None:  # noqa: ANN401 - doit has no types
+        super().__init__(sys.stderr, options)
+
+
+def run(tasks: Sequence[str], jobs: int, flags: dict[str, str | None]) -> Lab:
+    """Bring tasks up to date, `jobs` at a time; give the lab whose they are.
+
+    Raises the error of what failed; with several, one that says how many did.
+    """
+    set_flags(flags)
+    try:
+        import dodo
+    except InvalidDodoFile as error:
+        raise error.__cause__ or error from None
+    lab: Lab = dodo.lab
+    known = {f"image:{name}" for name in lab.nodes} | {"image"}
+    unknown = [name.partition(":")[2] for name in tasks if name not in known]
+    if unknown:
+        raise MetisError(f"no node {', '.join(unknown)} in {lab.settings.inventory}", "see `metis plan`")
+    dodo.DOIT_CONFIG["reporter"] = StderrReporter
+    code = DoitMain(ModuleTaskLoader(dodo)).run(["run", "-n", str(jobs), *tasks])
+    if code or lab.failures:
+        raise _summary(lab.failures)
+    return lab
+
+
+def _summary(failures: Sequence[MetisError]) -> MetisError:
+    """One error for all: with the common exit code where there is one."""
+    codes = {failure.exit_code for failure in failures}
+    error = MetisError("not everything could be built", "see the lines above")
+    error.exit_code = codes.pop() if len(codes) == 1 else MetisError.exit_code
+    return error

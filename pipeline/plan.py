@@ -1,0 +1,134 @@
+"""What a build will do, said before it is done.
+
+Pure: the facts (what is cached, what receipts say) are gathered by `tasks`; here they become a plan, as data
+and as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .manifest import kind
+from .model import Directory, File, Manifest, Placed, ResolvedNode
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is there now: the golden's hash if it is cached, and whether base and image are what they must be.
+
+    `golden_sha256` is None for a golden that is made by a recipe and was not made yet.
+    """
+
+    golden_sha256: str | None
+    golden_is_cached: bool
+    base_is_current: bool
+    image_is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that the build does, or leaves as it is."""
+
+    subject: str
+    does: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a build of one node will do."""
+
+    node: ResolvedNode
+    steps: tuple[Step, ...]
+    in_base: Manifest
+    in_image: Manifest
+    target: str
+
+
+def make(
+    node: ResolvedNode, source: str, in_base: Manifest, in_image: Manifest, found: Found, target: str
+) -> Plan:
+    """The plan for a node; `source` says where its golden comes from."""
+    klass = node.klass.name
+    base_is_kept = found.base_is_current and found.golden_sha256 is not None
+    steps = (
+        Step(f"golden of {klass}", _golden(found, needed=not base_is_kept), source),
+        Step(f"base of {klass}", "keep" if base_is_kept else "build", f"{len(in_base.entries)} entries"),
+        Step(
+            f"image of {node.name}",
+            "keep" if base_is_kept and found.image_is_current else "build",
+            f"{len(in_image.entries)} entries, manifest {in_image.id[:12]}",
+        ),
+    )
+    return Plan(node, steps, in_base, in_image, target)
+
+
+def _golden(found: Found, *, needed: bool) -> str:
+    if found.golden_is_cached:
+        return "keep"
+    return "fetch" if needed else "not needed"
+
+
+def to_data(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data."""
+    return {
+        "node": plan.node.name,
+        "class": plan.node.klass.name,
+        "steps": [{"subject": step.subject, "does": step.does, "detail": step.detail} for step in plan.steps],
+        "manifest": plan.in_image.id,
+        "base": [_row(item) for item in plan.in_base.entries],
+        "image": [_row(item) for item in plan.in_image.entries],
+        "writes": [plan.target, f"{plan.target}.bmap", f"{plan.target.removesuffix('.img')}.receipt.json"],
+    }
+
+
+def to_text(plan: Plan) -> str:
+    """The plan for people."""
+    return "\n".join(_lines(plan)) + "\n"
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    yield f"{plan.node.name} ({plan.node.klass.name})"
+    yield from _columns([(f"  {step.does}", step.subject, step.detail) for step in plan.steps])
+    for title, manifest in (("in the base", plan.in_base), ("in the image", plan.in_image)):
+        yield f"  {title}:"
+        rows = [_row(item) for item in manifest.entries]
+        yield from _columns(
+            [
+                (
+                    f"    {row['kind']}",
+                    row["mode"],
+                    f"{row['owner']}:{row['group']}".strip(":"),
+                    row["on"],
+                    row["path"],
+                    row["layer"],
+                )
+                for row in rows
+            ]
+        )
+    yield f"  writes {plan.target}, its block map and its receipt"
+
+
+def _row(item: Placed) -> dict[str, str]:
+    entry = item.entry
+    owned = entry if isinstance(entry, File | Directory) else None
+    return {
+        "kind": kind(entry),
+        "on": entry.side,
+        "path": entry.path,
+        "mode": f"{owned.mode:04o}" if owned else "",
+        "owner": owned.owner if owned else "",
+        "group": owned.group if owned else "",
+        "layer": item.layer,
+    }
+
+
+def _columns(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    if not rows:
+        yield "    nothing"
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,0 +1,65 @@
+"""A resolved node for people: as YAML, and with the place that each value came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from .model import ResolvedNode, thaw
+
+
+def node(resolved: ResolvedNode) -> dict[str, Any]:
+    """A resolved node as plain data, in the order in which people ask."""
+    klass = resolved.klass
+    image = klass.image
+    return {
+        "node": resolved.name,
+        "class": klass.name,
+        "layers": [layer.name for layer in (*klass.layers, resolved.layer)],
+        "arch": klass.arch,
+        "os": klass.os,
+        "image": (
+            {"source": image.source, "sha256": image.sha256, "headroom": image.headroom} if image else None
+        ),
+        "partitions": {side: {"label": label} for side, label in klass.labels.items()},
+        "overlays": [
+            {"layer": item.layer, "side": item.side, "folder": item.folder}
+            for layer in (*klass.layers, resolved.layer)
+            for item in layer.overlays
+        ],
+        "files": [
+            {"path": item.path, "source": item.source, "sha256": item.sha256, "mode": f"{item.mode:04o}"}
+            for item in klass.files
+        ],
+        **thaw(resolved.settings),
+        "hostname": resolved.hostname,
+    }
+
+
+def as_yaml(data: Mapping[str, Any]) -> str:
+    """Plain data as a YAML document."""
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+
+
+def origins(resolved: ResolvedNode) -> dict[str, Any]:
+    """By dotted path: the value, and the file and line that it came from."""
+    data = node(resolved)
+    return {
+        ".".join(path): {"value": _value(data, path), "origin": str(origin)}
+        for path, origin in sorted(resolved.origins.items())
+    }
+
+
+def explained(resolved: ResolvedNode) -> str:
+    """A line for each value: its path, the value, and where it came from."""
+    rows = [(path, str(about["value"]), about["origin"]) for path, about in origins(resolved).items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return "".join(f"{path:{widths[0]}}  {value:{widths[1]}}  # {origin}\n" for path, value, origin in rows)
+
+
+def _value(data: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - whatever the inventory has there
+    for key in path:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data
