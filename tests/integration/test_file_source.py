@@ -57,7 +57,7 @@ def make_pipe(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda _: None, "does not exist: check image.source in the inventory"),
+        (lambda _: None, "does not exist: check the source in the inventory"),
         (Path.mkdir, "is not a regular file"),
         (make_pipe, "is not a regular file"),
         (lambda path: path.symlink_to("/dev/zero"), "is not a regular file"),

@@ -441,3 +441,25 @@ def test_a_query_is_never_shown_nor_kept(web: Web, fetch: Fetch, answer: Answer)
     kept = "".join(path.read_text(errors="replace") for path in fetch.into.parent.iterdir())
     assert "hunter2" not in f"{caught.value}{caught.value.__cause__}{fetch.notes.getvalue()}{kept}"
     assert f"{web.url}?…" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "https_proxy"])
+def test_an_environment_that_cannot_be_used_is_told_at_once(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv(name, "http://[nowhere")
+    with pytest.raises(SourceError, match=r"cannot be asked for: check .* REQUESTS_CA_BUNDLE"):
+        fetch("https://127.0.0.1:1/x")
+    assert fetch.waits == []
+
+
+def test_credentials_come_from_netrc_and_stay_with_their_machine(
+    web: Web, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login metis password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    elsewhere = web.url.replace("127.0.0.1", "localhost")
+    web.script = in_turn(Answer(302, headers={"Location": elsewhere}), Answer(body=BODY))
+    assert fetch(web.url) == SHA256
+    assert ["Authorization" in asked for asked in web.asked] == [True, False]
