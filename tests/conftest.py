@@ -17,3 +17,13 @@ def tiny_golden() -> Path:
 @pytest.fixture(scope="session")
 def tiny_pi_golden() -> Path:
     return goldens.tiny_pi_golden()
+
+
+@pytest.fixture(scope="session")
+def debian_golden() -> Path:
+    return goldens.debian_golden()
+
+
+@pytest.fixture(scope="session")
+def pi_golden() -> Path:
+    return goldens.pi_golden()

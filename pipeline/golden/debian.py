@@ -83,7 +83,9 @@ _CLOUD_INIT = """\
 # Without a data source named here cloud-init looks for metadata services for minutes.
 datasource_list: [NoCloud, None]
 # The locales package is not installed.
-locale: false
+locale: "false"
+# An obsolete kind that sshd(8) no longer reads would be made too.
+ssh_genkeytypes: [rsa, ecdsa, ed25519]
 """
 
 _NO_WAIT = """\
@@ -164,13 +166,12 @@ def build(suite: str, target: Path, reporter: Reporter, arch: str = "amd64") -> 
     the suite, MismatchError where its signature does not hold, MetisError for a full disk and all else.
     """
     recipe = _recipe(suite, arch)
-    sources = _sources(suite)
     name = f"debian:{suite}"
     try:
         with tempfile.TemporaryDirectory(prefix=f".{suite}-", suffix=PART, dir=target.parent) as folder:
             work = Path(folder)
             with reporter.step(f"{name}: installing packages"):
-                tar = _install(recipe, [suite, arch, *sources], work)
+                tar = _install(recipe, suite, arch, work)
             with reporter.step(f"{name}: making the image"):
                 _assemble(recipe, tar, work, target)
     except BaseException as error:
@@ -222,27 +223,31 @@ def _host_sources(suite: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _install(recipe: Recipe, order: list[str], work: Path) -> Path:
-    """Install the recipe's packages and give the root file system as a tar; `order`: suite, arch, sources."""
-    suite, arch, *sources = order
+def bootstrap(suite: str, tar: Path, options: Iterable[str]) -> None:
+    """Run mmdebstrap(1) for a root file system as a tar; nothing is mounted on the host, nothing left behind.
+
+    Raises the errors of `build`.
+    """
+    command = ["unshare", "--mount", "--", "mmdebstrap", "--mode=unshare"] if _root() else ["mmdebstrap"]
+    argv: Words = [*command, "--format=tar", *options, suite, tar, *_sources(suite)]
+    with _scratch() as scratch:
+        problem = f"cannot install the packages of debian:{suite}"
+        _run(argv, problem, extra_environment={"TMPDIR": os.fspath(scratch)})
+
+
+def _install(recipe: Recipe, suite: str, arch: str, work: Path) -> Path:
+    """Install the recipe's packages and files, and give the root file system as a tar."""
     tar, config = work / "root.tar", work / "config.tar"
     _write_config(recipe, config)
     hooks = (f"tar-in {shlex.quote(os.fspath(config))} /", *recipe.hooks)
-    argv: Words = [
-        *(["unshare", "--mount", "--", "mmdebstrap", "--mode=unshare"] if _root() else ["mmdebstrap"]),
+    options = [
         "--variant=minbase",
-        "--format=tar",
         f"--architectures={arch}",
         f"--include={','.join(recipe.packages)}",
         *(f"--dpkgopt={option}" for option in recipe.dpkg_options),
         *(f"--customize-hook={hook}" for hook in hooks),
-        suite,
-        tar,
-        *sources,
     ]
-    with _scratch() as scratch:
-        problem = f"cannot install the packages of debian:{suite}"
-        _run(argv, problem, extra_environment={"TMPDIR": os.fspath(scratch)})
+    bootstrap(suite, tar, options)
     return tar
 
 

@@ -1,7 +1,8 @@
 """Images for tests, made once and kept in the user's cache folder.
 
 Two are small enough to be made in a blink and have just what a build looks at; they serve tests that run
-many builds. How a machine is booted from an image is in `machine`.
+many builds. Two are made of real Debian packages; they take a network and a minute or two. How a machine is
+booted from an image is in `machine`.
 
 An image is keyed by its recipe: who changes the recipe gets a new image, and nobody an old one by mistake.
 """
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +22,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline import process
+from pipeline.golden import debian
+from pipeline.progress import QuietReporter
 
 MIB = 1 << 20
 SECTOR = 512
@@ -121,6 +126,7 @@ network:
       dhcp6: yes
 """
 CMDLINE = "console=serial0,115200 console=tty1 root=LABEL={root} rootfstype=ext4 fsck.repair=yes rootwait\n"
+BOOT_LINE = "LABEL={boot} /boot/firmware vfat defaults 0 2\n"
 CONFIG = "# For more options see the firmware's documentation.\narm_64bit=1\nenable_uart=1\n"
 
 LINKS = {
@@ -234,7 +240,7 @@ def _plant(tree: Path, root: str, boot: str | None) -> None:
         (tree / path).symlink_to(target)
     if boot:
         with (tree / "etc/fstab").open("a") as fstab:
-            fstab.write(f"LABEL={boot} /boot/firmware vfat defaults 0 2\n")
+            fstab.write(BOOT_LINE.format(boot=boot))
 
 
 def _make_ext4(image: Path, offset: int, size: int, label: str, tree: Path) -> None:
@@ -261,3 +267,95 @@ def _make_ext4(image: Path, offset: int, size: int, label: str, tree: Path) -> N
         ["debugfs", "-w", "-f", "-", f"{image}?offset={offset}"], stdin="\n".join(commands).encode()
     )
     assert len(said.err.splitlines()) == 1, said.err.decode()
+
+
+# ------------------------------------------------------------------------------ real Debian packages
+
+SUITE = "bookworm"
+
+
+def debian_golden() -> Path:
+    """The raw amd64 image that `debian:bookworm` stands for."""
+    recipe = debian.recipe_key(SUITE)
+    return cached("debian.img", recipe, lambda image: debian.build(SUITE, image, QuietReporter()))
+
+
+PI_PACKAGES = (
+    "base-files base-passwd bash coreutils iproute2 login netplan.io openssh-server passwd sudo systemd "
+    "systemd-sysv udev".split()
+)
+PI_OPTIONS = (
+    # unpacked only: maintainer scripts would need emulation, and many minutes
+    "--variant=extract",
+    "--architectures=arm64",
+    "--skip=check/qemu",
+    f"--include={','.join(PI_PACKAGES)}",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    '--setup-hook=for name in bin lib sbin; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done',
+)
+PI_FAT_MIB = 64
+PI_ROOT_MIB = 512
+PI_BOOT, PI_ROOT = "RPICFG", "armbi_root"
+PI_USERS = {"systemd-network": 998, "systemd-resolve": 997, "sshd": 100}
+"""What the maintainer scripts of our packages would have added to the masters of base-passwd."""
+
+
+def pi_golden() -> Path:
+    """An arm64 image laid out like a Raspberry Pi's, as `.img.xz`; it has the files but was never set up."""
+    recipe = ("pi", 1, PI_OPTIONS, PI_FAT_MIB, PI_ROOT_MIB, PI_USERS, CMDLINE, CONFIG, FILES, LINKS)
+    return cached("pi.img.xz", recipe, _make_pi)
+
+
+def _make_pi(target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        tree, tar, image = Path(scratch, "tree"), Path(scratch, "root.tar"), Path(scratch, "image")
+        debian.bootstrap(SUITE, tar, PI_OPTIONS)
+        _complete(tar)
+        boot, root = partition(image, "mbr", [("boot", PI_FAT_MIB), ("root", PI_ROOT_MIB)])
+        files = {"cmdline.txt": CMDLINE.format(root=PI_ROOT), "config.txt": CONFIG}
+        make_fat(image, boot, PI_FAT_MIB, PI_BOOT, files)
+        tree.mkdir()
+        script = (
+            'tar --extract --preserve-permissions --directory "$1" --file "$2"\n'
+            f'mke2fs -q -F -t ext4 -L {PI_ROOT} -d "$1" -E offset={root} "$3" {PI_ROOT_MIB}M\n'
+        )
+        process.run(["fakeroot", "--", "sh", "-ec", script, "sh", tree, tar, image])
+        process.run(["xz", "-1", "-T0", image])
+        Path(f"{image}.xz").replace(target)
+
+
+def _complete(tar: Path) -> None:
+    """Add to a tar what maintainer scripts and Armbian's build would have added; the later member counts."""
+    with tarfile.open(tar, "r:") as members:
+        users, groups = (
+            _member(members, f"./usr/share/base-passwd/{name}.master") for name in ("passwd", "group")
+        )
+    for name, number in PI_USERS.items():
+        users += f"{name}:x:{number}:{number}::/nonexistent:/usr/sbin/nologin\n"
+        groups += f"{name}:x:{number}:\n"
+    texts = {
+        "etc/passwd": users.replace(":*:", ":x:"),
+        "etc/group": groups.replace(":*:", ":x:"),
+        "etc/shadow": "".join(f"{line.split(':')[0]}:*:19700:0:99999:7:::\n" for line in users.splitlines()),
+        "etc/gshadow": "".join(f"{line.split(':')[0]}:*::\n" for line in groups.splitlines()),
+        "etc/fstab": FILES["etc/fstab"][2].format(root=PI_ROOT) + BOOT_LINE.format(boot=PI_BOOT),
+    }
+    taken = ("etc/hostname", "etc/hosts", "etc/machine-id", "etc/netplan/10-dhcp-all-interfaces.yaml")
+    with tarfile.open(tar, "a") as members:
+        folder = tarfile.TarInfo("./boot/firmware")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        members.addfile(folder)
+        for path in (*texts, *taken):
+            mode, group, text = FILES[path]
+            data = texts.get(path, text).encode()
+            member = tarfile.TarInfo(f"./{path}")
+            member.mode, member.gid, member.size = mode, group, len(data)
+            members.addfile(member, io.BytesIO(data))
+
+
+def _member(members: tarfile.TarFile, name: str) -> str:
+    file = members.extractfile(name)
+    assert file is not None
+    return file.read().decode()

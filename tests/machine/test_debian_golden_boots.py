@@ -1,0 +1,21 @@
+"""The golden that we make from packages comes up, by itself and soon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import machine
+
+pytestmark = [pytest.mark.slow]
+
+
+def test_it_boots_to_a_login_prompt(debian_golden: Path) -> None:
+    console = machine.boot(debian_golden, "golden login: ")
+    assert "Failed to start" not in console
+
+
+def test_it_boots_without_a_network(debian_golden: Path) -> None:
+    with machine.running(debian_golden, network="none") as pc:
+        pc.wait_for("golden login: ", 600)
