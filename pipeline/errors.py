@@ -5,6 +5,7 @@
     ├── InventoryError      exit 2   the inventory is invalid; holds every problem that was found
     ├── RefusedError        exit 3   refused for safety
     ├── MismatchError       exit 4   a hash, a signature or a read-back did not match
+    │   └── RottenError              a file of the cache is not what it was when it was verified
     └── SourceError         exit 5   a network, registry or secret source could not be reached
 
 Only the command line and the task graph turn them into exit codes and lines of text.
@@ -82,6 +83,10 @@ class MismatchError(MetisError):
     """A hash, signature or read-back that is not what it must be."""
 
     exit_code = 4
+
+
+class RottenError(MismatchError):
+    """A cached file that changed on its medium; fetched again, it is whole."""
 
 
 class SourceError(MetisError):

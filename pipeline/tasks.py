@@ -25,7 +25,7 @@ from . import build, durable, plan, receipts
 from .artifacts import Artifacts
 from .build import BaseManifest, Tools, base_made_from, image_made_from
 from .compose import CACHED, Composer, check_image, live_listing
-from .errors import InventoryError, MetisError, MismatchError, Problem
+from .errors import InventoryError, MetisError, MismatchError, Problem, RottenError
 from .golden import fetch
 from .inject.tree import Injector
 from .inventory import overlay
@@ -48,7 +48,7 @@ P = ParamSpec("P")
 def action(
     method: Callable[Concatenate[Lab, P], None],
 ) -> Callable[Concatenate[Lab, P], TaskFailed | None]:
-    """Make a method an action of the graph: alone in the folder for artifacts, and with errors of one line."""
+    """Make a method an action of the graph: alone in the artifacts' folder, its errors of one line."""
 
     def run(self: Lab, /, *args: P.args, **kwargs: P.kwargs) -> TaskFailed | None:
         try:
@@ -233,7 +233,13 @@ class Lab:
         self._checked.pop(target, None)
         for item in self.composer.klass(name).files:
             self._fetch(item.source, item.sha256, self.composer.klass(name).arch)
-        build.make_base(self._golden(name), wanted, target, self.tools)
+        golden = self._golden(name)
+        try:
+            build.make_base(golden, wanted, target, self.tools)
+        except RottenError as error:
+            self.reporter.note(f"{error}; fetching it again")
+            self.store.remove(golden.sha256)
+            build.make_base(self._golden(name), wanted, target, self.tools)
 
     @action
     def render_manifest(self, name: str) -> None:

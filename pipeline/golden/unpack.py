@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .. import durable, process, sparse
-from ..errors import MetisError, MismatchError
+from ..errors import MetisError, RottenError
 from ..progress import Advance, Reporter
 
 # What file(1) knows them by; pzstd(1) begins with a frame to be skipped (RFC 8878, 3.1.2).
@@ -28,7 +28,7 @@ _REFUSED = ((b"PK\x03\x04", "zip"), (b"BZh", "bzip2"), (b"7z\xbc\xaf\x27\x1c", "
 def unpack(packed: Path, raw: Path, sha256: str, reporter: Reporter, limit: int) -> int:
     """Write what `packed` holds to the new file `raw` (mode 0600), holes for zeros; give its size in bytes.
 
-    Raises MismatchError when `packed` is not what `sha256` says, whatever else is wrong with it: the caller
+    Raises RottenError when `packed` is not what `sha256` says, whatever else is wrong with it: the caller
     removes it then. Raises MetisError for a form that is not known, a damaged stream, an image larger than
     `limit` bytes and a full disk. `raw` is left only where there is no error.
     """
@@ -98,9 +98,7 @@ def _written(source: _Hashed, argv: tuple[str, ...], packed: Path, raw: Path, sh
         )
     found = source.sha256()
     if found != sha256:
-        raise MismatchError(
-            f"{packed} rotted in the cache: its SHA-256 is {found}", "run again, and it is fetched anew"
-        )
+        raise RottenError(f"{packed} rotted in the cache: its SHA-256 is {found}")
     if trouble:
         raise trouble
     return size

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import process, sparse
-from pipeline.errors import MetisError, MismatchError
+from pipeline.errors import MetisError, RottenError
 from pipeline.golden.unpack import unpack
 from pipeline.progress import QuietReporter
 
@@ -69,7 +69,7 @@ def test_rot_is_a_mismatch_whatever_the_form_and_leaves_nothing(
     declared = hashlib.sha256(forms[form]).hexdigest()
     rotten = bytearray(forms[form])
     rotten[len(rotten) // 2] ^= 1
-    with pytest.raises(MismatchError, match="rotted in the cache"):
+    with pytest.raises(RottenError, match="rotted in the cache"):
         unpacked(bytes(rotten), tmp_path, sha256=declared)
     assert not (tmp_path / "raw").exists()
 
@@ -78,7 +78,7 @@ def test_rot_is_a_mismatch_whatever_the_form_and_leaves_nothing(
 def test_a_golden_published_truncated_is_one_line(tmp_path: Path, forms: dict[str, bytes], form: str) -> None:
     with pytest.raises(MetisError, match=r"cannot unpack .*/packed: (xz|gzip|zstd) failed: ") as caught:
         unpacked(forms[form][: len(forms[form]) // 2], tmp_path)
-    assert not isinstance(caught.value, MismatchError)
+    assert not isinstance(caught.value, RottenError)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "raw").exists()
 

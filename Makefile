@@ -1,0 +1,74 @@
+# Chores. The pipeline itself is the task graph of dodo.py: `.venv/bin/doit list`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types unit slow bench lock clean
+
+VENV := .venv
+PYTHON := /usr/bin/python3
+# libguestfs's bindings come from Debian, so the environment is of Debian's own Python.
+ARCH := $(shell dpkg --print-architecture)
+QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-arm,qemu-system-x86)
+PACKAGES := python3-venv python3-guestfs libguestfs-tools supermin $(QEMU) qemu-utils \
+    linux-image-cloud-$(ARCH) mmdebstrap uidmap mtools dosfstools e2fsprogs fdisk gdisk xz-utils zstd gzip
+TEST_PACKAGES := bmap-tools ovmf openssl netplan.io
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Install what Metis needs: Debian packages (as root or through sudo) and .venv
+	@$(call install,$(PACKAGES))
+
+demo: setup ## Build a bootable image of the demo node from real Debian packages
+	@$(VENV)/bin/metis image --node demo-1
+
+test: lint types unit slow ## Everything that CI runs
+
+lint: setup ## Check style
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+types: setup ## Check types
+	@$(VENV)/bin/mypy
+
+unit: setup ## Run the quick tests
+	@$(call install,$(TEST_PACKAGES))
+	@$(VENV)/bin/pytest -m "not slow"
+
+slow: setup ## Run the tests that build goldens, start the appliance or boot a machine
+	@$(call install,$(TEST_PACKAGES))
+	@$(VENV)/bin/pytest -m slow
+
+bench: setup ## Compare with peers doing the same work, side by side
+	@$(call install,$(TEST_PACKAGES))
+	@$(VENV)/bin/python -m benchmarks
+
+lock: setup ## Lock the Python dependencies anew
+	@$(VENV)/bin/pip install --quiet pip-tools
+	@$(VENV)/bin/pip-compile --quiet --upgrade --extra dev --generate-hashes --strip-extras --allow-unsafe \
+	    --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	    --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the environment and the caches of tools; artifacts stay
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(call install,$(PACKAGES))
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv --system-site-packages --clear $(VENV)
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Install the Debian packages that are missing; says nothing and takes no time where none is.
+define install
+	missing=$$(comm -13 <(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' | sed -n 's/^installed //p' | sort -u) \
+	    <(printf '%s\n' $(1) | sort -u)); \
+	if [ -n "$$missing" ]; then \
+	    as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    echo "installing" $$missing; \
+	    $$as_root apt-get update -qq; \
+	    $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
