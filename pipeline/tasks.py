@@ -300,10 +300,18 @@ class Lab:
         return Tools(self._injector(), self.open_blob, self.reporter, size_in_bytes(limit))
 
     def _injector(self) -> Injector:
-        from .inject.appliance import Appliance
-        from .inject.guestfs import GuestfsInjector
+        def guestfs() -> Injector:
+            from .inject.appliance import Appliance
+            from .inject.guestfs import GuestfsInjector
 
-        return GuestfsInjector(Appliance(user_cache() / "appliance.json", self.reporter))
+            return GuestfsInjector(Appliance(user_cache() / "appliance.json", self.reporter))
+
+        def loop() -> Injector:
+            from .inject.loop import LoopInjector
+
+            return LoopInjector()
+
+        return {"guestfs": guestfs, "loop": loop}[self.settings.injector]()
 
     def open_blob(self, blob: Blob) -> BinaryIO:
         """The bytes of a blob, if they are still those that its hash names."""

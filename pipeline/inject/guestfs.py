@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +11,23 @@ from ..disk import Disk
 from ..errors import MetisError
 from ..model import Side
 from .appliance import Appliance
-from .tree import READ_LIMIT, Chooser, NodeKind, Status, Trees
+from .tree import (
+    GROWABLE,
+    READ_LIMIT,
+    Chooser,
+    Status,
+    Trees,
+    no_room,
+    not_growable,
+    shown,
+    status_of,
+    too_long,
+)
 
 if TYPE_CHECKING:
     from guestfs import GuestFS
 
-GROWABLE = frozenset({"ext2", "ext3", "ext4"})
 _LOOK = "/look"
-_KINDS: dict[int, NodeKind] = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "directory",
-    stat.S_IFLNK: "symlink",
-}
 
 
 class GuestfsInjector:
@@ -69,15 +73,13 @@ class GuestfsTree:
         found = self._handle.lstatnslist(self._top + _parent(path), [_name(path)])[0]
         if found["st_ino"] == -1:  # how lstatnslist says that there is nothing
             return None
-        mode = found["st_mode"]
-        kind = _KINDS.get(stat.S_IFMT(mode), "other")
-        return Status(kind, stat.S_IMODE(mode), found["st_uid"], found["st_gid"])
+        return status_of(found["st_mode"], found["st_uid"], found["st_gid"])
 
     def read(self, path: str) -> bytes:
         """See `tree.Tree`."""
         size = self._handle.filesize(self._top + path)
         if size > READ_LIMIT:
-            raise MetisError(f"{path} in the golden is {size} bytes long", "too long to be edited")
+            raise too_long(path, size)
         return bytes(self._handle.read_file(self._top + path))
 
     def read_link(self, path: str) -> str:
@@ -131,7 +133,7 @@ def _mounted(handle: GuestFS, partition: int, side: Side, *, read_only: bool) ->
 def _grow(handle: GuestFS, disk: Disk, number: int) -> None:
     filesystem = next(part.filesystem for part in disk.partitions if part.number == number)
     if filesystem not in GROWABLE:
-        raise MetisError(f"cannot grow a root of {filesystem}", "set image.headroom of the class to 0")
+        raise not_growable(filesystem)
     # resize2fs wants a file system that was checked just now.
     handle.e2fsck(_device(number), correct=True)
     handle.resize2fs(_device(number))
@@ -152,8 +154,5 @@ def _one_line_errors(image: Path) -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         if "No space left on device" in str(error):
-            raise MetisError(
-                f"the files do not fit into {image.name.strip('.').removesuffix('.part')}",
-                "raise image.headroom of the class",
-            ) from None
+            raise no_room(shown(image)) from None
         raise MetisError(f"libguestfs: {reason}", f"while working on {image}") from None

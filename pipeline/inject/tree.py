@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ..disk import Disk
+from ..errors import MetisError
 from ..model import Side
 
 VERSION = 1
@@ -16,6 +18,9 @@ VERSION = 1
 
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 """Where os-release(5) is; a file system that has one is a root."""
+
+GROWABLE = frozenset({"ext2", "ext3", "ext4"})
+"""File systems that can be made as large as their partition (resize2fs(8))."""
 
 READ_LIMIT = 4 << 20
 """Bytes: no file that Metis edits is longer, and a longer one is refused."""
@@ -31,6 +36,14 @@ class Status:
     mode: int
     uid: int
     gid: int
+
+
+_KINDS: dict[int, NodeKind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+
+
+def status_of(mode: int, uid: int, gid: int) -> Status:
+    """The status of what lstat(2) gives these numbers for."""
+    return Status(_KINDS.get(stat.S_IFMT(mode), "other"), stat.S_IMODE(mode), uid, gid)
 
 
 class Tree(Protocol):
@@ -97,3 +110,28 @@ class Injector(Protocol):
 
         With `grow` the root file system is first made as large as its partition.
         """
+
+
+# ------------------------------------------------------- what every adapter finds wrong in the same words
+
+
+def shown(image: Path) -> str:
+    """An image's name for messages: the one that it will have, not that of its part file."""
+    return image.name.strip(".").removesuffix(".part")
+
+
+def no_room(name: str) -> MetisError:
+    """The files are more than the file system holds."""
+    return MetisError(f"the files do not fit into {name}", "raise image.headroom of the class")
+
+
+def too_long(path: str, size: int) -> MetisError:
+    """A file is longer than READ_LIMIT."""
+    return MetisError(f"{path} in the golden is {size} bytes long", "too long to be edited")
+
+
+def not_growable(filesystem: str | None) -> MetisError:
+    """A root that is not one of GROWABLE was to be grown."""
+    return MetisError(
+        f"cannot grow a root of {filesystem or 'an unknown kind'}", "set image.headroom of the class to 0"
+    )
