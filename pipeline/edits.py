@@ -23,13 +23,15 @@ def apply(name: str, old: bytes, arguments: Arguments, path: str) -> bytes:
         text = old.decode()
     except UnicodeDecodeError:
         raise MetisError(f"cannot edit {path} of the golden", "it is not UTF-8 text") from None
+    if name not in EDITS:
+        raise MetisError(f"no edit called {name!r} is known", "run again, so that the manifest is made anew")
     return EDITS[name](text, arguments, path).encode()
 
 
 def hosts(text: str, arguments: Arguments, _path: str) -> str:
     """Make 127.0.1.1 stand for the node's name (hosts(5)); other addresses stay as they are."""
     names = f"127.0.1.1\t{arguments['names']}"
-    lines = [line for line in text.splitlines() if line.split()[:1] != ["127.0.1.1"]]
+    lines = [line for line in _lines(text) if line.split()[:1] != ["127.0.1.1"]]
     after = next((i + 1 for i, line in enumerate(lines) if line.split()[:1] == ["127.0.0.1"]), 0)
     if after == 0:
         lines.insert(0, "127.0.0.1\tlocalhost")
@@ -52,21 +54,27 @@ def group(text: str, arguments: Arguments, path: str) -> str:
 def shadow(text: str, arguments: Arguments, _path: str) -> str:
     """Add the user without a password, unless there is a line for it (shadow(5))."""
     user = arguments["user"]
-    if any(line.split(":")[0] == user for line in text.splitlines()):
+    if any(line.split(":")[0] == user for line in _lines(text)):
         return text
-    return _joined([*text.splitlines(), f"{user}:{NO_LOGIN_BY_PASSWORD}:{LAST_CHANGE}:0:99999:7:::"])
+    return _joined([*_lines(text), f"{user}:{NO_LOGIN_BY_PASSWORD}:{LAST_CHANGE}:0:99999:7:::"])
 
 
 def _with_account(text: str, path: str, name: str, number: str, line: str) -> str:
-    for fields in (old.split(":") for old in text.splitlines()):
-        if fields[0] == name:
-            return text
-        if fields[2:3] == [number]:
-            raise MetisError(
-                f"{path} of the golden gives {number} to {fields[0]!r} already",
-                f"give {name!r} another number with ssh.uid",
-            )
-    return _joined([*text.splitlines(), line])
+    rows = [old.split(":") for old in _lines(text)]
+    if any(fields[0] == name for fields in rows):
+        return text
+    owner = next((fields[0] for fields in rows if fields[2:3] == [number]), None)
+    if owner is not None:
+        raise MetisError(
+            f"{path} of the golden gives {number} to {owner!r} already",
+            f"give {name!r} another number with ssh.uid",
+        )
+    return _joined([*_lines(text), line])
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as the C library reads them: ended by a newline and nothing else, unlike str.splitlines."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _joined(lines: list[str]) -> str:
