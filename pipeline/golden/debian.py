@@ -294,8 +294,9 @@ def _assemble(recipe: Recipe, tar: Path, work: Path, target: Path) -> None:
     tree, owners = work / "tree", work / "owners"
     tree.mkdir()
     problem = "cannot make the root file system"
-    # fakeroot(1) remembers the owners that an ordinary user cannot give to the unpacked files.
-    unpack: Words = ["tar", "--extract", "--preserve-permissions", "--xattrs", "--xattrs-include=*"]
+    # fakeroot(1) remembers the owners that an ordinary user cannot give to the unpacked files. It loses
+    # extended attributes: no package here has capabilities, and the journal's ACL is set anew at boot.
+    unpack: Words = ["tar", "--extract", "--preserve-permissions"]
     _run(["fakeroot", "-s", owners, "--", *unpack, "--directory", tree, "--file", tar], problem)
     esp, root = START, START + recipe.esp_size
     size = -(-(tar.stat().st_size * 5 // 4 + recipe.slack) // MIB) * MIB

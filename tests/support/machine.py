@@ -47,7 +47,9 @@ class Machine:
 
 
 @contextmanager
-def running(image: Path, network: str = "user,restrict=on", more: Sequence[str] = ()) -> Iterator[Machine]:
+def running(
+    image: Path, network: str = "user,restrict=on,model=virtio-net-pci", more: Sequence[str] = ()
+) -> Iterator[Machine]:
     """Start a PC with UEFI from an amd64 image, and end it when the block is left.
 
     `network` is what qemu's -nic takes, for an address of one's own or a forwarded port; `more` are other
