@@ -145,9 +145,22 @@ def image(
         written = [lab.artifacts.image(name) for name in nodes or lab.nodes]
     if as_json:
         _print_json([lab.describe(path) for path in written])
+    elif len(nodes) == 1:
+        _print_summary(lab, nodes[0], written[0])
     else:
         for path in written:
             click.echo(path)
+
+
+def _print_summary(lab: Lab, node: str, path: Path) -> None:
+    """What is in an image, and what to do with it next."""
+    from .plan import table
+
+    about = lab.describe(path)
+    click.echo(f"{node}: {path} ({about['mapped'] >> 20} of {about['size'] >> 20} MiB to write)")
+    for line in table(lab.manifest(node)):
+        click.echo(f"  {line}")
+    click.echo(f"next: put it on a card with `bmaptool copy {path} /dev/YOUR-CARD`")
 
 
 def _lab(flags: dict[str, str | None] | None = None) -> Lab:

@@ -6,7 +6,7 @@ and as text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,25 +89,24 @@ def to_text(plan: Plan) -> str:
     return "\n".join(_lines(plan)) + "\n"
 
 
+def table(manifest: Manifest) -> list[str]:
+    """A line for each entry: kind, mode, owner, side, path, and the layer that it comes from."""
+    rows = [_row(item) for item in manifest.entries]
+    cells = [
+        (row["kind"], row["mode"], row["owner"] and f"{row['owner']}:{row['group']}")
+        + (row["on"], row["path"], row["layer"])
+        for row in rows
+    ]
+    return list(_columns(cells)) or ["nothing"]
+
+
 def _lines(plan: Plan) -> Iterator[str]:
     yield f"{plan.node.name} ({plan.node.klass.name})"
-    yield from _columns([(f"  {step.does}", step.subject, step.detail) for step in plan.steps])
+    steps = _columns([(step.does, step.subject, step.detail) for step in plan.steps])
+    yield from (f"  {line}" for line in steps)
     for title, manifest in (("in the base", plan.in_base), ("in the image", plan.in_image)):
         yield f"  {title}:"
-        rows = [_row(item) for item in manifest.entries]
-        yield from _columns(
-            [
-                (
-                    f"    {row['kind']}",
-                    row["mode"],
-                    f"{row['owner']}:{row['group']}".strip(":"),
-                    row["on"],
-                    row["path"],
-                    row["layer"],
-                )
-                for row in rows
-            ]
-        )
+        yield from (f"    {line}" for line in table(manifest))
     yield f"  writes {plan.target}, its block map and its receipt"
 
 
@@ -125,9 +124,8 @@ def _row(item: Placed) -> dict[str, str]:
     }
 
 
-def _columns(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     if not rows:
-        yield "    nothing"
         return
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -35,7 +35,7 @@ from .inventory.overlay import Found
 from .inventory.read import Inventory
 from .inventory.resolve import size_in_bytes
 from .manifest import digest, from_data, to_data
-from .model import Blob
+from .model import Blob, Manifest
 from .plan import Plan
 from .progress import Reporter, reporter
 from .settings import Settings, image_variable
@@ -251,7 +251,7 @@ class Lab:
     @action
     def make_image(self, name: str) -> None:
         """Copy the base and put the node's manifest into the copy."""
-        manifest = from_data(_read_json(self.artifacts.manifest(name)))
+        manifest = self.manifest(name)
         klass = self.index.nodes[name].klass or ""
         build.make_image(manifest, self.artifacts.base(klass), self.artifacts.image(name), self.tools)
 
@@ -277,6 +277,10 @@ class Lab:
         override = self.settings.override(node.klass.name)
         source = f"{image.source} (by {override.variable})" if override else image.source
         return plan.make(node, source, wanted.manifest, manifest, found, str(target))
+
+    def manifest(self, name: str) -> Manifest:
+        """What was put into a node's image."""
+        return from_data(_read_json(self.artifacts.manifest(name)))
 
     def export(self, name: str, output: Path) -> Path:
         """Put a copy of a node's image, its block map and its receipt elsewhere; gives the copy."""

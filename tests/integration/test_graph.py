@@ -1,0 +1,378 @@
+"""What is rebuilt, and what is not: read from doit's own report.
+
+The images are tiny and go through the loop injector, so that many builds fit into a minute; what the graph
+decides does not depend on the injector.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import durable, process
+from tests.support import goldens
+from tests.support.lab import BIN, REPOSITORY, Lab, class_text
+
+NODES = {"alpha", "beta", "gamma"}
+
+
+def make_lab(root: Path, golden: Path) -> Lab:
+    """Two classes and three nodes: alpha and beta are plain, gamma is other."""
+    lab = Lab(root, {"METIS_INJECTOR": "loop", "METIS_CACHE": str(root / "cache")})
+    sha256 = goldens.sha256(golden)
+    for name in ("plain", "other"):
+        lab.write(f"classes/{name}.yaml", class_text(golden, sha256, f"root_overlay: overlays/{name}/root\n"))
+        lab.write(f"overlays/{name}/root/etc/issue", f"{name}\n")
+    for number, (name, klass) in enumerate({"alpha": "plain", "beta": "plain", "gamma": "other"}.items(), 1):
+        lab.write(f"nodes/{name}.yaml", node_text(klass, number))
+    return lab
+
+
+def node_text(klass: str, number: int) -> str:
+    return (
+        f"class: {klass}\n"
+        f"network:\n  interface: eth0\n  address: 192.0.2.{number}/24\n  gateway: 192.0.2.254\n"
+    )
+
+
+def images(names: set[str]) -> set[str]:
+    return {f"image:{name}" for name in names}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Lab:
+    """A lab whose images are all built; each test leaves it so."""
+    lab = make_lab(tmp_path_factory.mktemp("lab"), tiny_golden)
+    report = lab.doit("image")
+    assert report.code == 0, report
+    assert report.tasks("run", "image:") == images(NODES)
+    return lab
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, tiny_golden: Path) -> Lab:
+    """A lab in which nothing is built yet."""
+    return make_lab(tmp_path, tiny_golden)
+
+
+def rebuilt(lab: Lab) -> set[str]:
+    """The images that a run rebuilds; a second run must then rebuild nothing."""
+    report = lab.doit("image")
+    assert report.code == 0, report
+    assert not lab.doit("image").tasks("run", "image:")
+    return report.tasks("run", "image:")
+
+
+def test_a_second_run_does_nothing_at_all(lab: Lab) -> None:
+    assert not lab.doit("image").tasks("run")
+
+
+def edit(path: str, change: Callable[[str], str]) -> Callable[[Lab], object]:
+    def apply(lab: Lab) -> object:
+        file = lab.inventory / path
+        return file.write_text(change(file.read_text()))
+
+    return apply
+
+
+def touch(path: str) -> Callable[[Lab], object]:
+    return lambda lab: os.utime(lab.inventory / path)
+
+
+WITHOUT_EFFECT: dict[str, Callable[[Lab], object]] = {
+    "a comment in a node": edit("nodes/alpha.yaml", lambda text: f"# why\n{text}"),
+    "a comment in a class": edit("classes/plain.yaml", lambda text: f"{text}# why\n"),
+    "white space": edit("nodes/alpha.yaml", lambda text: text.replace(": ", ":   ")),
+    "the order of keys": edit("nodes/beta.yaml", lambda text: "".join(reversed_keys(text))),
+    "a node saved again": edit("nodes/alpha.yaml", lambda text: text),
+    "the time of a node": touch("nodes/alpha.yaml"),
+    "the time of a class": touch("classes/plain.yaml"),
+    "the time of an overlay's file": touch("overlays/plain/root/etc/issue"),
+    "an overlay's file saved again": edit("overlays/plain/root/etc/issue", lambda text: text),
+    "a cluster file without values": lambda lab: lab.write("cluster.yaml", "flash_host: alpha\n"),
+    "a class that no node has": lambda lab: lab.write("classes/more.yaml", "abstract: true\n"),
+}
+
+
+def reversed_keys(text: str) -> list[str]:
+    klass, rest = text.split("\n", 1)
+    return [rest, klass, "\n"]
+
+
+@pytest.mark.parametrize("change", WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT.keys())
+def test_what_does_not_change_the_result_rebuilds_nothing(lab: Lab, change: Callable[[Lab], object]) -> None:
+    change(lab)
+    report = lab.doit("image")
+    assert report.code == 0, report
+    assert not report.tasks("run", "image:")
+    assert not report.tasks("run", "base:")
+
+
+def test_an_edited_node_is_rebuilt_alone(lab: Lab) -> None:
+    edit("nodes/alpha.yaml", lambda text: text.replace("192.0.2.1/", "192.0.2.11/"))(lab)
+    report = lab.doit("image")
+    assert report.tasks("run", "image:") == images({"alpha"})
+    assert not report.tasks("run", "base:")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        edit("overlays/other/root/etc/issue", lambda text: f"{text}more\n"),
+        lambda lab: lab.write("overlays/other/root/etc/new", "new\n"),
+        lambda lab: (lab.inventory / "overlays/other/root/etc/new").chmod(0o755),
+        lambda lab: lab.write("overlays/other/modes.yaml", '/etc/new: "0600"\n'),
+        lambda lab: (lab.inventory / "overlays/other/root/etc/link").symlink_to("issue"),
+        lambda lab: (lab.inventory / "overlays/other/root/etc/link").unlink(),
+        edit("classes/other.yaml", lambda text: text.replace("4M", "8M")),
+    ],
+    ids=["content", "a new file", "an x bit", "a mode", "a new link", "a removed link", "headroom"],
+)
+def test_a_changed_class_rebuilds_its_base_and_its_nodes_alone(
+    lab: Lab, change: Callable[[Lab], object]
+) -> None:
+    change(lab)
+    report = lab.doit("image")
+    assert report.code == 0, report
+    assert report.tasks("run", "base:") == {"base:other"}
+    assert report.tasks("run", "image:") == images({"gamma"})
+
+
+def test_a_default_of_the_class_rebuilds_its_nodes_but_not_its_base(lab: Lab) -> None:
+    edit("classes/plain.yaml", lambda text: f"{text}cloud_init: 'off'\n")(lab)
+    report = lab.doit("image")
+    assert report.tasks("run", "image:") == images({"alpha", "beta"})
+    assert not report.tasks("run", "base:")
+
+
+def test_a_new_node_is_built_alone_and_a_removed_one_is_forgotten(lab: Lab) -> None:
+    file = lab.write("nodes/delta.yaml", node_text("other", 4))
+    assert rebuilt(lab) == images({"delta"})
+    file.unlink()
+    assert not lab.doit("image").tasks("run")
+
+
+# ------------------------------------------------------------------------------- damaged artifacts
+
+
+def overwrite(image: Path) -> None:
+    """Change bytes that are mapped; the size stays."""
+    bmap = (image.parent / f"{image.name}.bmap").read_text()
+    first = int(bmap.split("<Range")[2].split(">")[1].split("<")[0].split("-")[0])
+    with image.open("r+b") as file:
+        file.seek(first * 4096)
+        old = file.read(4096)
+        file.seek(first * 4096)
+        file.write(bytes(255 - byte for byte in old))
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "removed": lambda image: image.unlink(),
+    "truncated": lambda image: os.truncate(image, 4096),
+    "longer": lambda image: os.truncate(image, image.stat().st_size + 4096),
+    "overwritten": overwrite,
+    "replaced": lambda image: shutil.copy(image.parent / "beta.img", image),
+    "without its receipt": lambda image: (image.parent / "alpha.receipt.json").unlink(),
+    "without its block map": lambda image: (image.parent / "alpha.img.bmap").unlink(),
+    "with a broken receipt": lambda image: (image.parent / "alpha.receipt.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_image_is_built_again_alone(lab: Lab, damage: Callable[[Path], object]) -> None:
+    damage(lab.artifacts / "alpha.img")
+    assert rebuilt(lab) == images({"alpha"})
+
+
+def test_a_touched_or_copied_image_is_hashed_and_kept(lab: Lab) -> None:
+    image = lab.artifacts / "alpha.img"
+    shutil.copy(image, lab.root / "copy.img")
+    os.replace(lab.root / "copy.img", image)
+    assert not lab.doit("image").tasks("run", "image:")
+
+
+def test_a_lie_in_the_receipt_is_found_by_deep_alone(lab: Lab) -> None:
+    image = lab.artifacts / "alpha.img"
+    overwrite(image)
+    receipt = lab.artifacts / "alpha.receipt.json"
+    data = json.loads(receipt.read_text())
+    about = image.stat()
+    data["stamp"] = {
+        "size": about.st_size,
+        "mtime_ns": about.st_mtime_ns,
+        "ctime_ns": about.st_ctime_ns,
+        "ino": about.st_ino,
+    }
+    receipt.write_text(json.dumps(data))
+    assert not lab.doit("image").tasks("run", "image:")
+    report = lab.metis("image", "--deep")
+    assert report.tasks("run", "image:") == images({"alpha"})
+
+
+def test_a_lost_base_is_built_again_and_its_images_are_kept(lab: Lab) -> None:
+    (lab.artifacts / "base" / "plain.img").unlink()
+    report = lab.doit("image")
+    assert report.tasks("run", "base:") == {"base:plain"}
+    assert not report.tasks("run", "image:")
+
+
+def test_a_manifest_that_somebody_changed_is_rendered_again(lab: Lab) -> None:
+    manifest = lab.artifacts / "manifests" / "alpha.json"
+    manifest.write_text(manifest.read_text().replace("192.0.2", "198.51.100"))
+    assert lab.doit("image").tasks("run", "manifest:") == {"manifest:alpha"}
+
+
+def test_a_rotted_golden_is_fetched_again(lab: Lab) -> None:
+    (cached,) = (path for path in (lab.root / "cache" / "sha256").iterdir() if not path.suffix)
+    with cached.open("r+b") as file:
+        file.write(b"rot")
+    (lab.artifacts / "base" / "plain.img").unlink()
+    report = lab.doit("image")
+    assert report.code == 0, report
+    assert "rotted" in report.err
+
+
+def test_another_inventory_with_the_same_names_gets_its_own_images(lab: Lab, tmp_path: Path) -> None:
+    other = Lab(tmp_path, lab.environment | {"METIS_ARTIFACTS": str(lab.artifacts)})
+    shutil.copytree(lab.inventory, other.inventory)
+    other.write("nodes/alpha.yaml", node_text("plain", 99))
+    assert other.doit("image").tasks("run", "image:") == images({"alpha"})
+    assert rebuilt(lab) == images({"alpha"})
+
+
+# --------------------------------------------------------------------------------- failure and others
+
+
+def test_one_bad_node_fails_alone_and_the_exit_status_tells(fresh: Lab) -> None:
+    fresh.write("nodes/broken.yaml", "class: plain\nhostnme: x\n")
+    report = fresh.doit("-n", "4", "image")
+    assert report.code != 0
+    assert report.tasks("run", "image:") == images(NODES)
+    assert report.failures == [
+        "!! manifest:broken: nodes/broken.yaml:2: hostnme: unknown key, did you mean 'hostname'?"
+    ]
+    assert (fresh.artifacts / "gamma.img").is_file()
+
+
+def test_both_of_a_duplicate_pair_fail_and_the_rest_is_built(fresh: Lab) -> None:
+    fresh.write("nodes/beta.yaml", node_text("plain", 1))
+    report = fresh.doit("image")
+    assert report.code != 0
+    assert {line.split(": ")[0] for line in report.failures} == {"!! manifest:alpha", "!! manifest:beta"}
+    assert report.tasks("run", "image:") == images({"gamma"})
+
+
+def test_a_bad_class_fails_its_nodes_alone(fresh: Lab) -> None:
+    edit("classes/plain.yaml", lambda text: text.replace("amd64", "sparc"))(fresh)
+    report = fresh.doit("image")
+    assert report.code != 0
+    assert report.tasks("run", "image:") == images({"gamma"})
+
+
+def test_a_second_build_is_told_who_is_building(fresh: Lab) -> None:
+    with durable.locked(fresh.artifacts / ".state" / "lock", lambda _: None):
+        report = fresh.metis("image", "--node", "alpha")
+    assert report.code == 1
+    assert f"process {os.getpid()} is building in {fresh.artifacts}" in report.err
+    assert not list(fresh.artifacts.glob("*.img"))
+
+
+def test_listing_needs_no_network_and_reads_no_node_twice(lab: Lab) -> None:
+    report = lab.doit("list")
+    assert [line.split()[0] for line in report.out.splitlines()] == [
+        "overlay",
+        "class",
+        "golden",
+        "base",
+        "manifest",
+        "image",
+    ]
+
+
+def test_an_unreadable_single_file_is_one_line(fresh: Lab) -> None:
+    file = fresh.write("all.yaml", "nodes: [\n")
+    report = fresh.doit("list", METIS_INVENTORY=str(file))
+    assert report.code != 0
+    assert "Traceback" not in report.out + report.err
+    assert "all.yaml:2" in report.err
+
+
+def test_the_same_lab_as_one_file_gives_the_same_images(fresh: Lab) -> None:
+    assert fresh.doit("image").code == 0
+    parts = ["classes:\n"]
+    for kind in ("classes", "nodes"):
+        parts += [] if kind == "classes" else ["nodes:\n"]
+        for file in sorted((fresh.inventory / kind).glob("*.yaml")):
+            text = "".join(f"    {line}\n" for line in file.read_text().splitlines())
+            parts.append(f"  {file.stem}:\n{text}")
+    single = fresh.write("lab.yaml", "".join(parts))
+    report = fresh.metis("image", "--inventory", str(single))
+    assert report.code == 0, report
+    assert not report.tasks("run", "image:")
+
+
+def test_an_image_goes_elsewhere_with_its_map_and_receipt(lab: Lab, tmp_path: Path) -> None:
+    target = tmp_path / "card.img"
+    report = lab.metis("image", "--node", "alpha", "--output", str(target))
+    assert report.code == 0, report
+    assert target.read_bytes() == (lab.artifacts / "alpha.img").read_bytes()
+    assert (tmp_path / "card.img.bmap").is_file()
+    assert (tmp_path / "card.receipt.json").is_file()
+
+
+# -------------------------------------------------------------------------------------- hard ends
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that a base fits on, and its image does not."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    process.run(["mount", "-t", "tmpfs", "-o", "size=1536k", "tmpfs", folder])
+    try:
+        yield folder
+    finally:
+        process.run(["umount", folder])
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(fresh: Lab, small_disk: Path) -> None:
+    fresh.environment["METIS_ARTIFACTS"] = str(small_disk)
+    report = fresh.metis("image", "--node", "alpha")
+    assert report.code == 1
+    assert "no space left" in report.err
+    assert "Traceback" not in report.err
+    assert not [path for path in small_disk.rglob("*") if path.name.endswith((".part", ".img"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "Ctrl-C"])
+def test_a_build_that_is_cut_off_leaves_nothing_that_counts(fresh: Lab, sign: signal.Signals) -> None:
+    """Through the appliance, at several moments; afterwards a run ends well and the image is right."""
+    fresh.environment["METIS_INJECTOR"] = "guestfs"
+    whole_after = []
+    for delay in (0.6, 1.2, 3.0, 8.0, 14.0):
+        child = os.posix_spawn(
+            BIN / "doit",
+            ["doit", "--file", str(REPOSITORY / "dodo.py"), "image:alpha"],
+            {**os.environ, **fresh.variables({})},
+            setpgroup=0,
+        )
+        time.sleep(delay)
+        # A terminal sends Ctrl-C to all that run in it; a kill hits one alone.
+        (os.killpg if sign == signal.SIGINT else os.kill)(child, sign)
+        os.waitpid(child, 0)
+        whole_after.append((fresh.artifacts / "alpha.receipt.json").exists())
+        if sign == signal.SIGINT:
+            assert not fresh.leftovers()
+    report = fresh.doit("image:alpha")
+    assert report.code == 0, report
+    assert not fresh.leftovers()
+    assert report.tasks("run", "image:") == (set() if whole_after[-1] else images({"alpha"}))
+    assert not fresh.metis("image", "--node", "alpha", "--deep").tasks("run", "image:")
