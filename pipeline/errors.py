@@ -17,6 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
+def one_line(text: str) -> str:
+    """Give a text as one line, with what a terminal would obey or could not show written as an escape."""
+    words = " ".join(text.split())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
+
+
 class MetisError(Exception):
     """Something that the person at the keyboard can act on.
 
@@ -31,8 +37,7 @@ class MetisError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        line = f"{self.message}: {self.hint}" if self.hint else self.message
-        return " ".join(line.split())
+        return one_line(f"{self.message}: {self.hint}" if self.hint else self.message)
 
 
 class UsageError(MetisError):
@@ -57,7 +62,7 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
         what = f"{self.path}: {self.message}" if self.path else self.message
-        return " ".join(f"{where}: {what}".split())
+        return one_line(f"{where}: {what}")
 
 
 class InventoryError(MetisError):

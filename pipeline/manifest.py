@@ -79,7 +79,7 @@ def digest(value: object) -> str:
 # ------------------------------------------------------------------------------------------- checks
 
 _FAT_FORBIDDEN = re.compile(r'[<>:"|?*\\]|[. ]$')
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _READABLE = 0o444
 _NAME_MAX = 255  # bytes, in ext4 and (as characters) in FAT's long names
 
@@ -106,8 +106,8 @@ def _unusable_on_fat(entry: Entry, names: Iterable[str]) -> str:
         return "a link on the boot partition, but FAT has no links"
     if isinstance(entry, File | Directory) and (entry.owner, entry.group) != ("root", "root"):
         return "an owner on the boot partition, but FAT has no owners"
-    if isinstance(entry, File) and entry.mode & _READABLE != _READABLE:
-        return "a private file on the boot partition, but FAT has no modes: everyone could read it"
+    if isinstance(entry, File | Directory) and entry.mode & _READABLE != _READABLE:
+        return f"a private {kind(entry)} on the boot partition, but FAT has no modes: everyone could read it"
     return ""
 
 
@@ -119,10 +119,12 @@ def _key(entry: Entry) -> Key:
 def _collision(later: Contribution, entry: Entry, earlier: Contribution, old: Entry) -> str:
     if entry.path != old.path:
         return f"differs only in case from {old.path} of {earlier.layer}, and FAT cannot tell them apart"
-    if entry.path in later.replaces or (isinstance(entry, Directory) and entry == old):
+    if isinstance(entry, Directory) and entry == old:
         return ""
     if later.layer == earlier.layer:
         return f"{later.layer} brings it twice"
+    if entry.path in later.replaces:
+        return ""
     return f"{earlier.layer} and {later.layer} both bring it: `replaces` says that the later one wins"
 
 
@@ -143,6 +145,8 @@ def _beneath_files(subject: str, taken: Mapping[Key, tuple[Contribution, Entry]]
 
 # -------------------------------------------------------------------------------------- JSON form
 
+_ANEW = "remove it from the folder for artifacts and run again"
+
 _KINDS: dict[str, type[File | Directory | Symlink | Remove | Edit]] = {
     kind.__name__.lower(): kind for kind in (File, Directory, Symlink, Remove, Edit)
 }
@@ -161,16 +165,17 @@ def to_data(manifest: Manifest) -> dict[str, Any]:
 
 def from_data(data: Mapping[str, Any]) -> Manifest:
     """A manifest from its plain data; refuses another format and content that its id does not fit."""
-    if data.get("format") != FORMAT:
-        raise MetisError(
-            f"a manifest of format {data.get('format')!r}, not {FORMAT}", "remove artifacts/manifests"
-        )
-    placed = tuple(Placed(_entry(item), item["layer"]) for item in data["entries"])
-    if content_id(item.entry for item in placed) != data["id"]:
-        raise MetisError(
-            f"the manifest of {data['subject']} was changed by hand", "remove artifacts/manifests"
-        )
-    return Manifest(data["subject"], placed, data["id"])
+    try:
+        if data["format"] != FORMAT:
+            raise MetisError(f"a manifest of format {data['format']!r}, not {FORMAT}", _ANEW)
+        placed = tuple(Placed(_entry(item), item["layer"]) for item in data["entries"])
+        manifest = Manifest(data["subject"], placed, data["id"])
+        expected = content_id(item.entry for item in placed)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise MetisError("what should be a manifest is none", _ANEW) from None
+    if manifest.id != expected:
+        raise MetisError(f"the manifest of {manifest.subject} was changed by hand", _ANEW)
+    return manifest
 
 
 def _entry_data(entry: Entry, *, with_source: bool = True) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_an_edit_gives_the_file_that_is_written_beside_it(case: Case) -> None:
 
 @pytest.mark.parametrize("edit", ["passwd", "group"])
 def test_a_number_that_another_has_is_refused_by_name(edit: str) -> None:
-    with pytest.raises(MetisError, match="/etc/passwd .* gives 1000 to 'pi' already: .* ssh.uid"):
+    with pytest.raises(MetisError, match=r"/etc/passwd .* gives 1000 to 'pi' already: .* ssh\.uid"):
         apply(edit, b"pi:x:1000:1000::/home/pi:/bin/sh\n", ATLAS, "/etc/passwd")
 
 
