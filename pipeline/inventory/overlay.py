@@ -11,7 +11,7 @@ import hashlib
 import os
 import posixpath
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,10 @@ def folder_of(root: Path, folder: str) -> Path:
 
 
 def signature(folder: Path) -> str:
-    """A hash of names, sizes, times and modes: it changes when anything in the folder may have changed."""
+    """A hash of names, sizes, times, modes: it changes when anything in the folder may have changed."""
     state = hashlib.sha256()
     for path, about in _walk(folder):
-        fields = (about.st_mode, about.st_size, about.st_mtime_ns, about.st_ino)
+        fields = (about.st_mode, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
         state.update(f"{path}\0{fields}\n".encode(errors="surrogateescape"))
     return state.hexdigest()
 
@@ -56,21 +56,21 @@ def signature(folder: Path) -> str:
 def listing(folder: Path, name: str) -> tuple[Found, ...]:
     """Everything in an overlay, in the order of paths, with the hashes of files.
 
-    Raises InventoryError with all that cannot be put on an image: links that point out of the folder, device
-    nodes, sockets, names that are not UTF-8.
+    Raises InventoryError with all that cannot be put on an image (links that point out of the folder, device
+    nodes, sockets, names that are not UTF-8), MetisError for what cannot be read.
     """
     found, problems = [], []
-    for path, about in _walk(folder):
-        try:
-            path.encode()
-            found.append(_look(folder, path, about))
-        except UnicodeEncodeError:
-            problems.append(Problem(name, 0, ascii(path), "a name that is not UTF-8"))
-        except ValueError as error:
-            problems.append(Problem(name, 0, path, str(error)))
+    try:
+        for path, about in _walk(folder):
+            try:
+                found.append(_look(folder, path, about))
+            except ValueError as error:
+                problems.append(Problem(name, 0, path, str(error)))
+    except OSError as error:
+        raise MetisError(f"cannot read {error.filename}: {str(error.strerror).lower()}") from None
     if problems:
         raise InventoryError(problems)
-    return tuple(sorted(_without_parents(found), key=lambda item: item.path))
+    return tuple(sorted(found, key=lambda item: item.path))
 
 
 def found_data(found: Found) -> dict[str, Any]:
@@ -81,11 +81,16 @@ def found_data(found: Found) -> dict[str, Any]:
 def entries(overlay: Overlay, found: tuple[Found, ...], modes: Mapping[str, Any]) -> tuple[Entry, ...]:
     """The entries of an overlay; `modes` is the content of its modes.yaml, by path, for the root side."""
     exceptions = modes if overlay.side == "root" else {}
-    unknown = sorted(set(exceptions) - {item.path for item in found})
-    if unknown:
-        file = f"{posixpath.dirname(overlay.folder)}/modes.yaml"
-        raise InventoryError(Problem(file, 0, path, f"not in {overlay.folder}") for path in unknown)
-    return tuple(_entry(overlay, item, exceptions.get(item.path)) for item in found)
+    kinds = {item.path: item.kind for item in found}
+    file = posixpath.join(posixpath.dirname(overlay.folder), "modes.yaml")
+    wrong = {None: f"not in {overlay.folder}", "symlink": "a link, which has neither mode nor owner"}
+    problems = [
+        Problem(file, 0, path, wrong[kinds.get(path)]) for path in exceptions if kinds.get(path) in wrong
+    ]
+    if problems:
+        raise InventoryError(problems)
+    wanted = _without_parents(found, exceptions)
+    return tuple(_entry(overlay, item, exceptions.get(item.path)) for item in wanted)
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -104,8 +109,10 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 def _look(folder: Path, path: str, about: os.stat_result) -> Found:
     here = os.fspath(folder) + path
+    _check_text("a name", path)
     if stat.S_ISLNK(about.st_mode):
         target = os.readlink(here)  # noqa: PTH115 - the text of the link, not a path of this machine
+        _check_text("a link's target", target)
         _check_target(path, target)
         return Found(path, "symlink", target=target)
     if stat.S_ISDIR(about.st_mode):
@@ -115,6 +122,13 @@ def _look(folder: Path, path: str, about: os.stat_result) -> Found:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         return Found(path, "file", executable=bool(about.st_mode & stat.S_IXUSR), sha256=sha256)
     raise ValueError("neither a file, a folder nor a link: it cannot be put on an image")
+
+
+def _check_text(what: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} that is not UTF-8: {text!a}") from None
 
 
 def _check_target(path: str, target: str) -> None:
@@ -128,14 +142,14 @@ def _check_target(path: str, target: str) -> None:
             raise ValueError(f"a link that points outside the overlay: {target}")
 
 
-def _without_parents(found: list[Found]) -> list[Found]:
-    """Folders are kept where they are empty: the others are made on the way, or are in the image already."""
-    parents = {posixpath.dirname(item.path) for item in found if posixpath.basename(item.path) != KEEP}
-    return [
-        item
-        for item in found
-        if posixpath.basename(item.path) != KEEP and not (item.kind == "directory" and item.path in parents)
-    ]
+def _without_parents(found: Iterable[Found], exceptions: Mapping[str, Any]) -> list[Found]:
+    """Folders are kept where they are empty or have a mode of their own.
+
+    The others are made on the way, or are in the image already, with modes that are none of our business.
+    """
+    kept = [item for item in found if posixpath.basename(item.path) != KEEP]
+    parents = {posixpath.dirname(item.path) for item in kept} - set(exceptions)
+    return [item for item in kept if not (item.kind == "directory" and item.path in parents)]
 
 
 def _entry(overlay: Overlay, item: Found, exception: str | Mapping[str, str] | None) -> Entry:
