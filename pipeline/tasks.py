@@ -174,18 +174,14 @@ class Lab:
         return lambda: self._is_whole(self.artifacts.base(klass))
 
     def image_is_current(self, node: str) -> Callable[[], bool]:
-        """Whether an image is there as its receipt says, and was made from the base that there is."""
+        """Whether an image is there as its receipt says, made from the manifest and base that there are."""
 
         def check() -> bool:
-            image = self.artifacts.image(node)
-            receipt = receipts.read(image)
             base = self._base_receipt(self.index.nodes[node].klass or "")
-            return (
-                receipt is not None
-                and base is not None
-                and receipt.made_from.get("base") == base.id
-                and receipts.is_whole(image, deep=self.settings.deep, reporter=self.reporter)
-            )
+            if base is None:
+                return False
+            manifest_id = str(_read_json(self.artifacts.manifest(node))["id"])
+            return self._is_there(self.artifacts.image(node), image_made_from(manifest_id, base.id))
 
         return check
 
@@ -234,6 +230,8 @@ class Lab:
         for item in self.composer.klass(name).files:
             self._fetch(item.source, item.sha256, self.composer.klass(name).arch)
         golden = self._golden(name)
+        if self._is_there(target, base_made_from(golden.sha256, wanted)):
+            return
         try:
             build.make_base(golden, wanted, target, self.tools)
         except RottenError as error:
@@ -252,8 +250,10 @@ class Lab:
     def make_image(self, name: str) -> None:
         """Copy the base and put the node's manifest into the copy."""
         manifest = self.manifest(name)
-        klass = self.index.nodes[name].klass or ""
-        build.make_image(manifest, self.artifacts.base(klass), self.artifacts.image(name), self.tools)
+        base, target = self.artifacts.base(self.index.nodes[name].klass or ""), self.artifacts.image(name)
+        receipt = receipts.read(base)
+        if receipt is None or not self._is_there(target, image_made_from(manifest.id, receipt.id)):
+            build.make_image(manifest, base, target, self.tools)
 
     # ------------------------------------------------------------------- for the command line alone
 
@@ -368,6 +368,15 @@ class Lab:
             reporter=self.reporter,
             offline=self.settings.offline,
             arch=arch,
+        )
+
+    def _is_there(self, image: Path, made_from: Mapping[str, Any]) -> bool:
+        """Whether an image is just what would be made: doit's state may be younger than the artifacts."""
+        receipt = receipts.read(image)
+        return (
+            receipt is not None
+            and receipt.id == digest(made_from)
+            and receipts.is_whole(image, deep=self.settings.deep, reporter=self.reporter)
         )
 
     def _is_whole(self, image: Path) -> bool:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -239,11 +240,19 @@ def test_a_rotted_golden_is_fetched_again(lab: Lab) -> None:
     assert "rotted" in report.err
 
 
+def state(lab: Lab, node: str) -> tuple[int, int]:
+    """What differs when an image was built anew."""
+    about = (lab.artifacts / f"{node}.img").stat()
+    return about.st_ino, about.st_mtime_ns
+
+
 def test_another_inventory_with_the_same_names_gets_its_own_images(lab: Lab, tmp_path: Path) -> None:
     other = Lab(tmp_path, lab.environment | {"METIS_ARTIFACTS": str(lab.artifacts)})
     shutil.copytree(lab.inventory, other.inventory)
     other.write("nodes/alpha.yaml", node_text("plain", 99))
-    assert other.doit("image").tasks("run", "image:") == images({"alpha"})
+    before = state(lab, "alpha"), state(lab, "beta")
+    assert other.doit("image").code == 0
+    assert (state(lab, "alpha") == before[0], state(lab, "beta") == before[1]) == (False, True)
     assert rebuilt(lab) == images({"alpha"})
 
 
@@ -313,9 +322,10 @@ def test_the_same_lab_as_one_file_gives_the_same_images(fresh: Lab) -> None:
             text = "".join(f"    {line}\n" for line in file.read_text().splitlines())
             parts.append(f"  {file.stem}:\n{text}")
     single = fresh.write("lab.yaml", "".join(parts))
+    before = [state(fresh, node) for node in sorted(NODES)]
     report = fresh.metis("image", "--inventory", str(single))
     assert report.code == 0, report
-    assert not report.tasks("run", "image:")
+    assert [state(fresh, node) for node in sorted(NODES)] == before
 
 
 def test_an_image_goes_elsewhere_with_its_map_and_receipt(lab: Lab, tmp_path: Path) -> None:
@@ -330,25 +340,32 @@ def test_an_image_goes_elsewhere_with_its_map_and_receipt(lab: Lab, tmp_path: Pa
 # -------------------------------------------------------------------------------------- hard ends
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system that a base fits on, and its image does not."""
-    folder = tmp_path / "small"
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A file system of its own of so many bytes."""
     folder.mkdir()
-    process.run(["mount", "-t", "tmpfs", "-o", "size=1536k", "tmpfs", folder])
+    process.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder])
     try:
         yield folder
     finally:
         process.run(["umount", folder])
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(fresh: Lab, small_disk: Path) -> None:
-    fresh.environment["METIS_ARTIFACTS"] = str(small_disk)
-    report = fresh.metis("image", "--node", "alpha")
-    assert report.code == 1
-    assert "no space left" in report.err
-    assert "Traceback" not in report.err
-    assert not [path for path in small_disk.rglob("*") if path.name.endswith((".part", ".img"))]
+@pytest.mark.parametrize(
+    ("bases", "what"), [(0.5, "base/plain.img"), (1.5, "alpha.img")], ids=["unpacking", "copying"]
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing(lab: Lab, tmp_path: Path, bases: float, what: str) -> None:
+    one = (lab.artifacts / "base" / "plain.img").stat().st_blocks * 512
+    with small_disk(tmp_path / "small", int(one * bases) + (128 << 10)) as folder:
+        report = lab.metis("image", "--node", "alpha", "--artifacts", str(folder))
+        assert report.code == 1
+        assert report.failures == [
+            f"!! {'base:plain' if bases < 1 else 'image:alpha'}: cannot write {folder / what}: "
+            "no space left on device: free some space there and run again"
+        ]
+        assert "Traceback" not in report.err
+        assert not list(folder.rglob("*.part"))
+        assert not (folder / "alpha.img").exists()
 
 
 @pytest.mark.slow
