@@ -15,7 +15,7 @@ from .inventory import overlay
 from .inventory.document import Document
 from .inventory.overlay import Found
 from .inventory.read import Inventory
-from .inventory.resolve import ImageOverride, resolve_class, resolve_node
+from .inventory.resolve import ImageOverride, class_of, resolve_class, resolve_node
 from .manifest import Contribution, collect
 from .model import Blob, Entry, File, Image, Layer, Manifest, Overlay, ResolvedClass, ResolvedNode
 from .render import record
@@ -55,10 +55,8 @@ class Composer:
         document = self._inventory.get("nodes", name)
         if document is None:
             raise InventoryError([Problem(f"nodes/{name}.yaml", 0, "", "no such node")])
-        wanted = document.data["class"]
-        if self._inventory.get("classes", wanted) is None:
-            raise InventoryError([document.problem(("class",), f"no class {wanted!r}")])
-        return resolve_node(name, document, self.klass(wanted), self._inventory.cluster())
+        klass = self.klass(class_of(document, self._document))
+        return resolve_node(name, document, klass, self._inventory.cluster())
 
     def base_manifest(self, name: str) -> BaseManifest:
         """What a class's base is made of, beside its golden."""

@@ -7,7 +7,7 @@ overlays stack (parent, class, node).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,7 @@ from ..model import (
     ResolvedNode,
     Side,
     freeze,
+    thaw,
 )
 from .document import Document
 from .validate import check_settings
@@ -32,7 +33,7 @@ PER_LAYER = frozenset({"class", "boot_overlay", "root_overlay", "replaces"})
 SIDES: tuple[Side, ...] = ("boot", "root")
 DEFAULT_HEADROOM = "512M"
 
-_SIZE = re.compile(r"(\d+)([KMGT]?)")
+_SIZE = re.compile(r"([0-9]+)([KMGT]?)")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 Path = tuple[str, ...]
@@ -59,6 +60,18 @@ def size_in_bytes(size: str | int) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def class_of(node: Document, classes: Classes) -> str:
+    """The name of a node's class; raises InventoryError where it is not there, or abstract."""
+    name = str(node.data["class"])
+    document = classes(name)
+    if document is None:
+        raise InventoryError([node.problem(("class",), f"no class {name!r}")])
+    if document.data.get("abstract"):
+        text = f"{name} is abstract: name a class that extends it"
+        raise InventoryError([node.problem(("class",), text)])
+    return name
+
+
 def class_chain(name: str, classes: Classes) -> tuple[Document, ...]:
     """The documents of a class and all that it extends, parents first.
 
@@ -83,7 +96,7 @@ def _broken_link(asker: Document | None, wanted: str, names: Sequence[str], *, f
     if asker is None:
         return Problem(f"classes/{wanted}.yaml", 0, "", "no such class")
     text = f"a class that extends itself: {' → '.join(names)}" if found else f"no class {wanted!r}"
-    return Problem(asker.file, asker.line(("extends",)), "extends", text)
+    return asker.problem(("extends",), text)
 
 
 def resolve_class(name: str, classes: Classes, override: ImageOverride | None = None) -> ResolvedClass:
@@ -94,6 +107,9 @@ def resolve_class(name: str, classes: Classes, override: ImageOverride | None = 
     for document in chain:
         merged.lay_over(document, skip=PER_LAYER | {"extends", "abstract"})
         layers.append(_layer(f"class {_class_name(document, chain, name)}", document))
+    if override is not None:
+        for key in ("source", "sha256"):
+            merged.origins["image", key] = Origin(override.variable, 0)
     last = chain[-1]
     merged.require(("arch", "os"), last)
     data = merged.data
@@ -119,7 +135,10 @@ def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: D
     merged = _Merged(dict(klass.settings), dict(klass.origins))
     merged.lay_over(document, skip=PER_LAYER)
     start = Origin(document.file, document.line(()))
-    problems = check_settings(merged.data, lambda path: merged.origin(path, start), name)
+    problems = [
+        *check_settings(merged.data, lambda path: merged.origin(path, start), name),
+        *_critical_flags(merged, cluster.data.get("k3s", {}).get("flags", {})),
+    ]
     if problems:
         raise InventoryError(problems)
     return ResolvedNode(
@@ -172,17 +191,23 @@ class _Merged:
 
     def require(self, keys: Sequence[str], document: Document) -> None:
         problems = [
-            Problem(
-                document.file,
-                document.line(()),
-                key,
-                "missing: neither this class nor one that it extends has it",
-            )
+            document.problem((key,), "missing: neither this class nor one that it extends has it")
             for key in keys
             if key not in self.data
         ]
         if problems:
             raise InventoryError(problems)
+
+
+def _critical_flags(merged: _Merged, of_cluster: Mapping[str, Any]) -> Iterator[Problem]:
+    """A server with other critical flags than its cluster's does not join."""
+    k3s = merged.data.get("k3s", {})
+    flags = k3s.get("flags", {}) if k3s.get("role") == "server" else {}
+    for key in flags:
+        if key in of_cluster and thaw(flags[key]) != of_cluster[key]:
+            origin = merged.origins["k3s", "flags", key]
+            text = "all servers must agree on it: change it for the cluster, or leave it out here"
+            yield Problem(origin.file, origin.line, f"k3s.flags.{key}", text)
 
 
 def _frozen(origins: Mapping[Path, Origin]) -> Mapping[Path, Origin]:
