@@ -100,8 +100,8 @@ _CMDLINE = "root=LABEL=rootfs rw console=tty0 console=ttyS0,115200"
 _AMD64 = Recipe(
     packages=tuple(
         "ca-certificates cloud-init dbus dosfstools e2fsprogs initramfs-tools iproute2 kmod "
-        "linux-image-cloud-amd64 netplan.io openssh-server sudo systemd systemd-boot systemd-resolved "
-        "systemd-sysv udev".split()
+        "linux-image-cloud-amd64 netplan.io openssh-server sudo systemd systemd-boot systemd-boot-efi "
+        "systemd-resolved systemd-sysv udev".split()
     ),
     files={
         "etc/cloud/cloud.cfg.d/90_metis.cfg": (0o644, _CLOUD_INIT),
