@@ -195,7 +195,7 @@ def test_a_damaged_image_is_built_again_alone(lab: Lab, damage: Callable[[Path],
 def test_a_touched_or_copied_image_is_hashed_and_kept(lab: Lab) -> None:
     image = lab.artifacts / "alpha.img"
     shutil.copy(image, lab.root / "copy.img")
-    os.replace(lab.root / "copy.img", image)
+    (lab.root / "copy.img").replace(image)
     assert not lab.doit("image").tasks("run", "image:")
 
 
@@ -354,7 +354,9 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("bases", "what"), [(0.5, "base/plain.img"), (1.5, "alpha.img")], ids=["unpacking", "copying"]
 )
-def test_a_full_disk_is_one_line_and_leaves_nothing(lab: Lab, tmp_path: Path, bases: float, what: str) -> None:
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    lab: Lab, tmp_path: Path, bases: float, what: str
+) -> None:
     one = (lab.artifacts / "base" / "plain.img").stat().st_blocks * 512
     with small_disk(tmp_path / "small", int(one * bases) + (128 << 10)) as folder:
         report = lab.metis("image", "--node", "alpha", "--artifacts", str(folder))

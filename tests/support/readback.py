@@ -1,0 +1,68 @@
+"""Compares an image with what was to be put into it, by reading the image back through the Tree port."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pipeline import edits
+from pipeline.inject.tree import Status, Tree, Trees
+from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, Symlink
+
+
+def differences(entries: Iterable[Entry], trees: Trees, inventory: Path) -> list[str]:
+    """What is not as the entries say, one line each."""
+    return [
+        f"{entry.side}:{entry.path}: {what}"
+        for entry in entries
+        for what in _wrong(entry, trees.side(entry.side), inventory)
+    ]
+
+
+def _wrong(entry: Entry, tree: Tree | None, inventory: Path) -> Iterator[str]:
+    assert tree is not None
+    status = tree.status(entry.path)
+    match entry:
+        case Remove():
+            if status is not None:
+                yield "still there"
+        case _ if status is None:
+            yield "missing"
+        case Symlink():
+            if tree.read_link(entry.path) != entry.target:
+                yield f"leads to {tree.read_link(entry.path)}"
+        case Edit():
+            content = tree.read(entry.path)
+            if edits.apply(entry.edit, content, dict(entry.arguments), entry.path) != content:
+                yield "not edited"
+        case Directory():
+            yield from _wrong_status(entry, status, "directory", tree)
+        case File():
+            yield from _wrong_status(entry, status, "file", tree)
+            if hashlib.sha256(tree.read(entry.path)).digest() != _expected(entry, inventory):
+                yield "other content"
+
+
+def _expected(entry: File, inventory: Path) -> bytes:
+    content = hashlib.sha256()
+    for piece in entry.content:
+        content.update(
+            (inventory / piece.source).read_bytes() if isinstance(piece, Blob) else piece.text.encode()
+        )
+    return content.digest()
+
+
+def _wrong_status(entry: File | Directory, status: Status, kind: str, tree: Tree) -> Iterator[str]:
+    if status.kind != kind:
+        yield f"a {status.kind}"
+    if entry.side == "boot":
+        return
+    owner, group = (_number(tree, "/etc/passwd", entry.owner), _number(tree, "/etc/group", entry.group))
+    if (status.mode, status.uid, status.gid) != (entry.mode, owner, group):
+        yield f"mode {status.mode:04o}, owner {status.uid}:{status.gid}"
+
+
+def _number(tree: Tree, table: str, name: str) -> int:
+    rows = (line.split(":") for line in tree.read(table).decode().splitlines())
+    return next(int(row[2]) for row in rows if row[0] == name)
