@@ -16,9 +16,10 @@ from typing import Any
 
 from .. import durable
 from ..errors import MetisError
-from .read import Inventory, check_name, read_bounded
+from .read import Inventory, check_name
+from .validate import claims, duplicates
 
-FORMAT = 1
+FORMAT = 2
 
 Facts = dict[str, dict[str, dict[str, Any]]]
 """What one file says: {"nodes": {name: …}, "classes": {name: …}}."""
@@ -38,6 +39,7 @@ class NodeFacts:
     """A node: its class, the files that it is made from, all its overlays, and who claims the same."""
 
     klass: str | None
+    """None where there is no such class, or none that images are made of."""
     files: tuple[Path, ...]
     overlays: tuple[str, ...]
     conflicts: tuple[str, ...]
@@ -62,7 +64,7 @@ def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
     for name, about in (*facts["nodes"].items(), *facts["classes"].items()):
         check_name(name, about["file"])
     classes = {name: _class_facts(inventory, name, facts["classes"]) for name in sorted(facts["classes"])}
-    conflicts = _conflicts({name: about["claims"] for name, about in facts["nodes"].items()})
+    conflicts = duplicates({name: _claims(name, facts) for name in facts["nodes"]})
     nodes = {
         name: _node_facts(inventory, name, facts["nodes"][name], classes, conflicts.get(name, ()))
         for name in sorted(facts["nodes"])
@@ -79,13 +81,15 @@ def _all_facts(inventory: Inventory, cache: Path, *, remember: bool) -> Facts:
     merged: Facts = {"nodes": {}, "classes": {}}
     for kind in ("classes", "nodes"):
         for name, file in inventory.files(kind).items():
-            stamp = _stamp(file)
-            entry = known.get(str(file))
-            if entry is None or entry["stamp"] != stamp:
+            key, stamp = str(file), _stamp(file)
+            entry = current.get(key) or known.get(key)
+            if not isinstance(entry, dict) or entry.get("stamp") != stamp:
                 entry = {"stamp": stamp, "facts": _facts_of(inventory, kind, name, file)}
-            if not entry["facts"].pop("unreadable", None):
-                current[str(file)] = entry
-            merged[kind].update(entry["facts"][kind])
+            if entry["facts"] is None:  # not remembered: it is tried again the next time
+                merged[kind][name] = (_node if kind == "nodes" else _class)(None, inventory.shown(file))
+            else:
+                current[key] = entry
+                merged[kind].update(entry["facts"][kind])
     if remember and current != known:
         durable.write(cache, json.dumps({"format": FORMAT, "files": current}).encode())
     return merged
@@ -99,26 +103,27 @@ def _remembered(cache: Path) -> dict[str, Any]:
         return {}
 
 
-def _stamp(file: Path) -> list[int]:
-    about = os.stat(file)  # noqa: PTH116 - a thousand of these at each start
+def _stamp(file: Path) -> list[int] | None:
+    try:
+        about = os.stat(file)  # noqa: PTH116 - a thousand of these at each start
+    except OSError:
+        return None
     return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
 
 
-def _facts_of(inventory: Inventory, kind: str, name: str, file: Path) -> Facts:
-    from .document import parse
-
+def _facts_of(inventory: Inventory, kind: str, name: str, file: Path) -> Facts | None:
+    """What a file says, None where it cannot be read."""
     shown = inventory.shown(file)
     try:
-        data = parse(read_bounded(file), shown).data
+        data = inventory.parse(file).data
     except MetisError:
         if inventory.single:
             raise
-        unknown = _node("", {}, shown) if kind == "nodes" else _class({}, shown)
-        return {kind: {name: unknown}, "unreadable": {}}
+        return None
     if not inventory.single:
-        return {kind: {name: _node(name, data, shown) if kind == "nodes" else _class(data, shown)}}
+        return {kind: {name: _node(data, shown) if kind == "nodes" else _class(data, shown)}}
     return {
-        "nodes": {key: _node(key, value, shown) for key, value in _mapping(data.get("nodes")).items()},
+        "nodes": {key: _node(value, shown) for key, value in _mapping(data.get("nodes")).items()},
         "classes": {key: _class(value, shown) for key, value in _mapping(data.get("classes")).items()},
     }
 
@@ -126,15 +131,13 @@ def _facts_of(inventory: Inventory, kind: str, name: str, file: Path) -> Facts:
 # ------------------------------------------------------- facts of one document, which may be invalid
 
 
-def _node(name: str, value: object, file: str) -> dict[str, Any]:
-    from .validate import claims
-
+def _node(value: object, file: str) -> dict[str, Any]:
     data = _mapping(value)
     return {
         "file": file,
         "class": _text(data.get("class")),
         "overlays": _overlays(data),
-        "claims": list(claims(data, name)) if name else [],
+        "claims": _own_claims(data),
     }
 
 
@@ -145,7 +148,13 @@ def _class(value: object, file: str) -> dict[str, Any]:
         "extends": _text(data.get("extends")),
         "abstract": data.get("abstract") is True,
         "overlays": _overlays(data),
+        "claims": _own_claims(data),
     }
+
+
+def _own_claims(data: Mapping[str, Any]) -> dict[str, str]:
+    """By dotted path, what a document itself claims."""
+    return {claim.partition(" ")[0]: claim for claim in claims(data, "")}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -192,16 +201,23 @@ def _node_facts(
     files = [inventory.file("nodes", name), *(klass.files if klass else ())]
     if inventory.cluster_file.is_file():
         files.append(inventory.cluster_file)
+    buildable = klass is not None and not klass.abstract
     overlays = [*(klass.overlays if klass else ()), *about["overlays"]]
     return NodeFacts(
-        about["class"] if klass else None,
+        about["class"] if buildable else None,
         tuple(dict.fromkeys(files)),
         tuple(dict.fromkeys(overlays)),
         conflicts,
     )
 
 
-def _conflicts(claims: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
-    from .validate import duplicates
-
-    return duplicates(claims)
+def _claims(name: str, facts: Facts) -> list[str]:
+    """What a node alone may have: its own claims over those of its classes, and its name as its host name."""
+    about = facts["nodes"][name]
+    if about["class"] is None:
+        return []
+    chain = _chain(about["class"], facts["classes"])
+    found = {"hostname": f"hostname {name.lower()}"}
+    for claimed in (*(facts["classes"][item]["claims"] for item in reversed(chain)), about["claims"]):
+        found.update(claimed)
+    return list(found.values())

@@ -8,15 +8,19 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import InventoryError, MetisError, Problem, UsageError
-from .document import Document, parse
+from .document import MAX_BYTES, Document, parse
 from .validate import check
 
+if TYPE_CHECKING:
+    from .schemas import Kind as Schema
+
 Kind = Literal["nodes", "classes"]
-_CHECKED_AS: Mapping[Kind, Literal["node", "class"]] = {"nodes": "node", "classes": "class"}
+_CHECKED_AS: Mapping[Kind, Schema] = {"nodes": "node", "classes": "class"}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 """Names become file names and task names."""
 
@@ -41,8 +45,9 @@ class Inventory:
         if self.single:
             return {"": self.path}
         folder = self.path / kind
-        found = {item.stem: item for item in folder.glob("*.yaml")} if folder.is_dir() else {}
-        return dict(sorted(found.items()))
+        found = folder.glob("*.yaml") if folder.is_dir() else ()
+        # Hidden files are those of editors (.#titan-13.yaml) and of file managers.
+        return {item.stem: item for item in sorted(found) if not item.name.startswith(".")}
 
     def file(self, kind: Kind, name: str) -> Path:
         """The file that a node or class stands in, whether it is there or not."""
@@ -57,21 +62,21 @@ class Inventory:
         """All nodes or classes by name."""
         if not self.single:
             return tuple(self.files(kind))
-        part = self._parsed(self.path).data.get(kind)
-        return tuple(sorted(part)) if isinstance(part, dict) else ()
+        return tuple(sorted(self._parsed(self.path).data.get(kind, ())))
 
     def get(self, kind: Kind, name: str) -> Document | None:
         """The checked document of a node or class, None where there is none.
 
         Raises InventoryError with everything that is wrong in it.
         """
+        if not NAME.fullmatch(name):
+            return None
         file = self.file(kind, name)
         if not file.is_file():
             return None
         document = self._parsed(file)
         if self.single:
-            section = document.data.get(kind)
-            if not isinstance(section, dict) or name not in section:
+            if name not in document.data.get(kind, ()):
                 return None
             document = document.part(kind, name)
         return self._checked(document, _CHECKED_AS[kind])
@@ -100,26 +105,37 @@ class Inventory:
         return str(file.relative_to(self.root)) if file.is_relative_to(self.root) else str(file)
 
     @staticmethod
-    def _checked(document: Document, kind: Literal["node", "class", "cluster", "modes"]) -> Document:
+    def _checked(document: Document, kind: Schema) -> Document:
         problems = check(document, kind)
         if problems:
             raise InventoryError(problems)
         return document
 
+    def parse(self, file: Path) -> Document:
+        """The document in a file as it is now; of an inventory in one file, its parts are checked."""
+        document = parse(_read_bounded(file), self.shown(file))
+        if self.single and file == self.path:
+            # What is in the parts is checked one by one: a bad node must not keep the others back.
+            parts = {key: {} if isinstance(value, dict) else value for key, value in document.data.items()}
+            self._checked(replace(document, data=parts), "inventory")
+        return document
+
     def _parsed(self, file: Path) -> Document:
         with self._lock:
             if file not in self._documents:
-                self._documents[file] = parse(read_bounded(file), self.shown(file))
+                self._documents[file] = self.parse(file)
             return self._documents[file]
 
 
-def read_bounded(file: Path) -> bytes:
+def _read_bounded(file: Path) -> bytes:
     """The bytes of a file of the inventory, one more than allowed at most, so that the parser refuses it."""
+    if not file.is_file():
+        raise MetisError(f"{file} is not a file")
     try:
         with file.open("rb") as stream:
-            return stream.read((1 << 20) + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise MetisError(f"cannot read {file}", str(error.strerror)) from None
+        raise MetisError(f"cannot read {file}: {str(error.strerror).lower()}") from None
 
 
 def check_name(name: str, file: str) -> None:
