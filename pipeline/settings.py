@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
+from .inventory.formats import image_source
 from .inventory.resolve import ImageOverride
 
 INJECTORS = ("guestfs", "loop")
 _IMAGE = re.compile(r"METIS_IMAGE_([A-Z0-9_]+?)(_SHA256)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_TRUE = frozenset({"1", "true", "yes"})
+_SWITCH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,11 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], folder: Path) -> Settings:
-        """Read the METIS_ variables; relative paths count from `folder`.
+        """Read the METIS_ variables; relative paths count from `folder`, and empty is as good as not set.
 
         Raises UsageError for what cannot be meant.
         """
+        environment = {name: value for name, value in environment.items() if value}
         artifacts = folder / environment.get("METIS_ARTIFACTS", "artifacts")
         injector = environment.get("METIS_INJECTOR", INJECTORS[0])
         if injector not in INJECTORS:
@@ -51,8 +53,8 @@ class Settings:
             if "METIS_CACHE" in environment
             else artifacts / "cache",
             injector=injector,
-            offline=environment.get("METIS_OFFLINE", "").lower() in _TRUE,
-            deep=environment.get("METIS_DEEP", "").lower() in _TRUE,
+            offline=_switch(environment, "METIS_OFFLINE"),
+            deep=_switch(environment, "METIS_DEEP"),
             overrides=_overrides(environment),
         )
 
@@ -75,10 +77,17 @@ def _as_variable(klass: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", klass.upper())
 
 
+def _switch(environment: Mapping[str, str], name: str) -> bool:
+    value = environment.get(name, "0")
+    if value.lower() not in _SWITCH:
+        raise UsageError(f"{name} is {value!r}", "use 1 or 0")
+    return _SWITCH[value.lower()]
+
+
 def _overrides(environment: Mapping[str, str]) -> dict[str, ImageOverride]:
     found: dict[str, dict[str, str]] = {}
     for name, value in environment.items():
-        if value and (match := _IMAGE.fullmatch(name)):
+        if match := _IMAGE.fullmatch(name):
             found.setdefault(match[1], {})[match[2] or ""] = value
     return {klass: _override(klass, values) for klass, values in found.items()}
 
@@ -94,4 +103,12 @@ def _override(klass: str, values: Mapping[str, str]) -> ImageOverride:
         )
     if not _SHA256.fullmatch(values["_SHA256"]):
         raise UsageError(f"{variable}_SHA256 is not a SHA-256", "give 64 hexadecimal digits in lower case")
+    try:
+        image_source(values[""])
+    except ValueError:
+        # The value is not repeated: it may hold a password.
+        raise UsageError(
+            f"{variable} is not where an image can come from",
+            "give an https, http or file: address, or debian:<suite>, without user and password",
+        ) from None
     return ImageOverride(values[""], values["_SHA256"], variable)

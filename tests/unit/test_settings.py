@@ -1,0 +1,158 @@
+"""What the environment says: read once, complete, and refused where it cannot be meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import cli
+from pipeline.errors import UsageError
+from pipeline.inventory.resolve import ImageOverride
+from pipeline.settings import Settings, image_variable
+
+HERE = Path("/somewhere/here")
+SHA256 = "ab" * 32
+SOURCE = "file:/tmp/golden.img"
+
+
+def read(**environment: str) -> Settings:
+    return Settings.from_environment(environment, HERE)
+
+
+def refusal(**environment: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        read(**environment)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_with_nothing_said_everything_is_in_the_current_folder() -> None:
+    settings = read()
+    assert settings == Settings(
+        inventory=HERE,
+        artifacts=HERE / "artifacts",
+        cache=HERE / "artifacts/cache",
+        injector="guestfs",
+        offline=False,
+        deep=False,
+        overrides={},
+    )
+
+
+def test_relative_paths_count_from_the_current_folder_and_absolute_ones_stay() -> None:
+    settings = read(METIS_INVENTORY="lab/all.yaml", METIS_ARTIFACTS="/srv/out", METIS_CACHE="../cache")
+    assert settings.inventory == HERE / "lab/all.yaml"
+    assert settings.artifacts == Path("/srv/out")
+    assert settings.cache == HERE / "../cache"
+
+
+def test_the_cache_is_among_the_artifacts_unless_it_is_named() -> None:
+    assert read(METIS_ARTIFACTS="/srv/out").cache == Path("/srv/out/cache")
+
+
+@pytest.mark.parametrize("name", "INVENTORY ARTIFACTS CACHE INJECTOR OFFLINE DEEP IMAGE_PI".split())
+def test_an_empty_variable_is_as_good_as_none(name: str) -> None:
+    assert read(**{f"METIS_{name}": ""}) == read()
+
+
+@pytest.mark.parametrize("value", ["1", "true", "True", "yes", "on"])
+def test_switches_are_on_by_any_word_for_it(value: str) -> None:
+    assert read(METIS_OFFLINE=value).offline
+    assert read(METIS_DEEP=value).deep
+
+
+@pytest.mark.parametrize("value", ["0", "false", "no", "off"])
+def test_switches_are_off_by_any_word_for_it(value: str) -> None:
+    assert not read(METIS_OFFLINE=value).offline
+
+
+def test_a_switch_is_not_guessed_at() -> None:
+    """Who wrote METIS_OFFLINE=ja must not be online without knowing it."""
+    assert refusal(METIS_OFFLINE="ja") == "METIS_OFFLINE is 'ja': use 1 or 0"
+
+
+def test_an_unknown_injector_is_refused_with_those_that_there_are() -> None:
+    line = refusal(METIS_INJECTOR="magic")
+    assert line.startswith("METIS_INJECTOR is 'magic': use one of guestfs")
+
+
+# --------------------------------------------------------------------- METIS_IMAGE_<CLASS>(_SHA256)
+
+
+@pytest.mark.parametrize(
+    ("klass", "variable"),
+    [
+        ("pi", "METIS_IMAGE_PI"),
+        ("rpi4-armbian-longhorn", "METIS_IMAGE_RPI4_ARMBIAN_LONGHORN"),
+        ("Mixed.Case_1", "METIS_IMAGE_MIXED_CASE_1"),
+    ],
+)
+def test_a_class_has_its_variable_in_upper_case_with_underscores(klass: str, variable: str) -> None:
+    assert image_variable(klass) == variable
+    settings = read(**{variable: SOURCE, f"{variable}_SHA256": SHA256})
+    assert settings.override(klass) == ImageOverride(SOURCE, SHA256, variable)
+    assert settings.override("other") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("METIS_IMAGE_PI", "METIS_IMAGE_PI_SHA256"), ("METIS_IMAGE_PI_SHA256", "METIS_IMAGE_PI")],
+)
+@pytest.mark.parametrize("other", [{}, {"empty": ""}], ids=["not set", "empty"])
+def test_one_of_the_pair_alone_is_refused(given: str, missing: str, other: dict[str, str]) -> None:
+    environment = {given: SOURCE, **({missing: ""} if other else {})}
+    assert refusal(**environment) == (
+        f"{given} is set without {missing}: set both: they replace the class's image together"
+    )
+
+
+@pytest.mark.parametrize(
+    "sha256", ["AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32, f"{SHA256}\n", "sha256:" + SHA256]
+)
+def test_what_is_no_sha256_is_refused(sha256: str) -> None:
+    line = refusal(METIS_IMAGE_PI=SOURCE, METIS_IMAGE_PI_SHA256=sha256)
+    assert line.startswith("METIS_IMAGE_PI_SHA256 is not a SHA-256")
+
+
+@pytest.mark.parametrize(
+    "source", ["https://me:hunter2@images.example/x.img", "golden.img", "ftp://x/y", "file:", "debian:../x"]
+)
+def test_what_is_no_source_is_refused_and_not_repeated_as_it_may_hold_a_password(source: str) -> None:
+    line = refusal(METIS_IMAGE_PI=source, METIS_IMAGE_PI_SHA256=SHA256)
+    assert line.startswith("METIS_IMAGE_PI is not where an image can come from")
+    assert "hunter2" not in line
+
+
+# ------------------------------------------------------------------------ what an inventory is called
+
+
+def test_two_inventories_have_two_keys_and_one_has_one(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "link").symlink_to("lab")
+
+    def key(path: str) -> str:
+        return Settings.from_environment({"METIS_INVENTORY": path}, tmp_path).inventory_key
+
+    assert key("lab") == key("./lab/../lab") == key("link") == key(str(tmp_path / "lab"))
+    assert key("lab") != key(".")
+
+
+# ------------------------------------------------------------------------------------------ precedence
+
+INVENTORY = "classes: {{pi: {{arch: arm64, os: debian}}}}\nnodes: {{n: {{class: pi, hostname: {}}}}}\n"
+
+
+def hostname(tmp_path: Path, *flags: str) -> str:
+    for name in ("flag", "environment"):
+        (tmp_path / f"{name}.yaml").write_text(INVENTORY.format(name))
+    result = CliRunner().invoke(cli, ["config", "--node", "n", *flags])
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()[-1]
+
+
+def test_a_flag_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METIS_INVENTORY", str(tmp_path / "environment.yaml"))
+    assert hostname(tmp_path) == "hostname: environment"
+    assert hostname(tmp_path, "--inventory", str(tmp_path / "flag.yaml")) == "hostname: flag"
