@@ -34,19 +34,25 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
 
 def _ethernet(network: Settings) -> dict[str, Any]:
     interface = network.get("interface", "e*")
-    match = {"macaddress": network["mac"]} if "mac" in network else {"name": interface}
+    is_pattern = bool(set(interface) & set("*?["))
     # A plain name is its own match; anything else needs an id that stands for it.
-    plain = "mac" not in network and not set(interface) & set("*?[")
-    settings: dict[str, Any] = {} if plain else {"match": match}
-    return {interface if plain else "lan0": settings | _addressing(network)}
+    name = "lan0" if is_pattern else interface
+    settings: dict[str, Any] = {}
+    if "mac" in network:
+        settings["match"] = {"macaddress": network["mac"]}
+        if not is_pattern:
+            settings["set-name"] = interface  # else whoever names it (flannel-iface: eth0) may be wrong
+    elif is_pattern:
+        settings["match"] = {"name": interface}
+    return {name: settings | _addressing(network)}
 
 
 def _addressing(network: Settings) -> dict[str, Any]:
-    if network.get("dhcp"):
-        return {"dhcp4": True}
-    settings: dict[str, Any] = {"dhcp4": False, "dhcp6": False, "addresses": [network["address"]]}
-    if "gateway" in network:
-        settings["routes"] = [{"to": "default", "via": network["gateway"]}]
+    settings: dict[str, Any] = {"dhcp4": True}
+    if not network.get("dhcp"):
+        settings = {"dhcp4": False, "dhcp6": False, "addresses": [network["address"]]}
+        if "gateway" in network:
+            settings["routes"] = [{"to": "default", "via": network["gateway"]}]
     if network.get("nameservers") or network.get("search"):
         settings["nameservers"] = {
             "addresses": network.get("nameservers", ()),
