@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -34,44 +35,65 @@ KVM = Path("/dev/kvm")
 
 
 class Appliance:
-    """Launches appliances; `memory` is the file that remembers which accelerator works here."""
+    """Launches appliances; `memory` is the file that remembers which accelerator works here.
 
-    def __init__(self, memory: Path, reporter: Reporter) -> None:
+    `limits` are LAUNCH_LIMIT's, and `kvm` is the device that has to be usable for a trial of KVM.
+    """
+
+    def __init__(
+        self,
+        memory: Path,
+        reporter: Reporter,
+        *,
+        limits: Mapping[Accelerator, float] = LAUNCH_LIMIT,
+        kvm: Path = KVM,
+    ) -> None:
         self._memory = memory
         self._reporter = reporter
+        self._limits = limits
+        self._kvm = kvm
         self._lock = threading.Lock()
         self._accelerator: Accelerator | None = None
+        self._is_remembered = True
 
     def launch(self, image: Path, *, read_only: bool) -> GuestFS:
         """A running appliance with `image` as its one drive, `/dev/sda`; close it when done."""
         accelerator = self.accelerator()
         try:
-            return _launch(image, accelerator, read_only=read_only)
+            handle = self._launch(image, accelerator, read_only=read_only)
         except MetisError as error:
             if accelerator == "tcg":
                 raise
-            self._reporter.note(f"the appliance did not start with KVM ({error}); from now on without it")
+            self._reporter.note(f"{error.message}: trying without KVM")
+            handle = self._launch(image, "tcg", read_only=read_only)
+            self._accelerator, self._is_remembered = "tcg", False
+        # Not before: where nothing starts, KVM is not to blame.
+        if not self._is_remembered:
             self._remember("tcg")
-            return _launch(image, "tcg", read_only=read_only)
+        return handle
 
     def accelerator(self) -> Accelerator:
         """What the next launch uses: as the operator says, as remembered, or as a trial shows."""
         with self._lock:
             if self._accelerator is None:
-                self._accelerator = _forced() or self._remembered() or self._try_kvm()
+                self._accelerator = self._forced() or self._remembered() or self._try_kvm()
             return self._accelerator
+
+    def _forced(self) -> Accelerator | None:
+        settings = os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "").split(":")
+        if "force_tcg" in settings or not os.access(self._kvm, os.R_OK | os.W_OK):
+            return "tcg"
+        return "kvm" if "force_kvm" in settings else None
 
     def _try_kvm(self) -> Accelerator:
         with self._reporter.step("trying KVM (once for this kernel and QEMU)"):
-            probe = [sys.executable, "-m", __name__]
-            try:
-                process.run(probe, timeout=LAUNCH_LIMIT["kvm"])
-                found: Accelerator = "kvm"
-            except MetisError as error:
-                self._reporter.note(f"KVM does not work here ({error}): the appliance runs without it")
-                found = "tcg"
-        self._remember(found)
-        return found
+            why = _why_not_kvm(self._limits["kvm"])
+        if why:
+            self._reporter.note(f"KVM does not work here ({why}): the appliance runs without it")
+            self._is_remembered = False
+            return "tcg"
+        self._remember("kvm")
+        return "kvm"
 
     def _remembered(self) -> Accelerator | None:
         try:
@@ -83,36 +105,46 @@ class Appliance:
         return "kvm" if memory.get("accelerator") == "kvm" else "tcg"
 
     def _remember(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
-        durable.write(self._memory, durable.as_json({"machine": _machine(), "accelerator": accelerator}))
+        self._is_remembered = True
+        with suppress(MetisError):  # then it is tried again the next time
+            durable.write(self._memory, durable.as_json({"machine": _machine(), "accelerator": accelerator}))
+
+    def _launch(self, image: Path, accelerator: Accelerator, *, read_only: bool) -> GuestFS:
+        handle = _handle(accelerator)
+        # The cache mode may be unsafe: an image counts only after it is synced and renamed.
+        handle.add_drive_opts(str(image), format="raw", readonly=read_only, cachemode="unsafe")
+        # The drive's name will not do to find this QEMU by: a read-only one gets an overlay in front.
+        name = f"metis-{secrets.token_hex(8)}"
+        handle.config("-name", name)
+        limit = self._limits[accelerator]
+        try:
+            with _ended_after(limit, name) as ended:
+                handle.launch()
+        except RuntimeError as error:
+            handle.close()
+            why = f"no launch within {limit:g} s" if ended.is_set() else _first_line(error)
+            raise MetisError(f"the libguestfs appliance did not start ({why})", _hint()) from None
+        return handle
 
 
-def _forced() -> Accelerator | None:
-    settings = os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "").split(":")
-    return "tcg" if "force_tcg" in settings or not os.access(KVM, os.R_OK | os.W_OK) else None
+def _why_not_kvm(limit: float) -> str:
+    """Why a launch with KVM fails, or nothing where it works; `limit` is in seconds."""
+    try:
+        trial = process.run([sys.executable, "-m", __name__], timeout=limit, check=False)
+    except process.ToolError:
+        return f"no launch within {limit:g} s"
+    return trial.last_words if trial.code != 0 else ""
 
 
 def _machine() -> dict[str, str]:
     """What the trial's result holds for: the running kernel and the QEMU that would be started."""
-    emulator = shutil.which(f"qemu-system-{platform.machine()}") or ""
+    named = os.environ.get("LIBGUESTFS_HV") or f"qemu-system-{platform.machine()}"
+    emulator = shutil.which(named) or ""
     about = Path(emulator).stat() if emulator else None
     return {
         "kernel": platform.release(),
         "qemu": f"{emulator} {about.st_size} {about.st_mtime_ns}" if about else "",
     }
-
-
-def _launch(image: Path, accelerator: Accelerator, *, read_only: bool) -> GuestFS:
-    handle = _handle(accelerator)
-    # The cache mode may be unsafe: an image counts only after it is synced and renamed.
-    handle.add_drive_opts(str(image), format="raw", readonly=read_only, cachemode="unsafe")
-    try:
-        with _ended_after(LAUNCH_LIMIT[accelerator], str(image)):
-            handle.launch()
-    except RuntimeError as error:
-        handle.close()
-        raise MetisError(f"the libguestfs appliance did not start: {_first_line(error)}", _hint()) from None
-    return handle
 
 
 def _handle(accelerator: Accelerator) -> GuestFS:
@@ -130,13 +162,22 @@ def _handle(accelerator: Accelerator) -> GuestFS:
 
 
 @contextmanager
-def _ended_after(seconds: float, drive: str) -> Iterator[None]:
-    """Kill the QEMU that holds `drive` when the block takes too long; the launch in it then fails."""
-    timer = threading.Timer(seconds, process.kill_children_with, [drive])
+def _ended_after(seconds: float, name: str) -> Iterator[threading.Event]:
+    """Kill the QEMU called `name` when the block takes too long; the launch in it then fails.
+
+    What is yielded tells whether that happened.
+    """
+    ended = threading.Event()
+
+    def end() -> None:
+        ended.set()
+        process.kill_children_with(name)
+
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield ended
     finally:
         timer.cancel()
 

@@ -1,34 +1,24 @@
 """A manifest into open trees: removals, then one tar stream for each file system.
 
 Whatever the golden decides (links in paths, the old bytes of edited files, the numbers of users) is read
-through the port first. Only then is anything changed.
+through the port first, and what cannot go in is found then. Only after that is anything changed.
 """
 
 from __future__ import annotations
 
-import io
-import os
 import posixpath
-import shutil
-import tarfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from .. import edits
 from ..errors import MetisError
-from ..model import Blob, Directory, Edit, Entry, File, Manifest, Remove, Side, Symlink, Text
-from .tree import Status, Tree, Trees
+from ..model import Directory, Edit, Entry, File, Manifest, Remove, Side
+from .owners import Owners
+from .paths import Paths
+from .stream import Member, OpenBlob, content, nameless_file, write
+from .tree import Tree, Trees
 
-OpenBlob = Callable[[Blob], BinaryIO]
-"""Gives the bytes of a blob; raises MismatchError where they are not those that its hash names."""
-
-MTIME = 1767225600
-"""2026-01-01: every file gets the same time, so that the same manifest gives the same bytes."""
-
-LINK_LIMIT = 40
-"""Links followed in one path, as the kernel's own limit (path_resolution(7))."""
+__all__ = ["OpenBlob", "apply"]
 
 
 def apply(manifest: Manifest, trees: Trees, open_blob: OpenBlob, scratch: Path) -> None:
@@ -50,198 +40,101 @@ def apply(manifest: Manifest, trees: Trees, open_blob: OpenBlob, scratch: Path) 
 
 
 def _apply_side(entries: Iterable[Entry], side: Side, tree: Tree, open_blob: OpenBlob, scratch: Path) -> None:
-    paths = _Paths(tree)
-    removals = [paths.of(entry.path) for entry in entries if isinstance(entry, Remove)]
-    members: dict[str, _Member] = {}
-    for entry in entries:
-        member = _member(entry, paths, tree)
-        if member is not None:
-            members[member.path] = member
-    owners = _Owners(tree, members)
-    for path in removals:
-        tree.remove(path)
+    removed = _removed(entries, tree)
+    paths = Paths(tree, removed)
+    members = _members(entries, paths, tree)
+    owners = Owners(lambda path: _read(paths.file(path), members, paths, tree, open_blob))
     if not members:
+        _remove(removed, tree)
         return
     for path in paths.missing_parents(members):
-        members[path] = _Member(path, Directory(path))
-    with _nameless_file(scratch) as stream:
-        with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for path in sorted(members):
-                _add(archive, members[path], owners, open_blob, plain=side == "boot")
-        stream.flush()
+        members.setdefault(path, Member(path, Directory(path)))
+    with nameless_file(scratch) as stream:
+        write(stream, members, owners, open_blob, plain=side == "boot")
+        _remove(removed, tree)
         tree.extract(Path(f"/proc/self/fd/{stream.fileno()}"))
 
 
 # ---------------------------------------------------------------------------- reading what is there
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """One member of the tar stream: where it goes, what it is, and an edited file's bytes and old state."""
-
-    path: str
-    entry: File | Directory | Symlink | Edit
-    edited: bytes = b""
-    old: Status | None = None
-
-
-class _Paths:
-    """Paths as the image has them: every link in a parent followed as in a chroot (path_resolution(7))."""
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._known: dict[str, str] = {"/": "/"}
-        self._missing: set[str] = set()
-
-    def of(self, path: str) -> str:
-        """The path with its parents resolved; its last name is left as it is."""
-        return posixpath.join(self.directory(posixpath.dirname(path)), posixpath.basename(path))
-
-    def directory(self, path: str, links: int = 0) -> str:
-        """A directory's path without links. What does not exist yet stays as it is named."""
-        if path not in self._known:
-            parent = self.directory(posixpath.dirname(path), links)
-            self._known[path] = self._step(parent, posixpath.basename(path), links)
-        return self._known[path]
-
-    def _step(self, parent: str, name: str, links: int) -> str:
-        here = posixpath.join(parent, name)
-        status = None if parent in self._missing else self._tree.status(here)
-        if status is None:
-            self._missing.add(here)
-            return here
-        if status.kind == "directory":
-            return here
-        if status.kind != "symlink":
-            raise MetisError(f"{here} in the golden is not a directory", "no file can be put beneath it")
-        if links >= LINK_LIMIT:
-            raise MetisError(f"{here} in the golden is a link that leads in a circle")
-        # normpath may take `..` literally here: the parent has no links left.
-        target = posixpath.normpath(posixpath.join(parent, self._tree.read_link(here)))
-        return self.directory("/" + target.lstrip("/"), links + 1)
-
-    def missing_parents(self, members: Mapping[str, _Member]) -> list[str]:
-        """The directories that must be made so that the members have a place."""
-        wanted: set[str] = set()
-        for path in members:
-            parent = posixpath.dirname(path)
-            while parent in self._missing and parent not in members:
-                wanted.add(parent)
-                parent = posixpath.dirname(parent)
-        return sorted(wanted)
+def _removed(entries: Iterable[Entry], tree: Tree) -> list[str]:
+    """The paths, without links, of what must not be there; the last name may be a link and goes itself."""
+    paths = Paths(tree)
+    found = []
+    for entry in entries:
+        if isinstance(entry, Remove):
+            path = paths.of(entry.path)
+            if paths.status(path) is not None:
+                found.append(path)
+    return found
 
 
-def _member(entry: Entry, paths: _Paths, tree: Tree) -> _Member | None:
-    match entry:
-        case Remove():
-            return None
-        case Directory():
-            return _Member(paths.directory(entry.path), entry)
-        case Edit():
-            return _edited(entry, paths.of(entry.path), tree)
-        case _:
-            return _Member(paths.of(entry.path), entry)
+def _remove(paths: Iterable[str], tree: Tree) -> None:
+    for path in paths:
+        tree.remove(path)
 
 
-def _edited(entry: Edit, path: str, tree: Tree) -> _Member:
-    status = tree.status(path)
-    if status is not None and status.kind != "file":
-        raise MetisError(f"{path} in the golden is a {status.kind}", "only a regular file can be edited")
-    old = tree.read(path) if status else b""
-    new = edits.apply(entry.edit, old, dict(entry.arguments), path)
-    return _Member(path, entry, new, status)
+def _members(entries: Iterable[Entry], paths: Paths, tree: Tree) -> dict[str, Member]:
+    """The members by their paths without links, each checked against what is there and against the others."""
+    members: dict[str, Member] = {}
+    for entry in entries:
+        if isinstance(entry, Remove):
+            continue
+        member = _member(entry, paths, tree)
+        other = members.setdefault(member.path, member)
+        if other is not member and not (isinstance(entry, Directory) and _same(other.entry, entry)):
+            raise MetisError(
+                f"{other.entry.path} and {entry.path} are both {member.path} in the golden", "leave one out"
+            )
+    for path in members:
+        _check_parents(path, members)
+    return members
 
 
-class _Owners:
-    """Names of users and groups as numbers, by the image's own passwd(5) and group(5) after our edits."""
-
-    def __init__(self, tree: Tree, members: Mapping[str, _Member]) -> None:
-        self._tree = tree
-        self._members = members
-        self._tables: dict[str, dict[str, int]] = {}
-
-    def uid(self, name: str) -> int:
-        """The number of a user."""
-        return self._number("/etc/passwd", name)
-
-    def gid(self, name: str) -> int:
-        """The number of a group."""
-        return self._number("/etc/group", name)
-
-    def _number(self, table: str, name: str) -> int:
-        if name == "root":
-            return 0
-        if name.isdigit():
-            return int(name)
-        if table not in self._tables:
-            self._tables[table] = self._read(table)
-        if name not in self._tables[table]:
-            raise MetisError(f"{table} in the golden does not know {name!r}", "use a number, or add the name")
-        return self._tables[table][name]
-
-    def _read(self, table: str) -> dict[str, int]:
-        if table in self._members:
-            content = self._members[table].edited
-        else:
-            content = self._tree.read(table) if self._tree.status(table) else b""
-        rows = (line.split(":") for line in content.decode(errors="replace").splitlines())
-        return {row[0]: int(row[2]) for row in rows if len(row) > 2 and row[2].isdigit()}  # noqa: PLR2004
+def _check_parents(path: str, members: Mapping[str, Member]) -> None:
+    parent = posixpath.dirname(path)
+    while parent != "/":
+        above = members.get(parent)
+        if above is not None and not isinstance(above.entry, Directory):
+            raise MetisError(
+                f"{path} in the golden lies beneath {above.entry.path}, which is to be a file or a link",
+                "leave one out",
+            )
+        parent = posixpath.dirname(parent)
 
 
-# ------------------------------------------------------------------------------------ the tar stream
+def _member(entry: Entry, paths: Paths, tree: Tree) -> Member:
+    assert not isinstance(entry, Remove)
+    if isinstance(entry, Directory):
+        return Member(paths.directory(entry.path), entry)
+    path = paths.of(entry.path)
+    status = paths.status(path)
+    if isinstance(entry, Edit):
+        if status is not None and status.kind != "file":
+            raise MetisError(f"{path} in the golden is a {status.kind}", "only a regular file can be edited")
+        old = tree.read(path) if status else b""
+        new = edits.apply(entry.edit, old, dict(entry.arguments), path)
+        return Member(path, entry, new, status)
+    if status is not None and status.kind == "directory":
+        raise MetisError(f"{path} in the golden is a directory", "remove it first, or choose another path")
+    return Member(path, entry)
 
 
-def _nameless_file(folder: Path) -> BinaryIO:
-    """A file that nobody else can open and that is gone with its descriptor (open(2), O_TMPFILE)."""
-    return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600), "wb+")
+def _same(one: Entry, other: Directory) -> bool:
+    return isinstance(one, Directory) and (one.mode, one.owner, one.group) == (
+        other.mode,
+        other.owner,
+        other.group,
+    )
 
 
-def _add(
-    archive: tarfile.TarFile, member: _Member, owners: _Owners, open_blob: OpenBlob, *, plain: bool
-) -> None:
-    """Write one member; a `plain` one goes to a file system without owners and modes."""
-    header = tarfile.TarInfo(member.path.lstrip("/"))
-    header.mtime = MTIME
-    entry = member.entry
-    match entry:
-        case Symlink():
-            header.type, header.linkname = tarfile.SYMTYPE, entry.target
-            archive.addfile(header)
-        case Directory():
-            header.type = tarfile.DIRTYPE
-            _set_owner(header, entry, owners, plain=plain)
-            archive.addfile(header)
-        case Edit():
-            old = member.old or Status("file", 0o644, 0, 0)
-            header.mode, header.uid, header.gid = old.mode, old.uid, old.gid
-            header.size = len(member.edited)
-            archive.addfile(header, io.BytesIO(member.edited))
-        case File():
-            _set_owner(header, entry, owners, plain=plain)
-            _add_content(archive, header, entry, open_blob)
-
-
-def _set_owner(header: tarfile.TarInfo, entry: File | Directory, owners: _Owners, *, plain: bool) -> None:
-    header.mode = 0o755 if plain else entry.mode
-    if not plain:
-        header.uid, header.gid = owners.uid(entry.owner), owners.gid(entry.group)
-
-
-def _add_content(archive: tarfile.TarFile, header: tarfile.TarInfo, entry: File, open_blob: OpenBlob) -> None:
-    match entry.content:
-        case (Blob() as blob,):
-            with open_blob(blob) as content:
-                header.size = content.seek(0, io.SEEK_END)
-                content.seek(0)
-                archive.addfile(header, content)
-        case pieces:
-            joined = io.BytesIO()
-            for piece in pieces:
-                if isinstance(piece, Text):
-                    joined.write(piece.text.encode())
-                else:
-                    with open_blob(piece) as content:
-                        shutil.copyfileobj(content, joined)
-            header.size = joined.tell()
-            joined.seek(0)
-            archive.addfile(header, joined)
+def _read(path: str, members: Mapping[str, Member], paths: Paths, tree: Tree, open_blob: OpenBlob) -> bytes:
+    """What a file will hold when all members are in; nothing where there is none."""
+    member = members.get(path)
+    if member is None:
+        return tree.read(path) if paths.status(path) is not None else b""
+    if isinstance(member.entry, File):
+        with content(member.entry, open_blob) as source:
+            return source.read()
+    return member.edited
