@@ -49,7 +49,8 @@ def read(image: Path) -> Receipt | None:
         receipt = Receipt(**data)
     except (OSError, ValueError, TypeError):
         return None
-    return receipt if receipt.format == FORMAT else None
+    maps = (receipt.made_from, receipt.places, receipt.stamp)
+    return receipt if receipt.format == FORMAT and all(isinstance(item, dict) for item in maps) else None
 
 
 def forget(image: Path) -> None:
