@@ -53,11 +53,6 @@ def read(image: Path) -> Receipt | None:
     return receipt if receipt.format == FORMAT and all(isinstance(item, dict) for item in maps) else None
 
 
-def forget(image: Path) -> None:
-    """Remove the receipt, before the file that it speaks of changes."""
-    receipt_of(image).unlink(missing_ok=True)
-
-
 def finish(
     part: Path,
     image: Path,
