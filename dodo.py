@@ -1,10 +1,10 @@
-"""The graph: golden → base → manifest → image. `doit list` shows it, `doit image:<node>` walks it.
+"""The graph: golden → base → manifest → image → burn. `doit list` shows it, `doit image:<node>` walks it.
 
 Names and edges only. What a task does is a method of `pipeline.tasks.Lab`; what it leaves are small files,
 and those are what the next task depends on.
 """
 
-from pipeline.doit_setup import doit_config, load_lab
+from pipeline.doit_setup import BURN_PARAMS, doit_config, load_lab
 
 lab = load_lab()
 files = lab.artifacts
@@ -88,3 +88,8 @@ def task_image():
             "uptodate": [lab.image_is_current(name)],
             "actions": [(lab.make_image, [name])],
         }
+
+
+def task_burn():
+    """write an image to a card, read it back and compare: --node NODE --device FILE --yes"""
+    return {"params": BURN_PARAMS, "actions": [(lab.burn,)], "uptodate": [False]}

@@ -43,6 +43,10 @@ class Artifacts:
         """A node's image."""
         return self.root / f"{node}.img"
 
+    def burn(self, node: str, when: str) -> Path:
+        """The receipt of a burn."""
+        return self.root / "burns" / f"{node}-{when}.json"
+
     def index(self, inventory_key: str) -> Path:
         """What is remembered of an inventory's files between runs."""
         return self.root / ".state" / f"index-{inventory_key}.json"

@@ -11,6 +11,12 @@ from .durable import make_private
 from .errors import MetisError
 from .tasks import Lab
 
+BURN_PARAMS = [
+    {"name": "node", "long": "node", "default": "", "help": "the node whose image is burned"},
+    {"name": "device", "long": "device", "default": "", "help": "the card: a plain file for now"},
+    {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "overwrite without asking"},
+]
+
 
 def load_lab() -> Lab:
     """The lab that the environment names, with its names read; an error becomes one line of doit's."""

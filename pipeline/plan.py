@@ -45,6 +45,7 @@ class Plan:
     in_base: Manifest
     in_image: Manifest
     target: str
+    keeps_image: bool
 
 
 def make(
@@ -53,16 +54,17 @@ def make(
     """The plan for a node; `source` says where its golden comes from."""
     klass = node.klass.name
     base_is_kept = found.base_is_current and found.golden_sha256 is not None
+    image_is_kept = base_is_kept and found.image_is_current
     steps = (
         Step(f"golden of {klass}", _golden(found, needed=not base_is_kept), source),
         Step(f"base of {klass}", "keep" if base_is_kept else "build", f"{len(in_base.entries)} entries"),
         Step(
             f"image of {node.name}",
-            "keep" if base_is_kept and found.image_is_current else "build",
+            "keep" if image_is_kept else "build",
             f"{len(in_image.entries)} entries, manifest {in_image.id[:12]}",
         ),
     )
-    return Plan(node, steps, in_base, in_image, target)
+    return Plan(node, steps, in_base, in_image, target, image_is_kept)
 
 
 def _golden(found: Found, *, needed: bool) -> str:
@@ -91,10 +93,15 @@ def to_text(plan: Plan) -> str:
 
 def table(manifest: Manifest) -> list[str]:
     """A line for each entry: kind, mode, owner, side, path, and the layer that it comes from."""
-    rows = [_row(item) for item in manifest.entries]
     cells = [
-        (row["kind"], row["mode"], row["owner"] and f"{row['owner']}:{row['group']}")
-        + (row["on"], row["path"], row["layer"])
+        (
+            row["kind"],
+            row["mode"],
+            row["owner"] and f"{row['owner']}:{row['group']}",
+            row["on"],
+            row["path"],
+            row["layer"],
+        )
         for row in rows
     ]
     return list(_columns(cells)) or ["nothing"]

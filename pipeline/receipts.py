@@ -86,6 +86,11 @@ def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
         return bmap.describe(part, ranges, advance)
 
 
+def block_map(image: Path) -> bmap.Bmap:
+    """The block map beside an image."""
+    return bmap.parse(bmap_of(image).read_bytes())
+
+
 def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
     """Whether the file looks as its receipt says, and was made from just this; nothing is hashed."""
     receipt = read(image)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Concatenate, ParamSpec
@@ -24,8 +25,17 @@ from doit.exceptions import TaskFailed
 from . import build, durable, plan, receipts
 from .artifacts import Artifacts
 from .build import BaseManifest, Tools, base_made_from, image_made_from
+from .card.file import burn as burn_to_file
 from .compose import CACHED, Composer, check_image, live_listing
-from .errors import InventoryError, MetisError, MismatchError, Problem, RottenError
+from .errors import (
+    InventoryError,
+    MetisError,
+    MismatchError,
+    Problem,
+    RefusedError,
+    RottenError,
+    UsageError,
+)
 from .golden import fetch
 from .inject.tree import Injector
 from .inventory import overlay
@@ -178,7 +188,7 @@ class Lab:
 
         def check() -> bool:
             base = self._base_receipt(self.index.nodes[node].klass or "")
-            if base is None:
+            if base is None or not self.artifacts.manifest(node).is_file():
                 return False
             manifest_id = str(_read_json(self.artifacts.manifest(node))["id"])
             return self._is_there(self.artifacts.image(node), image_made_from(manifest_id, base.id))
@@ -254,6 +264,25 @@ class Lab:
         receipt = receipts.read(base)
         if receipt is None or not self._is_there(target, image_made_from(manifest.id, receipt.id)):
             build.make_image(manifest, base, target, self.tools)
+
+    @action
+    def burn(self, node: str, device: str, yes: bool) -> None:
+        """Write an image to a card, read it back and compare; leave a receipt among the artifacts."""
+        if not node or not device:
+            raise UsageError("nothing is burned", "say `doit burn --node NODE --device FILE --yes`")
+        if node not in self.index.nodes:
+            raise UsageError(f"no node {node}", "see `metis plan`")
+        if not self.plan(node).keeps_image:
+            raise MetisError(f"the image of {node} is not up to date", f"run `doit image:{node}` first")
+        card = Path(device)
+        if card.exists() and not yes:
+            raise RefusedError(f"{card} exists and would be overwritten", "say --yes if that is meant")
+        image = self.artifacts.image(node)
+        started = datetime.now(UTC)
+        burn_to_file(image, receipts.block_map(image), card, self.reporter)
+        about = {"node": node, "card": str(card.absolute()), "at": started.isoformat(timespec="seconds")}
+        receipt = durable.as_json({**about, **self.describe(image), "verdict": "read back and the same"})
+        durable.write(self.artifacts.burn(node, f"{started:%Y%m%dT%H%M%SZ}"), receipt)
 
     # ------------------------------------------------------------------- for the command line alone
 

@@ -33,8 +33,7 @@ class TitanLab(Lab):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    cache = goldens.cache_folder() / "store"  # a golden of packages takes minutes: kept between runs
-    return TitanLab(tmp_path_factory.mktemp("titan"), {"METIS_CACHE": str(cache)})
+    return TitanLab(tmp_path_factory.mktemp("titan"), {"METIS_CACHE": str(goldens.store_folder())})
 
 
 @pytest.fixture(scope="module")

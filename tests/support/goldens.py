@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline import process
-from pipeline.golden import debian
+from pipeline.golden import debian, fetch
 from pipeline.progress import QuietReporter
+from pipeline.store import Store
 
 MIB = 1 << 20
 SECTOR = 512
@@ -35,6 +36,11 @@ def cache_folder() -> Path:
     folder = Path(home) / "metis-tests"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def store_folder() -> Path:
+    """A METIS_CACHE that is kept between runs, for goldens that take minutes to make."""
+    return cache_folder() / "store"
 
 
 def sha256(path: Path) -> str:
@@ -275,9 +281,17 @@ SUITE = "bookworm"
 
 
 def debian_golden() -> Path:
-    """The raw amd64 image that `debian:bookworm` stands for."""
-    recipe = debian.recipe_key(SUITE)
-    return cached("debian.img", recipe, lambda image: debian.build(SUITE, image, QuietReporter()))
+    """The raw amd64 image that `debian:bookworm` stands for; builds find it in the same store."""
+    found = fetch.golden(
+        f"debian:{SUITE}",
+        None,
+        inventory=Path(),
+        store=Store(store_folder(), QuietReporter()),
+        reporter=QuietReporter(),
+        offline=False,
+        arch="amd64",
+    )
+    return found.path
 
 
 PI_PACKAGES = (

@@ -23,12 +23,11 @@ def differences(entries: Iterable[Entry], trees: Trees, inventory: Path) -> list
 def _wrong(entry: Entry, tree: Tree | None, inventory: Path) -> Iterator[str]:
     assert tree is not None
     status = tree.status(entry.path)
+    if status is None or isinstance(entry, Remove):
+        if (status is None) != isinstance(entry, Remove):
+            yield "missing" if status is None else "still there"
+        return
     match entry:
-        case Remove():
-            if status is not None:
-                yield "still there"
-        case _ if status is None:
-            yield "missing"
         case Symlink():
             if tree.read_link(entry.path) != entry.target:
                 yield f"leads to {tree.read_link(entry.path)}"
@@ -39,9 +38,13 @@ def _wrong(entry: Entry, tree: Tree | None, inventory: Path) -> Iterator[str]:
         case Directory():
             yield from _wrong_status(entry, status, "directory", tree)
         case File():
-            yield from _wrong_status(entry, status, "file", tree)
-            if hashlib.sha256(tree.read(entry.path)).digest() != _expected(entry, inventory):
-                yield "other content"
+            yield from _wrong_file(entry, status, tree, inventory)
+
+
+def _wrong_file(entry: File, status: Status, tree: Tree, inventory: Path) -> Iterator[str]:
+    yield from _wrong_status(entry, status, "file", tree)
+    if hashlib.sha256(tree.read(entry.path)).digest() != _expected(entry, inventory):
+        yield "other content"
 
 
 def _expected(entry: File, inventory: Path) -> bytes:
