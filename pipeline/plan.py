@@ -93,17 +93,10 @@ def to_text(plan: Plan) -> str:
 
 def table(manifest: Manifest) -> list[str]:
     """A line for each entry: kind, mode, owner, side, path, and the layer that it comes from."""
-    cells = [
-        (
-            row["kind"],
-            row["mode"],
-            row["owner"] and f"{row['owner']}:{row['group']}",
-            row["on"],
-            row["path"],
-            row["layer"],
-        )
-        for row in rows
-    ]
+    cells = []
+    for row in map(_row, manifest.entries):
+        owner = row["owner"] and f"{row['owner']}:{row['group']}"
+        cells.append((row["kind"], row["mode"], owner, row["on"], row["path"], row["layer"]))
     return list(_columns(cells)) or ["nothing"]
 
 
