@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .errors import MetisError, UsageError
+from .errors import MetisError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
     from .tasks import Lab
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 FLAG_VARIABLES = {
     "inventory": "METIS_INVENTORY",
@@ -30,9 +31,10 @@ FLAG_VARIABLES = {
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
-def _complete_node(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+def _complete_node(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     try:
-        return [name for name in _lab().inventory.names("nodes") if name.startswith(incomplete)]
+        lab = _lab({"inventory": context.params.get("inventory")})
+        return [name for name in lab.inventory.names("nodes") if name.startswith(incomplete)]
     except MetisError:
         return []
 
@@ -85,11 +87,13 @@ def plan(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
     from . import plan as planning
 
     lab = _lab(flags)
-    plans = [lab.plan(name) for name in nodes or lab.inventory.names("nodes")]
+    plans, errors = _each(lab.plan, nodes or lab.inventory.names("nodes"))
     if as_json:
         _print_json([planning.to_data(item) for item in plans])
     else:
         click.echo("\n".join(planning.to_text(item) for item in plans), nl=False)
+    if errors:
+        raise SeveralErrors(errors)
 
 
 @cli.command()
@@ -100,7 +104,8 @@ def config(nodes: Sequence[str], as_json: bool, explain: bool, **flags: str | No
     """Print a node as it is after its class and its own values are merged."""
     from . import show
 
-    resolved = [_lab(flags).live_composer.node(name) for name in nodes]
+    composer = _lab(flags).live_composer
+    resolved = [composer.node(name) for name in nodes]
     if explain:
         data: list[dict[str, Any]] = [show.origins(node) for node in resolved]
         text = "".join(map(show.explained, resolved))
@@ -136,9 +141,10 @@ def image(
         raise UsageError("--output takes one image", "name one node with --node")
     if deep:
         os.environ["METIS_DEEP"] = "1"
+    set_flags(flags)
     from . import graph
 
-    lab = graph.run([f"image:{name}" for name in nodes] or ["image"], jobs, flags)
+    lab = graph.run([f"image:{name}" for name in nodes] or ["image"], jobs)
     if output is not None:
         written = [lab.export(nodes[0], output)]
     else:
@@ -163,10 +169,22 @@ def _print_summary(lab: Lab, node: str, path: Path) -> None:
     click.echo(f"next: put it on a card with `bmaptool copy {path} /dev/YOUR-CARD`")
 
 
-def _lab(flags: dict[str, str | None] | None = None) -> Lab:
+def _each(make: Callable[[str], T], names: Iterable[str]) -> tuple[list[T], list[MetisError]]:
+    """What can be made for each name, and why not for the others: one bad node hides none of them."""
+    made: list[T] = []
+    errors: list[MetisError] = []
+    for name in names:
+        try:
+            made.append(make(name))
+        except MetisError as error:
+            errors.append(error)
+    return made, errors
+
+
+def _lab(flags: dict[str, str | None]) -> Lab:
     from .tasks import Lab
 
-    set_flags(flags or {})
+    set_flags(flags)
     return Lab.from_environment(remembers=False)
 
 

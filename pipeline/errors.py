@@ -1,6 +1,7 @@
 """The exceptions of Metis, as one tree.
 
     MetisError              exit 1   what, where and what to do, in one line
+    ├── SeveralErrors                 several of these, each in its own line
     ├── UsageError          exit 2   options or environment that cannot be used together
     ├── InventoryError      exit 2   the inventory is invalid; holds every problem that was found
     ├── RefusedError        exit 3   refused for safety
@@ -76,6 +77,20 @@ class InventoryError(MetisError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
+
+
+class SeveralErrors(MetisError):  # noqa: N818 - it is many
+    """What went wrong with several nodes, a line each; the exit code is theirs if they share one."""
+
+    def __init__(self, errors: Iterable[MetisError]) -> None:
+        found = tuple(errors)
+        self.lines = tuple(dict.fromkeys(line for error in found for line in str(error).splitlines()))
+        super().__init__("; ".join(self.lines))
+        codes = {error.exit_code for error in found}
+        self.exit_code = codes.pop() if len(codes) == 1 else MetisError.exit_code
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class RefusedError(MetisError):

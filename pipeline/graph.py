@@ -10,9 +10,8 @@ from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 from doit.exceptions import InvalidDodoFile
 
-from .cli import set_flags
 from .doit_setup import LineReporter
-from .errors import MetisError
+from .errors import MetisError, UsageError
 
 if TYPE_CHECKING:
     from .tasks import Lab
@@ -25,12 +24,11 @@ class StderrReporter(LineReporter):
         super().__init__(sys.stderr, options)
 
 
-def run(tasks: Sequence[str], jobs: int, flags: dict[str, str | None]) -> Lab:
-    """Bring tasks up to date, `jobs` at a time; give the lab whose they are.
+def run(tasks: Sequence[str], jobs: int) -> Lab:
+    """Bring tasks of the lab that the environment names up to date, `jobs` at a time; give the lab.
 
     Raises the error of what failed; with several, one that says how many did.
     """
-    set_flags(flags)
     try:
         import dodo
     except InvalidDodoFile as error:
@@ -39,7 +37,7 @@ def run(tasks: Sequence[str], jobs: int, flags: dict[str, str | None]) -> Lab:
     known = {f"image:{name}" for name in lab.nodes} | {"image"}
     unknown = [name.partition(":")[2] for name in tasks if name not in known]
     if unknown:
-        raise MetisError(f"no node {', '.join(unknown)} in {lab.settings.inventory}", "see `metis plan`")
+        raise UsageError(f"no node {', '.join(unknown)} in {lab.settings.inventory}", "see `metis plan`")
     dodo.DOIT_CONFIG["reporter"] = StderrReporter
     code = DoitMain(ModuleTaskLoader(dodo)).run(["run", "-n", str(jobs), *tasks])
     if code or lab.failures:
