@@ -1,0 +1,217 @@
+"""The floors of the house: no module leans on one above it, none in a circle, and the pure ones on the world.
+
+words     what everything is said in
+pure      values in, values out: nothing is read, started or fetched
+machine   files, processes and settings of this machine
+adapters  where goldens come from, how images are opened; they do not know each other
+steps     build and compose, which put the floors below together
+tasks     the composition root
+doors     doit's and the operator's ways in
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from pipeline import process
+
+ROOT = Path(__file__).parents[2]
+
+FLOORS = {
+    "words": "errors model",
+    "pure": "edits manifest plan show inventory inventory.builder inventory.document inventory.formats "
+    "inventory.resolve inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
+    "machine": "artifacts bmap disk durable hashing mapped process progress receipts settings sparse store "
+    "inventory.index inventory.overlay inventory.read",
+    "adapters": "golden.* inject.* card.*",
+    "steps": "build compose",
+    "tasks": "tasks",
+    "doors": "cli dodo doit_setup graph",
+}
+LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
+
+PURE_MAY_IMPORT = frozenset(
+    "__future__ collections dataclasses difflib functools hashlib ipaddress itertools json jsonschema "
+    "posixpath re referencing types typing urllib.parse yaml".split()
+)
+SCHEMAS = {"inventory.schemas": {"importlib.resources"}}
+"""The schema files are part of the program, as its modules are: they are read as an import is."""
+CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
+LAZY = {"guestfs", "hvac", "requests", "rich", "urllib3"}
+ONLY_AT_TOP_OF = {"jsonschema": {"inventory.schemas"}, "referencing": {"inventory.schemas"}, "click": {"cli"}}
+
+FETCHERS = "golden.debian golden.file golden.http".split()
+"""Each brings goldens of one kind."""
+INJECTORS = "inject.guestfs inject.loop".split()
+"""Each opens images in one way; what a mounted file system is like (`inject.folder`) is common to several."""
+
+
+# ------------------------------------------------------------------------------------- reading imports
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """The syntax of each module by its name within the package; a package by the name of its folder."""
+    found = {"dodo": ast.parse((ROOT / "dodo.py").read_bytes())}
+    for file in (ROOT / "pipeline").rglob("*.py"):
+        parts = file.relative_to(ROOT / "pipeline").with_suffix("").parts
+        name = ".".join(parts).removesuffix("__init__").removesuffix(".")
+        found[name or "pipeline"] = ast.parse(file.read_bytes())
+    return found
+
+
+def imported(name: str, *, top_only: bool = False) -> Iterator[str]:
+    """The modules that one imports, also for types: ours by their names here, others as they are written."""
+    package = name.split(".")[:-1]
+    tree = modules()[name]
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (_own(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*start, *(node.module.split(".") if node.module else [])])
+            base = base if node.level else _own(base)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".strip(".")
+                yield inner if inner in modules() else base
+
+
+def _own(name: str) -> str:
+    return name.removeprefix("pipeline.")
+
+
+@cache
+def ours(name: str) -> frozenset[str]:
+    return frozenset(found for found in imported(name) if found in modules()) - {name}
+
+
+def level(name: str) -> int:
+    package = f"{name.partition('.')[0]}.*"
+    return LEVEL.get(name, LEVEL.get(package, NOWHERE))
+
+
+NOWHERE = len(FLOORS)
+PACKAGES = {"pipeline", "card", "golden", "inject", "render"}
+"""Their own modules hold words for the reader and nothing else."""
+NAMES = sorted(modules().keys() - PACKAGES)
+each_module = pytest.mark.parametrize("name", NAMES)
+PURE = [name for name in NAMES if level(name) <= list(FLOORS).index("pure")]
+
+
+# ---------------------------------------------------------------------------------------- the floors
+
+
+@each_module
+def test_every_module_has_its_floor(name: str) -> None:
+    assert level(name) != NOWHERE, "give it a place in FLOORS"
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_a_package_brings_nothing_along(name: str) -> None:
+    assert not list(imported(name))
+
+
+@each_module
+def test_no_module_imports_from_a_floor_above_its_own(name: str) -> None:
+    above = {other for other in ours(name) if level(other) > level(name)}
+    assert not above, f"{name} leans on {sorted(above)}"
+
+
+def test_every_name_on_a_floor_is_a_module() -> None:
+    assert {name for name in LEVEL if not name.endswith("*")} <= set(modules())
+
+
+def test_there_are_no_circles_not_even_in_functions_or_for_types() -> None:
+    TopologicalSorter({name: ours(name) for name in NAMES}).prepare()
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_knows_nothing_of_the_world(name: str) -> None:
+    others = {found for found in imported(name) if found not in modules()}
+    allowed = PURE_MAY_IMPORT | SCHEMAS.get(name, set())
+    strangers = {found for found in others if not {found, found.partition(".")[0]} & allowed}
+    assert not strangers, f"{name} imports {sorted(strangers)}"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_opens_and_prints_nothing(name: str) -> None:
+    called = {node.func.id for node in calls(name) if isinstance(node.func, ast.Name)}
+    assert not called & {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+def calls(name: str) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(modules()[name]) if isinstance(node, ast.Call))
+
+
+@each_module
+def test_processes_are_started_in_one_place(name: str) -> None:
+    started = {node.func.attr for node in calls(name) if isinstance(node.func, ast.Attribute)}
+    if name != "process":
+        assert "subprocess" not in set(imported(name))
+        assert not started & CALLS_OF_PROCESS
+        assert not {word for word in started if word.startswith(("exec", "spawn"))} - {"execute"}
+
+
+@pytest.mark.parametrize("group", [FETCHERS, INJECTORS], ids=["golden", "inject"])
+def test_adapters_do_not_know_each_other(group: list[str]) -> None:
+    for name in set(group) & set(NAMES):
+        assert not ours(name) & set(group), name
+
+
+def test_goldens_injectors_and_cards_do_not_know_each_other() -> None:
+    packages = {"golden", "inject", "card"}
+    for name in NAMES:
+        known = {found.partition(".")[0] for found in ours(name)} & packages
+        assert known <= {name.partition(".")[0]} or name.partition(".")[0] not in packages, name
+
+
+def test_only_the_composition_root_picks_an_injector() -> None:
+    pickers = {name for name in NAMES if ours(name) & {"inject.guestfs", "inject.loop"}}
+    assert pickers <= {"tasks"}
+
+
+# ------------------------------------------------------------------------------------ what load costs
+
+
+@each_module
+def test_heavy_imports_are_lazy(name: str) -> None:
+    top = {found.partition(".")[0] for found in imported(name, top_only=True)}
+    assert not top & LAZY
+    assert all(name in where for heavy, where in ONLY_AT_TOP_OF.items() if heavy in top)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    for file, text in {
+        "classes/pi.yaml": "arch: arm64\nos: debian\n",
+        "nodes/titan-13.yaml": "class: pi\nnetwork: {address: 192.0.2.13/24}\n",
+    }.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("module", ["dodo", "pipeline.cli"])
+def test_loading_the_graph_or_the_command_line_loads_nothing_heavy(lab: Path, module: str) -> None:
+    """A child does it, with an inventory of its own: `doit list` is quick, and works without a network."""
+    heavy = sorted(LAZY | ONLY_AT_TOP_OF.keys())
+    code = f"import {module}, json, sys; print(json.dumps([name for name in {heavy} if name in sys.modules]))"
+    said = process.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        extra_environment={
+            "METIS_INVENTORY": str(lab),
+            "METIS_ARTIFACTS": str(lab / "artifacts"),
+            "PATH": os.environ["PATH"],
+        },
+    )
+    assert set(json.loads(said.out)) <= ({"click"} if module == "pipeline.cli" else set())
