@@ -67,8 +67,11 @@ define install
 	    <(printf '%s\n' $(1) | sort -u)); \
 	if [ -n "$$missing" ]; then \
 	    as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    log=$$(mktemp); \
 	    echo "installing" $$missing; \
-	    $$as_root apt-get update -qq; \
-	    $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null; \
+	    { $$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive \
+	        apt-get install --yes --no-install-recommends $$missing; } >"$$log" 2>&1 \
+	        || { tail -n 20 "$$log" >&2; exit 1; }; \
+	    rm -f "$$log"; \
 	fi
 endef
