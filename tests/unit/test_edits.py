@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.edits import EDITS, apply
@@ -137,6 +137,7 @@ files = st.sampled_from(sorted(EDITS)).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(files)
 def test_an_edit_done_twice_is_an_edit_done_once(file: tuple[str, list[str], str]) -> None:
     edit, lines, end = file
@@ -144,6 +145,7 @@ def test_an_edit_done_twice_is_an_edit_done_once(file: tuple[str, list[str], str
     assert apply(edit, once, ARGUMENTS[edit], "/etc/x") == once
 
 
+@settings(deadline=None)
 @given(files)
 def test_all_other_lines_stay_and_keep_their_order(file: tuple[str, list[str], str]) -> None:
     edit, lines, end = file
@@ -154,6 +156,7 @@ def test_all_other_lines_stay_and_keep_their_order(file: tuple[str, list[str], s
     assert len(new) <= len(others) + 4  # at most localhost, the name, and the ends of two last lines
 
 
+@settings(deadline=None)
 @given(files)
 def test_the_line_that_was_asked_for_is_there_once(file: tuple[str, list[str], str]) -> None:
     edit, lines, end = file

@@ -3,7 +3,7 @@
 words     what everything is said in
 pure      values in, values out: nothing is read, started or fetched
 machine   files, processes and settings of this machine
-adapters  where goldens come from, how images are opened; they do not know each other
+adapters  where goldens come from, how images are opened and burned; they do not know each other
 steps     build and compose, which put the floors below together
 tasks     the composition root
 doors     doit's and the operator's ways in
