@@ -28,6 +28,7 @@ from pipeline.model import (
 )
 
 MOTD = "/etc/motd"
+calm = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def text(path: str, content: str = "", *, side: Side = "root", mode: int = 0o644) -> File:
@@ -244,8 +245,6 @@ def test_a_path_that_can_be_used_names_one_place_below_the_top(path: str) -> Non
 
 
 # -------------------------------------------------------------------------------------------------- id
-
-calm = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 hashes = st.sampled_from("0123456789abcdef").map(lambda digit: digit * 64)
 names = st.sampled_from(["a", "b", "ab", "A", "é", "a b", "a.b", ".a", "-", "a:b", "motd", "hostname"])
