@@ -13,6 +13,7 @@ import platform
 import secrets
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -129,10 +130,16 @@ class Appliance:
 
 def _why_not_kvm(limit: float) -> str:
     """Why a launch with KVM fails, or nothing where it works; `limit` is in seconds."""
-    try:
-        trial = process.run([sys.executable, "-m", __name__], timeout=limit, check=False)
-    except process.ToolError:
-        return f"no launch within {limit:g} s"
+    with tempfile.TemporaryDirectory() as scratch:  # a killed launch leaves its files behind
+        try:
+            trial = process.run(
+                [sys.executable, "-m", __name__],
+                timeout=limit,
+                check=False,
+                extra_environment={"LIBGUESTFS_TMPDIR": scratch},
+            )
+        except process.ToolError:
+            return f"no launch within {limit:g} s"
     return trial.last_words if trial.code != 0 else ""
 
 

@@ -43,7 +43,7 @@ def _apply_side(entries: Iterable[Entry], side: Side, tree: Tree, open_blob: Ope
     removed = _removed(entries, tree)
     paths = Paths(tree, removed)
     members = _members(entries, paths, tree)
-    owners = Owners(lambda path: _read(paths.file(path), members, paths, tree, open_blob))
+    owners = Owners(lambda path: _read(path, members, paths, tree, open_blob))
     if not members:
         _remove(removed, tree)
         return
@@ -107,7 +107,10 @@ def _check_parents(path: str, members: Mapping[str, Member]) -> None:
 def _member(entry: Entry, paths: Paths, tree: Tree) -> Member:
     assert not isinstance(entry, Remove)
     if isinstance(entry, Directory):
-        return Member(paths.directory(entry.path), entry)
+        path = paths.directory(entry.path)
+        if path == "/":
+            raise MetisError(f"{entry.path} in the golden is a link to its root", "leave it as it is")
+        return Member(path, entry)
     path = paths.of(entry.path)
     status = paths.status(path)
     if isinstance(entry, Edit):
@@ -131,9 +134,10 @@ def _same(one: Entry, other: Directory) -> bool:
 
 def _read(path: str, members: Mapping[str, Member], paths: Paths, tree: Tree, open_blob: OpenBlob) -> bytes:
     """What a file will hold when all members are in; nothing where there is none."""
-    member = members.get(path)
+    place = paths.file(path)
+    member = members.get(paths.of(path)) or members.get(place)  # a member may replace a link of the golden
     if member is None:
-        return tree.read(path) if paths.status(path) is not None else b""
+        return tree.read(place) if paths.status(place) is not None else b""
     if isinstance(member.entry, File):
         with content(member.entry, open_blob) as source:
             return source.read()
