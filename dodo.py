@@ -1,13 +1,13 @@
 """The graph: golden → base → manifest → image → burn. `doit list` shows it, `doit image:<node>` walks it.
 
-Names and edges only. What a task does is a method of `pipeline.tasks.Lab`; what it leaves are small files,
+Names and edges only. What a task does is a method of `pipeline.tasks.Tasks`; what it leaves are small files,
 and those are what the next task depends on.
 """
 
-from pipeline.doit_setup import BURN_PARAMS, doit_config, load_lab
+from pipeline.doit_setup import BURN_PARAMS, doit_config, load_tasks
 
-lab = load_lab()
-files = lab.artifacts
+tasks = load_tasks()
+lab, files = tasks.lab, tasks.artifacts
 DOIT_CONFIG = doit_config(lab)
 
 
@@ -17,8 +17,8 @@ def task_overlay():
         yield {
             "name": folder,
             "targets": [files.overlay(folder)],
-            "uptodate": [lab.overlay_unchanged(folder)],
-            "actions": [(lab.list_overlay, [folder])],
+            "uptodate": [tasks.overlay_unchanged(folder)],
+            "actions": [(tasks.list_overlay, [folder])],
         }
 
 
@@ -27,14 +27,14 @@ def task_class():
     for name in lab.classes:
         yield {
             "name": name,
-            "file_dep": lab.class_inputs(name),
+            "file_dep": tasks.class_inputs(name),
             "targets": [files.golden_source(name), files.base_manifest(name)],
             "uptodate": [
-                lab.code_unchanged,
-                lab.image_choice_unchanged(name),
-                lab.written_by_us(files.golden_source(name), files.base_manifest(name)),
+                tasks.code_unchanged,
+                tasks.image_choice_unchanged(name),
+                tasks.written_by_us(files.golden_source(name), files.base_manifest(name)),
             ],
-            "actions": [(lab.resolve_class, [name])],
+            "actions": [(tasks.resolve_class, [name])],
         }
 
 
@@ -45,7 +45,7 @@ def task_golden():
             "name": name,
             "file_dep": [files.golden_source(name)],
             "targets": [files.golden_receipt(name)],
-            "actions": [(lab.fetch_golden, [name])],
+            "actions": [(tasks.fetch_golden, [name])],
         }
 
 
@@ -56,8 +56,8 @@ def task_base():
             "name": name,
             "file_dep": [files.golden_receipt(name), files.base_manifest(name)],
             "targets": [files.base(name)],
-            "uptodate": [lab.base_is_whole(name)],
-            "actions": [(lab.make_base, [name])],
+            "uptodate": [tasks.base_is_whole(name)],
+            "actions": [(tasks.make_base, [name])],
         }
 
 
@@ -66,14 +66,14 @@ def task_manifest():
     for name in lab.nodes:
         yield {
             "name": name,
-            "file_dep": lab.node_inputs(name),
+            "file_dep": tasks.node_inputs(name),
             "targets": [files.manifest(name)],
             "uptodate": [
-                lab.code_unchanged,
-                lab.no_conflict(name),
-                lab.written_by_us(files.manifest(name)),
+                tasks.code_unchanged,
+                tasks.no_conflict(name),
+                tasks.written_by_us(files.manifest(name)),
             ],
-            "actions": [(lab.render_manifest, [name])],
+            "actions": [(tasks.render_manifest, [name])],
         }
 
 
@@ -83,13 +83,13 @@ def task_image():
         yield {
             "name": name,
             "file_dep": [files.manifest(name)],
-            "task_dep": lab.base_of(name),
+            "task_dep": tasks.base_of(name),
             "targets": [files.image(name)],
-            "uptodate": [lab.image_is_current(name)],
-            "actions": [(lab.make_image, [name])],
+            "uptodate": [tasks.image_is_current(name)],
+            "actions": [(tasks.make_image, [name])],
         }
 
 
 def task_burn():
     """write an image to a card, read it back and compare: --node NODE --device FILE --yes"""
-    return {"params": BURN_PARAMS, "actions": [(lab.burn,)], "uptodate": [False]}
+    return {"params": BURN_PARAMS, "actions": [(tasks.burn,)], "uptodate": [False]}

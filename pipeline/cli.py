@@ -18,7 +18,7 @@ import click
 from .errors import MetisError, SeveralErrors, UsageError
 
 if TYPE_CHECKING:
-    from .tasks import Lab
+    from .lab import Lab
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -182,7 +182,7 @@ def _each(make: Callable[[str], T], names: Iterable[str]) -> tuple[list[T], list
 
 
 def _lab(flags: dict[str, str | None]) -> Lab:
-    from .tasks import Lab
+    from .lab import Lab
 
     set_flags(flags)
     return Lab.from_environment(remembers=False)
@@ -203,6 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `metis`; the one place that turns errors into lines and exit codes."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    if debug:
+        os.environ["METIS_DEBUG"] = "1"
     try:
         cli.main([word for word in words if word != "--debug"], prog_name="metis", standalone_mode=False)
     except click.exceptions.Exit as leaving:

@@ -9,7 +9,8 @@ from doit.reporter import ConsoleReporter
 
 from .durable import make_private
 from .errors import MetisError
-from .tasks import Lab
+from .lab import Lab
+from .tasks import Tasks
 
 BURN_PARAMS = [
     {"name": "node", "long": "node", "default": "", "help": "the node whose image is burned"},
@@ -18,14 +19,14 @@ BURN_PARAMS = [
 ]
 
 
-def load_lab() -> Lab:
-    """The lab that the environment names, with its names read; an error becomes one line of doit's."""
+def load_tasks() -> Tasks:
+    """The tasks of the lab that the environment names, its names read; an error is one line of doit's."""
     try:
         lab = Lab.from_environment()
         lab.index  # noqa: B018 - read now, while an error is one of loading
     except MetisError as error:
         raise InvalidDodoFile(str(error)) from error
-    return lab
+    return Tasks(lab)
 
 
 class LineReporter(ConsoleReporter):

@@ -14,7 +14,8 @@ from .doit_setup import LineReporter
 from .errors import MetisError, UsageError
 
 if TYPE_CHECKING:
-    from .tasks import Lab
+    from .lab import Lab
+    from .tasks import Tasks
 
 
 class StderrReporter(LineReporter):
@@ -33,15 +34,16 @@ def run(tasks: Sequence[str], jobs: int) -> Lab:
         import dodo
     except InvalidDodoFile as error:
         raise error.__cause__ or error from None
-    lab: Lab = dodo.lab
+    own: Tasks = dodo.tasks
+    lab = own.lab
     known = {f"image:{name}" for name in lab.nodes} | {"image"}
     unknown = [name.partition(":")[2] for name in tasks if name not in known]
     if unknown:
         raise UsageError(f"no node {', '.join(unknown)} in {lab.settings.inventory}", "see `metis plan`")
     dodo.DOIT_CONFIG["reporter"] = StderrReporter
     code = DoitMain(ModuleTaskLoader(dodo)).run(["run", "-n", str(jobs), *tasks])
-    if code or lab.failures:
-        raise _summary(lab.failures)
+    if code or own.failures:
+        raise _summary(own.failures)
     return lab
 
 

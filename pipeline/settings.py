@@ -32,6 +32,7 @@ class Settings:
     injector: str
     offline: bool
     deep: bool
+    debug: bool
     overrides: Mapping[str, ImageOverride]
     """Goldens named by the environment, by the variable's part for the class (RPI5_UBUNTU)."""
 
@@ -55,6 +56,7 @@ class Settings:
             injector=injector,
             offline=_switch(environment, "METIS_OFFLINE"),
             deep=_switch(environment, "METIS_DEEP"),
+            debug=_switch(environment, "METIS_DEBUG"),
             overrides=_overrides(environment),
         )
 

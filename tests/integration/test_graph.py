@@ -302,6 +302,7 @@ def test_listing_needs_no_network_and_reads_no_node_twice(lab: Lab) -> None:
         "base",
         "manifest",
         "image",
+        "burn",
     ]
 
 

@@ -26,10 +26,10 @@ from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.loop import LoopInjector
 from pipeline.inject.partitions import by_label_or_content
 from pipeline.inject.tree import READ_LIMIT, Contents, Injector, Places, Tree, Trees
+from pipeline.lab import user_cache
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Blob, Directory, Edit, Entry, File, Manifest, Remove, Side, Symlink, Text
 from pipeline.progress import QuietReporter
-from pipeline.tasks import user_cache
 from tests.support import goldens
 
 MIB = 1 << 20

@@ -12,10 +12,10 @@ from pipeline.inject.appliance import Appliance
 from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.partitions import exactly
 from pipeline.inject.tree import Places
+from pipeline.lab import user_cache
 from pipeline.manifest import from_data
 from pipeline.process import run
 from pipeline.progress import QuietReporter
-from pipeline.tasks import user_cache
 from tests.support import goldens, machine
 from tests.support.lab import REPOSITORY, Lab
 from tests.support.readback import differences

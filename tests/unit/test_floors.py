@@ -5,7 +5,7 @@ pure      values in, values out: nothing is read, started or fetched
 machine   files, processes and settings of this machine
 adapters  where goldens come from, how images are opened and burned; they do not know each other
 steps     build and compose, which put the floors below together
-tasks     the composition root
+tasks     the composition root, and what the graph does with it
 doors     doit's and the operator's ways in
 """
 
@@ -34,7 +34,7 @@ FLOORS = {
     "inventory.index inventory.overlay inventory.read",
     "adapters": "golden.* inject.* card.*",
     "steps": "build compose",
-    "tasks": "tasks",
+    "tasks": "lab tasks",
     "doors": "cli dodo doit_setup graph",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
@@ -176,7 +176,7 @@ def test_goldens_injectors_and_cards_do_not_know_each_other() -> None:
 
 def test_only_the_composition_root_picks_an_injector() -> None:
     pickers = {name for name in NAMES if ours(name) & {"inject.guestfs", "inject.loop"}}
-    assert pickers <= {"tasks"}
+    assert pickers <= {"lab"}
 
 
 # ------------------------------------------------------------------------------------ what load costs

@@ -37,6 +37,7 @@ def test_with_nothing_said_everything_is_in_the_current_folder() -> None:
         injector="guestfs",
         offline=False,
         deep=False,
+        debug=False,
         overrides={},
     )
 

@@ -1,0 +1,223 @@
+"""The composition root: one inventory with its artifacts, and the adapters that work on them.
+
+What the graph does with a lab is in `tasks`; what people ask of one is answered here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from . import plan, receipts
+from .artifacts import Artifacts
+from .build import Tools, base_made_from, image_made_from
+from .compose import CACHED, Composer, check_image, live_listing
+from .errors import InventoryError, MetisError, MismatchError, Problem
+from .golden import fetch
+from .inject.tree import Injector
+from .inventory.index import Index
+from .inventory.index import build as build_index
+from .inventory.overlay import Found
+from .inventory.read import Inventory
+from .inventory.resolve import size_in_bytes
+from .manifest import digest, from_data
+from .model import Blob, Manifest
+from .plan import Plan
+from .progress import Reporter, reporter
+from .settings import Settings, image_variable
+from .store import Store
+
+DEFAULT_SIZE_LIMIT = "256G"
+
+
+class Lab:
+    """One inventory with its artifacts. Safe to use from threads once `index` has been read."""
+
+    def __init__(self, settings: Settings, *, remembers: bool = True) -> None:
+        self.settings = settings
+        self.reporter: Reporter = reporter()
+        self.artifacts = Artifacts(settings.artifacts)
+        self.store = Store(settings.cache, self.reporter)
+        self._remembers = remembers
+
+    @classmethod
+    def from_environment(cls, *, remembers: bool = True) -> Lab:
+        """The lab that the environment names; relative paths count from the current folder.
+
+        One that does not remember leaves no file behind by looking at the inventory.
+        """
+        return cls(Settings.from_environment(os.environ, Path.cwd()), remembers=remembers)
+
+    # ------------------------------------------------------------------------------- what is there
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The declared state."""
+        return Inventory(self.settings.inventory)
+
+    @cached_property
+    def index(self) -> Index:
+        """What the graph knows of the inventory without resolving it."""
+        cache = self.artifacts.index(self.settings.inventory_key)
+        return build_index(self.inventory, cache, remember=self._remembers)
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """All nodes."""
+        return tuple(self.index.nodes)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """All classes that have an image."""
+        return tuple(name for name, about in self.index.classes.items() if not about.abstract)
+
+    @cached_property
+    def overlays(self) -> tuple[str, ...]:
+        """The folders of all overlays, relative to the inventory."""
+        folders = [folder for about in self.index.classes.values() for folder in about.overlays]
+        folders += [folder for about in self.index.nodes.values() for folder in about.overlays]
+        return tuple(dict.fromkeys(folders))
+
+    @cached_property
+    def composer(self) -> Composer:
+        """Resolves and renders from what the graph has listed."""
+        return Composer(self.inventory, self.settings.override, self._listed)
+
+    @cached_property
+    def live_composer(self) -> Composer:
+        """Resolves and renders from the folders themselves, without the graph."""
+        return Composer(self.inventory, self.settings.override, live_listing(self.inventory))
+
+    # ------------------------------------------------------------------------------------- answers
+
+    def plan(self, name: str) -> Plan:
+        """What a build of a node would do; nothing is changed by asking."""
+        node = self.live_composer.node(name)
+        self.refuse_conflicts(name)
+        image = check_image(node.klass, image_variable(node.klass.name))
+        wanted = self.live_composer.base_manifest(node.klass.name)
+        manifest = self.live_composer.manifest(name)
+        recipe = fetch.recipe(image.source, inventory=self.inventory.root, arch=node.klass.arch)
+        sha256 = image.sha256 or (self.store.recall(recipe) if recipe else None)
+        base, target = self.artifacts.base(node.klass.name), self.artifacts.image(name)
+        made_from = base_made_from(sha256 or "", wanted)
+        found = plan.Found(
+            golden_sha256=sha256,
+            golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
+            base_is_current=receipts.is_current(base, made_from),
+            image_is_current=receipts.is_current(target, image_made_from(manifest.id, digest(made_from))),
+        )
+        override = self.settings.override(node.klass.name)
+        source = f"{image.source} (by {override.variable})" if override else image.source
+        return plan.make(node, source, wanted.manifest, manifest, found, str(target))
+
+    def manifest(self, name: str) -> Manifest:
+        """What was put into a node's image."""
+        return from_data(read_json(self.artifacts.manifest(name)))
+
+    def export(self, name: str, output: Path) -> Path:
+        """Put a copy of a node's image, its block map and its receipt elsewhere; gives the copy."""
+        image = self.artifacts.image(name)
+        target = (output / image.name if output.is_dir() else output).absolute()
+        if target != image:
+            receipts.export(image, target, self.reporter)
+        return target
+
+    def describe(self, image: Path) -> dict[str, Any]:
+        """What the receipt beside an image says, for machines."""
+        receipt = receipts.read(image)
+        return {"image": str(image), **(asdict(receipt) if receipt else {})}
+
+    def refuse_conflicts(self, name: str) -> None:
+        """Raise where another node claims the same name or address."""
+        about = self.index.nodes[name]
+        if about.conflicts:
+            file = self.inventory.shown(about.files[0])
+            raise InventoryError([Problem(file, 0, "", conflict) for conflict in about.conflicts])
+
+    def is_there(self, image: Path, made_from: Mapping[str, Any]) -> bool:
+        """Whether an image is just what would be made: doit's state may be younger than the artifacts."""
+        receipt = receipts.read(image)
+        return (
+            receipt is not None
+            and receipt.id == digest(made_from)
+            and receipts.is_whole(image, deep=self.settings.deep, reporter=self.reporter)
+        )
+
+    # ------------------------------------------------------------------------------------ adapters
+
+    @cached_property
+    def tools(self) -> Tools:
+        """What the heavy steps work with."""
+        limit = self.inventory.cluster().data.get("card", {}).get("max_size", DEFAULT_SIZE_LIMIT)
+        return Tools(self._injector(), self.open_blob, self.reporter, size_in_bytes(limit))
+
+    def _injector(self) -> Injector:
+        def guestfs() -> Injector:
+            from .inject.appliance import Appliance
+            from .inject.guestfs import GuestfsInjector
+
+            return GuestfsInjector(Appliance(user_cache() / "appliance.json", self.reporter))
+
+        def loop() -> Injector:
+            from .inject.loop import LoopInjector
+
+            return LoopInjector()
+
+        return {"guestfs": guestfs, "loop": loop}[self.settings.injector]()
+
+    def open_blob(self, blob: Blob) -> BinaryIO:
+        """The bytes of a blob, if they are still those that its hash names."""
+        if blob.source.startswith(CACHED):
+            path = self.store.find(blob.sha256)
+            if path is None:
+                raise MetisError(f"{blob.sha256[:12]} is not in the cache any more", "run again")
+            return path.open("rb")
+        descriptor = os.open(self.inventory.root / blob.source, os.O_RDONLY | os.O_NOFOLLOW)
+        content = os.fdopen(descriptor, "rb")
+        if hashlib.file_digest(content, "sha256").hexdigest() != blob.sha256:
+            content.close()
+            raise MismatchError(f"{blob.source} changed while it was used", "run again")
+        content.seek(0, io.SEEK_SET)
+        return content
+
+    def golden(self, name: str) -> fetch.Fetched:
+        """A class's golden in the cache, fetched if it is not there."""
+        source = read_json(self.artifacts.golden_source(name))
+        return self.fetch(source["source"], source["sha256"], source["arch"])
+
+    def fetch(self, source: str, sha256: str | None, arch: str) -> fetch.Fetched:
+        """A published file in the cache, fetched if it is not there."""
+        return fetch.golden(
+            source,
+            sha256,
+            inventory=self.inventory.root,
+            store=self.store,
+            reporter=self.reporter,
+            offline=self.settings.offline,
+            arch=arch,
+        )
+
+    def _listed(self, folder: str) -> tuple[Found, ...]:
+        return tuple(Found(**item) for item in read_json(self.artifacts.overlay(folder)))
+
+
+def user_cache() -> Path:
+    """Where what is known of this machine is kept (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "metis"
+
+
+def read_json(file: Path) -> Any:  # noqa: ANN401 - the callers know the shape, they wrote it
+    """The content of one of our own JSON files."""
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        raise MetisError(f"{file} cannot be read", "remove it and run again") from None
