@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .errors import MetisError, SeveralErrors, UsageError
+from .errors import MetisError, SeveralErrors, UsageError, from_os
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -87,6 +87,7 @@ def plan(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
     from . import plan as planning
 
     lab = _lab(flags)
+    lab.warn_of_unused()
     plans, errors = _each(lab.plan, nodes or lab.inventory.names("nodes"))
     if as_json:
         _print_json([planning.to_data(item) for item in plans])
@@ -215,9 +216,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing half-made counts as done", err=True)
         sys.exit(INTERRUPTED)
-    except MetisError as error:
+    except (MetisError, OSError) as raised:
         if debug:
             raise
-        for line in str(error).splitlines():
+        failure = from_os(raised) if isinstance(raised, OSError) else raised
+        for line in str(failure).splitlines():
             click.echo(f"metis: {line}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(failure.exit_code)

@@ -23,7 +23,7 @@ def load_tasks() -> Tasks:
     """The tasks of the lab that the environment names, its names read; an error is one line of doit's."""
     try:
         lab = Lab.from_environment()
-        lab.index  # noqa: B018 - read now, while an error is one of loading
+        lab.warn_of_unused()  # reads the index: now an error is still one of loading
     except MetisError as error:
         raise InvalidDodoFile(str(error)) from error
     return Tasks(lab)

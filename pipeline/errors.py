@@ -41,6 +41,12 @@ class MetisError(Exception):
         return one_line(f"{self.message}: {self.hint}" if self.hint else self.message)
 
 
+def from_os(error: OSError) -> MetisError:
+    """An error of the operating system that nobody expected, in one line."""
+    what = (error.strerror or str(error)).lower()
+    return MetisError(f"{error.filename}: {what}" if error.filename else what)
+
+
 class UsageError(MetisError):
     """Options or environment variables that make no sense together."""
 

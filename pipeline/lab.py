@@ -95,6 +95,13 @@ class Lab:
         """Resolves and renders from the folders themselves, without the graph."""
         return Composer(self.inventory, self.settings.override, live_listing(self.inventory))
 
+    def warn_of_unused(self) -> None:
+        """Say which goldens the environment names for classes that are not there."""
+        used = {self.settings.override(name) for name in self.classes}
+        for override in self.settings.overrides.values():
+            if override not in used:
+                self.reporter.note(f"{override.variable} names no class of this inventory, and is not used")
+
     # ------------------------------------------------------------------------------------- answers
 
     def plan(self, name: str) -> Plan:

@@ -9,6 +9,9 @@ import yaml
 
 from .model import ResolvedNode, thaw
 
+WIDEST = 48
+"""Characters; a longer value, such as a key, makes its own line long and not all others."""
+
 
 def node(resolved: ResolvedNode) -> dict[str, Any]:
     """A resolved node as plain data, in the order in which people ask."""
@@ -56,7 +59,8 @@ def explained(resolved: ResolvedNode) -> str:
     """A line for each value: its path, the value, and where it came from."""
     rows = [(path, str(about["value"]), about["origin"]) for path, about in origins(resolved).items()]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return "".join(f"{path:{widths[0]}}  {value:{widths[1]}}  # {origin}\n" for path, value, origin in rows)
+    value_width = min(widths[1], WIDEST)
+    return "".join(f"{path:{widths[0]}}  {value:{value_width}}  # {origin}\n" for path, value, origin in rows)
 
 
 def _value(data: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - whatever the inventory has there

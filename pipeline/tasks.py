@@ -23,7 +23,7 @@ from . import build, durable, receipts
 from .build import BaseManifest, base_made_from, image_made_from
 from .card.file import burn as burn_to_file
 from .compose import check_image
-from .errors import MetisError, RefusedError, RottenError, UsageError
+from .errors import MetisError, RefusedError, RottenError, UsageError, from_os
 from .golden import fetch
 from .inventory import overlay
 from .lab import Lab, read_json
@@ -43,7 +43,8 @@ def action(
         try:
             self.hold_artifacts()
             method(self, *args, **kwargs)
-        except MetisError as error:
+        except (MetisError, OSError) as raised:
+            error = from_os(raised) if isinstance(raised, OSError) else raised
             self.failures.append(error)
             if self.lab.settings.debug:
                 self.lab.reporter.note(traceback.format_exc())

@@ -14,7 +14,7 @@ from .tree import OS_RELEASE, Chooser, Contents, Places
 
 ROOT_FILESYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"})
 BOOT_FILESYSTEMS = frozenset({"vfat"})
-BOOT_FILES = ("/config.txt", "/cmdline.txt", "/current/cmdline.txt", "/EFI", "/EFI/BOOT")
+BOOT_FILES = ("/config.txt", "/cmdline.txt", "/current/cmdline.txt", "/EFI")
 """What a firmware looks for: a Raspberry Pi's (also of Ubuntu's A/B layout), or UEFI's."""
 
 

@@ -72,24 +72,21 @@ def class_of(node: Document, classes: Classes) -> str:
     return name
 
 
-def class_chain(name: str, classes: Classes) -> tuple[Document, ...]:
-    """The documents of a class and all that it extends, parents first.
+def class_chain(name: str, classes: Classes) -> tuple[tuple[str, Document], ...]:
+    """A class and all that it extends by name, parents first.
 
     Raises InventoryError for a class that is not there, or that extends itself.
     """
-    chain: list[Document] = []
-    names: list[str] = []
+    chain: dict[str, Document] = {}
     wanted: str | None = name
     asker: Document | None = None
     while wanted is not None:
         document = classes(wanted)
-        if wanted in names or document is None:
-            assert asker is not None or document is None
-            raise InventoryError([_broken_link(asker, wanted, [*names, wanted], found=document is not None)])
-        names.append(wanted)
-        chain.append(document)
+        if wanted in chain or document is None:
+            raise InventoryError([_broken_link(asker, wanted, [*chain, wanted], found=document is not None)])
+        chain[wanted] = document
         asker, wanted = document, document.data.get("extends")
-    return tuple(reversed(chain))
+    return tuple(reversed(chain.items()))
 
 
 def _broken_link(asker: Document | None, wanted: str, names: Sequence[str], *, found: bool) -> Problem:
@@ -104,14 +101,13 @@ def resolve_class(name: str, classes: Classes, override: ImageOverride | None = 
     chain = class_chain(name, classes)
     merged = _Merged()
     layers = []
-    for document in chain:
+    for each, document in chain:
         merged.lay_over(document, skip=PER_LAYER | {"extends", "abstract"})
-        layers.append(_layer(f"class {_class_name(document, chain, name)}", document))
+        layers.append(_layer(f"class {each}", document))
     if override is not None:
         for key in ("source", "sha256"):
             merged.origins["image", key] = Origin(override.variable, 0)
-    last = chain[-1]
-    merged.require(("arch", "os"), last)
+    merged.require(("arch", "os"), chain[-1][1])
     data = merged.data
     labels = {side: part["label"] for side, part in data.get("partitions", {}).items() if "label" in part}
     return ResolvedClass(
@@ -212,12 +208,6 @@ def _critical_flags(merged: _Merged, of_cluster: Mapping[str, Any]) -> Iterator[
 
 def _frozen(origins: Mapping[Path, Origin]) -> Mapping[Path, Origin]:
     return MappingProxyType(dict(origins))
-
-
-def _class_name(document: Document, chain: Sequence[Document], name: str) -> str:
-    """A class's name is the `extends` of the next in the chain; the last has the name asked for."""
-    position = chain.index(document)
-    return str(chain[position + 1].data["extends"]) if position + 1 < len(chain) else name
 
 
 def _layer(name: str, document: Document) -> Layer:

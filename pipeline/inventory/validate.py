@@ -72,8 +72,12 @@ def _network(network: Mapping[str, Any] | None) -> Iterator[Fault]:
         yield "network.address", f"expected either an address or dhcp: true, found both ({address})"
     elif not dhcp and address is None:
         yield "network", "expected either an address or dhcp: true, found neither"
+    if dhcp and "gateway" in network:
+        yield "network.gateway", "expected no gateway beside dhcp: true, which brings its own"
     if address is None:
         return
+    if not network.keys() & {"interface", "mac"}:
+        yield "network", "expected an interface or a mac: without one every network card gets the address"
     interface = ipaddress.ip_interface(address)
     yield from (("network.address", message) for message in _unusable(interface.ip, interface))
     if "gateway" in network:

@@ -26,6 +26,6 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
         Edit("/etc/passwd", "passwd", account),
         Edit("/etc/group", "group", account),
         Edit("/etc/shadow", "shadow", account),
-        Directory(home, mode=0o755, owner=user, group=user),
+        Directory(home, mode=0o700, owner=user, group=user),
         *entries,
     )

@@ -300,7 +300,8 @@ def test_what_is_wrong_with_a_class_is_said_once_and_not_for_each_node(metis: Me
 
 def test_two_nodes_of_one_address_are_both_refused(metis: Metis) -> None:
     for name in ("titan-13", "titan-15"):
-        metis.write(f"nodes/{name}.yaml", "class: pi\nnetwork: {address: 192.0.2.1/24}\n")
+        network = "{interface: eth0, address: 192.0.2.1/24}"
+        metis.write(f"nodes/{name}.yaml", f"class: pi\nnetwork: {network}\n")
     ended = metis("plan")
     assert ended.code == 2
     assert [line.split(": ", 1)[1] for line in ended.err.splitlines()] == [

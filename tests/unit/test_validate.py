@@ -166,7 +166,7 @@ def test_a_nodes_name_must_do_as_a_host_name_where_it_declares_none() -> None:
 
 
 def test_a_problem_is_placed_where_its_value_came_from() -> None:
-    settings = {"network": {"address": "192.0.2.1/24", "gateway": "198.51.100.1"}}
+    settings = {"network": {"interface": "eth0", "address": "192.0.2.1/24", "gateway": "198.51.100.1"}}
     places = {"network.gateway": Origin("classes/base.yaml", 7)}
     (problem,) = check_settings(settings, lambda path: places[path])
     assert (problem.file, problem.line) == ("classes/base.yaml", 7)
