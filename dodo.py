@@ -30,7 +30,6 @@ def task_class():
             "file_dep": tasks.class_inputs(name),
             "targets": [files.golden_source(name), files.base_manifest(name)],
             "uptodate": [
-                tasks.code_unchanged,
                 tasks.image_choice_unchanged(name),
                 tasks.written_by_us(files.golden_source(name), files.base_manifest(name)),
             ],
@@ -68,11 +67,7 @@ def task_manifest():
             "name": name,
             "file_dep": tasks.node_inputs(name),
             "targets": [files.manifest(name)],
-            "uptodate": [
-                tasks.code_unchanged,
-                tasks.no_conflict(name),
-                tasks.written_by_us(files.manifest(name)),
-            ],
+            "uptodate": [tasks.no_conflict(name), tasks.written_by_us(files.manifest(name))],
             "actions": [(tasks.render_manifest, [name])],
         }
 

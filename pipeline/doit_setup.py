@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
@@ -18,9 +19,14 @@ BURN_PARAMS = [
     {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "overwrite without asking"},
 ]
 
+GARBAGE_AFTER = 50_000
+"""Objects made, and not yet gone, before Python looks for garbage among them."""
+
 
 def load_tasks() -> Tasks:
     """The tasks of the lab that the environment names, its names read; an error is one line of doit's."""
+    # All tasks live until the end: to look through thousands of them for garbage takes a tenth of a run.
+    gc.set_threshold(GARBAGE_AFTER)
     try:
         lab = Lab.from_environment()
         lab.warn_of_unused()  # reads the index: now an error is still one of loading

@@ -13,26 +13,28 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from . import plan, receipts
+from . import receipts
 from .artifacts import Artifacts
-from .build import Tools, base_made_from, image_made_from
-from .compose import CACHED, Composer, check_image, live_listing
 from .errors import InventoryError, MetisError, MismatchError, Problem
-from .golden import fetch
-from .inject.tree import Injector
 from .inventory.index import Index
 from .inventory.index import build as build_index
 from .inventory.overlay import Found
 from .inventory.read import Inventory
-from .inventory.resolve import size_in_bytes
 from .manifest import digest, from_data
-from .model import Blob, Manifest
-from .plan import Plan
 from .progress import Reporter, reporter
 from .settings import Settings, image_variable
 from .store import Store
+
+# What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
+if TYPE_CHECKING:
+    from .build import Tools
+    from .compose import Composer
+    from .golden.fetch import Fetched
+    from .inject.tree import Injector
+    from .model import Blob, Manifest
+    from .plan import Plan
 
 DEFAULT_SIZE_LIMIT = "256G"
 
@@ -88,11 +90,15 @@ class Lab:
     @cached_property
     def composer(self) -> Composer:
         """Resolves and renders from what the graph has listed."""
+        from .compose import Composer
+
         return Composer(self.inventory, self.settings.override, self._listed)
 
     @cached_property
     def live_composer(self) -> Composer:
         """Resolves and renders from the folders themselves, without the graph."""
+        from .compose import Composer, live_listing
+
         return Composer(self.inventory, self.settings.override, live_listing(self.inventory))
 
     def warn_of_unused(self) -> None:
@@ -106,6 +112,11 @@ class Lab:
 
     def plan(self, name: str) -> Plan:
         """What a build of a node would do; nothing is changed by asking."""
+        from . import plan
+        from .build import base_made_from, image_made_from
+        from .compose import check_image
+        from .golden import fetch
+
         node = self.live_composer.node(name)
         self.refuse_conflicts(name)
         image = check_image(node.klass, image_variable(node.klass.name))
@@ -152,17 +163,20 @@ class Lab:
     def is_there(self, image: Path, made_from: Mapping[str, Any]) -> bool:
         """Whether an image is just what would be made: doit's state may be younger than the artifacts."""
         receipt = receipts.read(image)
-        return (
-            receipt is not None
-            and receipt.id == digest(made_from)
-            and receipts.is_whole(image, deep=self.settings.deep, reporter=self.reporter)
-        )
+        return receipt is not None and receipt.id == digest(made_from) and self.is_whole(image, receipt)
+
+    def is_whole(self, image: Path, receipt: receipts.Receipt) -> bool:
+        """Whether an image or a base is what its receipt says, by its hashes where the settings want that."""
+        return receipts.is_whole(image, deep=self.settings.deep, reporter=self.reporter, receipt=receipt)
 
     # ------------------------------------------------------------------------------------ adapters
 
     @cached_property
     def tools(self) -> Tools:
         """What the heavy steps work with."""
+        from .build import Tools
+        from .inventory.resolve import size_in_bytes
+
         limit = self.inventory.cluster().data.get("card", {}).get("max_size", DEFAULT_SIZE_LIMIT)
         return Tools(self._injector(), self.open_blob, self.reporter, size_in_bytes(limit))
 
@@ -182,6 +196,8 @@ class Lab:
 
     def open_blob(self, blob: Blob) -> BinaryIO:
         """The bytes of a blob, if they are still those that its hash names."""
+        from .compose import CACHED
+
         if blob.source.startswith(CACHED):
             path = self.store.find(blob.sha256)
             if path is None:
@@ -195,13 +211,15 @@ class Lab:
         content.seek(0, io.SEEK_SET)
         return content
 
-    def golden(self, name: str) -> fetch.Fetched:
+    def golden(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""
         source = read_json(self.artifacts.golden_source(name))
         return self.fetch(source["source"], source["sha256"], source["arch"])
 
-    def fetch(self, source: str, sha256: str | None, arch: str) -> fetch.Fetched:
+    def fetch(self, source: str, sha256: str | None, arch: str) -> Fetched:
         """A published file in the cache, fetched if it is not there."""
+        from .golden import fetch
+
         return fetch.golden(
             source,
             sha256,

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as Bars
 
 Advance = Callable[[int], None]
@@ -67,7 +68,8 @@ class QuietReporter:
 class TerminalReporter:
     """Bars on a terminal; several steps of parallel tasks stand below each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.__stderr__
         self._lock = threading.Lock()
         self._bars: Bars | None = None
         self._running = 0
@@ -96,27 +98,30 @@ class TerminalReporter:
         bars = self._bars or self._make_bars()
         bars.console.print(line, markup=False, highlight=False)
 
-    @staticmethod
-    def _make_bars() -> Bars:
+    def _make_bars(self) -> Bars:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich.text import Text
 
-        return Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(file=sys.__stderr__),
+        class WithTotal(progress.ProgressColumn):
+            """Another column, for steps whose size is known: of the others it has nothing to say."""
+
+            def __init__(self, column: progress.ProgressColumn) -> None:
+                super().__init__()
+                self._column = column
+
+            def render(self, task: progress.Task) -> RenderableType:
+                return Text() if task.total is None else self._column.render(task)
+
+        return progress.Progress(
+            progress.SpinnerColumn(),
+            progress.TextColumn("{task.description}", markup=False),
+            progress.TimeElapsedColumn(),
+            WithTotal(progress.BarColumn()),
+            WithTotal(progress.DownloadColumn(binary_units=True)),
+            WithTotal(progress.TransferSpeedColumn()),
+            WithTotal(progress.TimeRemainingColumn()),
+            console=Console(file=self._stream, force_terminal=True),
             transient=True,
             # doit swaps these per action too; and what is printed while bars run must reach stdout.
             redirect_stdout=False,

@@ -12,13 +12,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import bmap, durable, mapped, sparse
+from . import durable
 from .artifacts import bmap_of, receipt_of
 from .manifest import digest
 from .progress import Reporter
 from .store import stamp
+
+if TYPE_CHECKING:
+    from . import bmap
 
 FORMAT = 1
 
@@ -80,6 +83,8 @@ def finish(
 
 
 def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
+    from . import bmap, mapped
+
     ranges = mapped.ranges(part)
     total = sum(end - start for start, end in ranges)
     with reporter.step(f"{subject}: hashing", total) as advance:
@@ -104,6 +109,8 @@ def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
 
 def export(image: Path, target: Path, reporter: Reporter) -> None:
     """Copy an image with its block map and its receipt; the receipt speaks of the copy."""
+    from . import sparse
+
     receipt = read(image)
     assert receipt is not None
     with durable.replacing(target) as part, reporter.step(f"copying to {target}", receipt.mapped) as advance:
@@ -113,13 +120,14 @@ def export(image: Path, target: Path, reporter: Reporter) -> None:
     durable.write(receipt_of(target), durable.as_json(asdict(about)))
 
 
-def is_whole(image: Path, *, deep: bool, reporter: Reporter) -> bool:
-    """Whether the file is what its receipt says; with `deep`, or when its stamp differs, by its hashes."""
-    receipt = read(image)
-    if receipt is None or not image.is_file() or not bmap_of(image).is_file():
-        return False
-    now = stamp(image)
-    if now["size"] != receipt.size:
+def is_whole(image: Path, *, deep: bool, reporter: Reporter, receipt: Receipt | None = None) -> bool:
+    """Whether the file is what its receipt says; with `deep`, or when its stamp differs, by its hashes.
+
+    `receipt` is the image's own, where it is read already.
+    """
+    receipt = receipt or read(image)
+    now = _stamp(image)
+    if receipt is None or now is None or now["size"] != receipt.size or not bmap_of(image).is_file():
         return False
     if now == receipt.stamp and not deep:
         return True
@@ -130,7 +138,16 @@ def is_whole(image: Path, *, deep: bool, reporter: Reporter) -> bool:
     return True
 
 
+def _stamp(image: Path) -> Mapping[str, int] | None:
+    try:
+        return stamp(image)
+    except OSError:
+        return None
+
+
 def _has_its_hashes(image: Path, receipt: Receipt, reporter: Reporter) -> bool:
+    from . import bmap
+
     xml = bmap_of(image).read_bytes()
     if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
         return False

@@ -11,10 +11,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import UsageError
-from .inventory.formats import image_source
-from .inventory.resolve import ImageOverride
+
+if TYPE_CHECKING:
+    from .inventory.resolve import ImageOverride
 
 INJECTORS = ("guestfs", "loop")
 _IMAGE = re.compile(r"METIS_IMAGE_([A-Z0-9_]+?)(_SHA256)?")
@@ -95,6 +97,9 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, ImageOverride]:
 
 
 def _override(klass: str, values: Mapping[str, str]) -> ImageOverride:
+    from .inventory.formats import image_source
+    from .inventory.resolve import ImageOverride
+
     variable = f"METIS_IMAGE_{klass}"
     if len(values) == 1:
         given, missing = (

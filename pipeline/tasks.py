@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -19,17 +20,17 @@ from typing import Any, Concatenate, ParamSpec
 
 from doit.exceptions import TaskFailed
 
-from . import build, durable, receipts
-from .build import BaseManifest, base_made_from, image_made_from
-from .card.file import burn as burn_to_file
-from .compose import check_image
+from . import durable, receipts
+from .artifacts import bmap_of, receipt_of
 from .errors import MetisError, RefusedError, RottenError, UsageError, from_os
-from .golden import fetch
+from .inject.tree import VERSION
 from .inventory import overlay
 from .lab import Lab, read_json
 from .manifest import to_data
 from .settings import image_variable
 from .store import stamp
+
+# What renders, fetches and builds is imported where it is used: most runs find nothing to do.
 
 P = ParamSpec("P")
 
@@ -64,15 +65,22 @@ class Tasks:
         self._held = ExitStack()
         self._holding = threading.Lock()
         self._is_held = False
-        self._checked: dict[Path, bool] = {}
+        self._bases: dict[str, receipts.Receipt | None] = {}
+        self._overlay_inputs: dict[str, tuple[Path, ...]] = {}
 
     # --------------------------------------------------------------------------------------- edges
 
     def _inputs(self, folders: tuple[str, ...], files: tuple[Path, ...]) -> list[Path]:
         """The files that something is resolved from: its YAML, its overlays' listings and exceptions."""
-        modes = (self.lab.inventory.modes_file(folder) for folder in folders)
-        listings = (self.artifacts.overlay(folder) for folder in folders)
-        return [*files, *listings, *dict.fromkeys(file for file in modes if file.is_file())]
+        return [*files, *(file for folder in folders for file in self._inputs_of_overlay(folder))]
+
+    def _inputs_of_overlay(self, folder: str) -> tuple[Path, ...]:
+        """Looked for once: the nodes of a class share its overlays."""
+        if folder not in self._overlay_inputs:
+            modes = self.lab.inventory.modes_file(folder)
+            listing = self.artifacts.overlay(folder)
+            self._overlay_inputs[folder] = (listing, modes) if modes.is_file() else (listing,)
+        return self._overlay_inputs[folder]
 
     def class_inputs(self, name: str) -> list[Path]:
         """What a class is resolved from."""
@@ -91,12 +99,6 @@ class Tasks:
 
     # ------------------------------------------------------------------------------------ freshness
 
-    @cached_property
-    def code_unchanged(self) -> Unchanged:
-        """Whether what resolves and renders is what it was; an upgrade renders everything once more."""
-        digest = code_digest()
-        return Unchanged("code", lambda: digest)
-
     def image_choice_unchanged(self, name: str) -> Unchanged:
         """Whether the environment names the same golden for a class as it did."""
         override = self.lab.settings.override(name)
@@ -107,28 +109,49 @@ class Tasks:
         return Unchanged("folder", lambda: overlay.signature(self.lab.inventory.root / folder))
 
     def written_by_us(self, *files: Path) -> Unchanged:
-        """Whether files are what the task left; another inventory may have nodes of the same names."""
-        return Unchanged("files", lambda: [list(stamp(file).values()) for file in files])
+        """Whether files are what the task left, with the code that we are.
+
+        Another inventory may have nodes of the same names; an upgrade renders everything once more.
+        """
+        code = self._code
+        return Unchanged("written", lambda: [code, *(list(stamp(file).values()) for file in files)])
+
+    @cached_property
+    def _code(self) -> str:
+        return code_digest()
 
     def base_is_whole(self, klass: str) -> Callable[[], bool]:
         """Whether a base is there as its receipt says."""
-        return lambda: self._is_whole(self.artifacts.base(klass))
+        return lambda: self._whole_base(klass) is not None
 
-    def image_is_current(self, node: str) -> Callable[[], bool]:
-        """Whether an image is there as its receipt says, made from the manifest and base that there are."""
+    def image_is_current(self, node: str) -> Unchanged:
+        """Whether an image is there as its receipt says, made from the manifest and base that there are.
 
-        def check() -> bool:
-            base = receipts.read(self.artifacts.base(self.lab.index.nodes[node].klass or ""))
-            if base is None or not self.artifacts.manifest(node).is_file():
-                return False
-            manifest_id = str(read_json(self.artifacts.manifest(node))["id"])
-            return self.lab.is_there(self.artifacts.image(node), image_made_from(manifest_id, base.id))
+        It is when all that was written for it looks as it did then; else its receipt is read.
+        """
+        image = self.artifacts.image(node)
+        written = (image, bmap_of(image), receipt_of(image))
 
-        return check
+        def looks() -> list[Any]:
+            base = self._whole_base(self.lab.index.nodes[node].klass or "")
+            return [VERSION, base and base.id, *(list(stamp(file).values()) for file in written)]
 
-    def no_conflict(self, node: str) -> Callable[[], bool]:
+        def is_as_its_receipt_says() -> bool:
+            from .build import image_made_from
+
+            base = self._whole_base(self.lab.index.nodes[node].klass or "")
+            manifest = self.artifacts.manifest(node)
+            return (
+                base is not None
+                and manifest.is_file()
+                and self.lab.is_there(image, image_made_from(str(read_json(manifest)["id"]), base.id))
+            )
+
+        return Unchanged("image", looks, is_as_its_receipt_says, trusts=not self.lab.settings.deep)
+
+    def no_conflict(self, node: str) -> bool:
         """Whether no other node claims the same name or address."""
-        return lambda: not self.lab.index.nodes[node].conflicts
+        return not self.lab.index.nodes[node].conflicts
 
     # -------------------------------------------------------------------------------------- actions
 
@@ -142,6 +165,9 @@ class Tasks:
     @action
     def resolve_class(self, name: str) -> None:
         """Resolve a class into the source of its golden and the manifest of its base."""
+        from .compose import check_image
+        from .golden import fetch
+
         klass = self.lab.composer.klass(name)
         image = check_image(klass, image_variable(name))
         source = {
@@ -165,13 +191,15 @@ class Tasks:
     @action
     def make_base(self, name: str) -> None:
         """Unpack a class's golden, make room in it, lay the class's files over it."""
-        wanted = BaseManifest.from_data(read_json(self.artifacts.base_manifest(name)))
+        from . import build
+
+        wanted = build.BaseManifest.from_data(read_json(self.artifacts.base_manifest(name)))
         target = self.artifacts.base(name)
-        self._checked.pop(target, None)
+        self._bases.pop(name, None)
         for item in self.lab.composer.klass(name).files:
             self.lab.fetch(item.source, item.sha256, self.lab.composer.klass(name).arch)
         golden = self.lab.golden(name)
-        if self.lab.is_there(target, base_made_from(golden.sha256, wanted)):
+        if self.lab.is_there(target, build.base_made_from(golden.sha256, wanted)):
             return
         try:
             build.make_base(golden, wanted, target, self.lab.tools)
@@ -190,15 +218,19 @@ class Tasks:
     @action
     def make_image(self, name: str) -> None:
         """Copy the base and put the node's manifest into the copy."""
+        from . import build
+
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
         receipt = receipts.read(base)
-        if receipt is None or not self.lab.is_there(target, image_made_from(manifest.id, receipt.id)):
+        if receipt is None or not self.lab.is_there(target, build.image_made_from(manifest.id, receipt.id)):
             build.make_image(manifest, base, target, self.lab.tools)
 
     @action
     def burn(self, node: str, device: str, yes: bool) -> None:
         """Write an image to a card, read it back and compare; leave a receipt among the artifacts."""
+        from .card.file import burn
+
         if not node or not device:
             raise UsageError("nothing is burned", "say `doit burn --node NODE --device FILE --yes`")
         if node not in self.lab.index.nodes:
@@ -210,7 +242,7 @@ class Tasks:
             raise RefusedError(f"{card} exists and would be overwritten", "say --yes if that is meant")
         image = self.artifacts.image(node)
         started = datetime.now(UTC)
-        burn_to_file(image, receipts.block_map(image), card, self.lab.reporter)
+        burn(image, receipts.block_map(image), card, self.lab.reporter)
         about = {"node": node, "card": str(card.absolute()), "at": started.isoformat(timespec="seconds")}
         receipt = durable.as_json({**about, **self.lab.describe(image), "verdict": "read back and the same"})
         durable.write(self.artifacts.burn(node, f"{started:%Y%m%dT%H%M%SZ}"), receipt)
@@ -229,21 +261,38 @@ class Tasks:
             f"{holder} is building in {self.artifacts.root}", "wait until it is done, then run again"
         )
 
-    def _is_whole(self, image: Path) -> bool:
-        """Checked once in a run: with many nodes of a class, its base is asked for many times."""
-        if image not in self._checked:
-            self._checked[image] = receipts.is_whole(
-                image, deep=self.lab.settings.deep, reporter=self.lab.reporter
-            )
-        return self._checked[image]
+    def _whole_base(self, klass: str) -> receipts.Receipt | None:
+        """The receipt of a base that is whole; looked at once in a run, since many nodes ask for it."""
+        if klass not in self._bases:
+            base = self.artifacts.base(klass)
+            receipt = receipts.read(base)
+            self._bases[klass] = receipt if receipt and self.lab.is_whole(base, receipt) else None
+        return self._bases[klass]
 
 
 class Unchanged:
-    """A check for doit: whether a value is what it was when the task last ended well."""
+    """A check for doit: whether a value is what it was when the task last ended well.
 
-    def __init__(self, name: str, value: Callable[[], Any]) -> None:
+    Where it is not, or where that is not to be trusted, `otherwise` decides.
+    """
+
+    # doit asks each check for its signature; looking for it takes longer than the check.
+    __signature__ = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("task", "values")]
+    )
+
+    def __init__(
+        self,
+        name: str,
+        value: Callable[[], Any],
+        otherwise: Callable[[], bool] = lambda: False,
+        *,
+        trusts: bool = True,
+    ) -> None:
         self._name = name
         self._value = value
+        self._otherwise = otherwise
+        self._trusts = trusts
 
     def configure_task(self, task: Any) -> None:  # noqa: ANN401 - doit has no types
         """Called by doit: have the value saved with the task's success."""
@@ -251,8 +300,11 @@ class Unchanged:
 
     def __call__(self, task: object, values: Mapping[str, Any]) -> bool:  # the names are doit's
         """Called by doit: compare with what was saved."""
+        return (self._trusts and self._is_as_saved(values)) or self._otherwise()
+
+    def _is_as_saved(self, values: Mapping[str, Any]) -> bool:
         try:
-            return bool(values.get(self._name) == self._value())
+            return self._name in values and bool(values[self._name] == self._value())
         except OSError:
             return False
 

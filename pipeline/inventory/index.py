@@ -17,7 +17,6 @@ from typing import Any
 from .. import durable
 from ..errors import MetisError
 from .read import Inventory, check_name
-from .validate import claims, duplicates
 
 FORMAT = 2
 
@@ -64,9 +63,16 @@ def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
     for name, about in (*facts["nodes"].items(), *facts["classes"].items()):
         check_name(name, about["file"])
     classes = {name: _class_facts(inventory, name, facts["classes"]) for name in sorted(facts["classes"])}
-    conflicts = duplicates({name: _claims(name, facts) for name in facts["nodes"]})
+    conflicts = _conflicts({name: _claims(name, facts) for name in facts["nodes"]})
+    shared = (inventory.cluster_file,) if inventory.cluster_file.is_file() else ()
     nodes = {
-        name: _node_facts(inventory, name, facts["nodes"][name], classes, conflicts.get(name, ()))
+        name: _node_facts(
+            facts["nodes"][name],
+            classes,
+            own=inventory.file("nodes", name),
+            shared=shared,
+            conflicts=conflicts.get(name, ()),
+        )
         for name in sorted(facts["nodes"])
     }
     return Index(nodes, classes)
@@ -154,6 +160,8 @@ def _class(value: object, file: str) -> dict[str, Any]:
 
 def _own_claims(data: Mapping[str, Any]) -> dict[str, str]:
     """By dotted path, what a document itself claims."""
+    from .validate import claims
+
     return {claim.partition(" ")[0]: claim for claim in claims(data, "")}
 
 
@@ -191,16 +199,15 @@ def _class_facts(inventory: Inventory, name: str, classes: Mapping[str, dict[str
 
 
 def _node_facts(
-    inventory: Inventory,
-    name: str,
     about: Mapping[str, Any],
     classes: Mapping[str, ClassFacts],
+    *,
+    own: Path,
+    shared: tuple[Path, ...],
     conflicts: tuple[str, ...],
 ) -> NodeFacts:
     klass = classes.get(about["class"] or "")
-    files = [inventory.file("nodes", name), *(klass.files if klass else ())]
-    if inventory.cluster_file.is_file():
-        files.append(inventory.cluster_file)
+    files = (own, *(klass.files if klass else ()), *shared)
     buildable = klass is not None and not klass.abstract
     overlays = [*(klass.overlays if klass else ()), *about["overlays"]]
     return NodeFacts(
@@ -221,3 +228,12 @@ def _claims(name: str, facts: Facts) -> list[str]:
     for claimed in (*(facts["classes"][item]["claims"] for item in reversed(chain)), about["claims"]):
         found.update(claimed)
     return list(found.values())
+
+
+def _conflicts(claims_of: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
+    claimed = [claim for made in claims_of.values() for claim in made]
+    if len(set(claimed)) == len(claimed):
+        return {}
+    from .validate import duplicates
+
+    return duplicates(claims_of)
