@@ -40,6 +40,7 @@ class Inventory:
         self.root = path.parent if self.single else path
         self._documents: dict[Path, Document] = {}
         self._lock = threading.Lock()
+        self._checking = threading.Lock()
 
     def files(self, kind: Kind) -> dict[str, Path]:
         """The YAML file of each node or class by name; for a single file, it alone under the name ''."""
@@ -109,11 +110,11 @@ class Inventory:
         """A path as messages show it: relative to the inventory's folder where it lies in it."""
         return str(file.relative_to(self.root)) if file.is_relative_to(self.root) else str(file)
 
-    @staticmethod
-    def _checked(document: Document, kind: Schema) -> Document:
+    def _checked(self, document: Document, kind: Schema) -> Document:
         from .validate import check
 
-        problems = check(document, kind)
+        with self._checking:  # the schemas are put together at their first use, which must be one
+            problems = check(document, kind)
         if problems:
             raise InventoryError(problems)
         return document
