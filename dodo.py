@@ -31,7 +31,7 @@ def task_class():
             "targets": [files.golden_source(name), files.base_manifest(name)],
             "uptodate": [
                 tasks.image_choice_unchanged(name),
-                tasks.written_by_us(files.golden_source(name), files.base_manifest(name)),
+                tasks.as_rendered(files.golden_source(name), files.base_manifest(name)),
             ],
             "actions": [(tasks.resolve_class, [name])],
         }
@@ -44,6 +44,7 @@ def task_golden():
             "name": name,
             "file_dep": [files.golden_source(name)],
             "targets": [files.golden_receipt(name)],
+            "uptodate": [tasks.as_left(files.golden_receipt(name))],
             "actions": [(tasks.fetch_golden, [name])],
         }
 
@@ -55,7 +56,7 @@ def task_base():
             "name": name,
             "file_dep": [files.golden_receipt(name), files.base_manifest(name)],
             "targets": [files.base(name)],
-            "uptodate": [tasks.base_is_whole(name)],
+            "uptodate": [tasks.base_is_current(name)],
             "actions": [(tasks.make_base, [name])],
         }
 
@@ -67,7 +68,7 @@ def task_manifest():
             "name": name,
             "file_dep": tasks.node_inputs(name),
             "targets": [files.manifest(name)],
-            "uptodate": [tasks.no_conflict(name), tasks.written_by_us(files.manifest(name))],
+            "uptodate": [tasks.no_conflict(name), tasks.as_rendered(files.manifest(name))],
             "actions": [(tasks.render_manifest, [name])],
         }
 

@@ -6,39 +6,19 @@ Both work on a part file, put a manifest into it and end with the receipt. What 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from . import disk, durable, receipts, sparse
 from .errors import MetisError
 from .golden.fetch import Fetched
 from .golden.unpack import unpack
+from .ids import BaseManifest, base_made_from, image_made_from
 from .inject.apply import OpenBlob, apply
 from .inject.partitions import by_label_or_content, exactly
-from .inject.tree import VERSION, Chooser, Contents, Injector, Places
-from .manifest import from_data, to_data
-from .model import Manifest, Side
+from .inject.tree import Chooser, Contents, Injector, Places
+from .model import Manifest
 from .progress import Reporter
-
-
-@dataclass(frozen=True, slots=True)
-class BaseManifest:
-    """What is done to a golden to make a class's base; `headroom` is in bytes."""
-
-    manifest: Manifest
-    headroom: int
-    labels: Mapping[Side, str]
-
-    def to_data(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**to_data(self.manifest), "headroom": self.headroom, "labels": dict(self.labels)}
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> BaseManifest:
-        """The inverse of to_data."""
-        return cls(from_data(data), data["headroom"], data["labels"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +30,6 @@ class Tools:
     reporter: Reporter
     size_limit: int
     """No raw image may be larger, in bytes."""
-
-
-def base_made_from(golden_sha256: str, wanted: BaseManifest) -> dict[str, Any]:
-    """Everything that decides about a base."""
-    return {
-        "golden": golden_sha256,
-        "manifest": wanted.manifest.id,
-        "headroom": wanted.headroom,
-        "labels": dict(wanted.labels),
-        "injector": VERSION,
-    }
-
-
-def image_made_from(manifest_id: str, base_id: str) -> dict[str, Any]:
-    """Everything that decides about an image."""
-    return {"manifest": manifest_id, "base": base_id, "injector": VERSION}
 
 
 def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:

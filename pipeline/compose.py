@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from .build import BaseManifest
 from .errors import InventoryError, MetisError, Problem
+from .ids import BaseManifest
 from .inventory import overlay
 from .inventory.document import Document
 from .inventory.overlay import Found

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from . import receipts
 from .artifacts import Artifacts
 from .errors import InventoryError, MetisError, MismatchError, Problem
+from .ids import base_made_from, image_made_from
 from .inventory.index import Index
 from .inventory.index import build as build_index
 from .inventory.overlay import Found
@@ -113,7 +114,6 @@ class Lab:
     def plan(self, name: str) -> Plan:
         """What a build of a node would do; nothing is changed by asking."""
         from . import plan
-        from .build import base_made_from, image_made_from
         from .compose import check_image
         from .golden import fetch
 

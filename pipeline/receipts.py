@@ -93,6 +93,8 @@ def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
 
 def block_map(image: Path) -> bmap.Bmap:
     """The block map beside an image."""
+    from . import bmap
+
     return bmap.parse(bmap_of(image).read_bytes())
 
 

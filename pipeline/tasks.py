@@ -23,10 +23,11 @@ from doit.exceptions import TaskFailed
 from . import durable, receipts
 from .artifacts import bmap_of, receipt_of
 from .errors import MetisError, RefusedError, RottenError, UsageError, from_os
+from .ids import BaseManifest, base_made_from, image_made_from
 from .inject.tree import VERSION
 from .inventory import overlay
 from .lab import Lab, read_json
-from .manifest import to_data
+from .manifest import digest, to_data
 from .settings import image_variable
 from .store import stamp
 
@@ -108,21 +109,31 @@ class Tasks:
         """Whether nothing in an overlay's folder looks different."""
         return Unchanged("folder", lambda: overlay.signature(self.lab.inventory.root / folder))
 
-    def written_by_us(self, *files: Path) -> Unchanged:
-        """Whether files are what the task left, with the code that we are.
+    def as_left(self, *files: Path) -> Unchanged:
+        """Whether files are what the task left; another inventory may have classes of the same names."""
+        return Unchanged("left", lambda: [list(stamp(file).values()) for file in files])
 
-        Another inventory may have nodes of the same names; an upgrade renders everything once more.
-        """
+    def as_rendered(self, *files: Path) -> Unchanged:
+        """Whether files are what the task left, with the code that we are: an upgrade renders all anew."""
         code = self._code
-        return Unchanged("written", lambda: [code, *(list(stamp(file).values()) for file in files)])
+        return Unchanged("rendered", lambda: [code, *(list(stamp(file).values()) for file in files)])
 
     @cached_property
     def _code(self) -> str:
         return code_digest()
 
-    def base_is_whole(self, klass: str) -> Callable[[], bool]:
-        """Whether a base is there as its receipt says."""
-        return lambda: self._whole_base(klass) is not None
+    def base_is_current(self, klass: str) -> Callable[[], bool]:
+        """Whether a base is there as its receipt says, made from the golden and manifest that there are."""
+
+        def check() -> bool:
+            base, golden = self._whole_base(klass), self.artifacts.golden_receipt(klass)
+            wanted = self.artifacts.base_manifest(klass)
+            if base is None or not golden.is_file() or not wanted.is_file():
+                return False
+            manifest = BaseManifest.from_data(read_json(wanted))
+            return base.id == digest(base_made_from(read_json(golden)["sha256"], manifest))
+
+        return check
 
     def image_is_current(self, node: str) -> Unchanged:
         """Whether an image is there as its receipt says, made from the manifest and base that there are.
@@ -137,8 +148,6 @@ class Tasks:
             return [VERSION, base and base.id, *(list(stamp(file).values()) for file in written)]
 
         def is_as_its_receipt_says() -> bool:
-            from .build import image_made_from
-
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
             manifest = self.artifacts.manifest(node)
             return (
@@ -193,13 +202,13 @@ class Tasks:
         """Unpack a class's golden, make room in it, lay the class's files over it."""
         from . import build
 
-        wanted = build.BaseManifest.from_data(read_json(self.artifacts.base_manifest(name)))
+        wanted = BaseManifest.from_data(read_json(self.artifacts.base_manifest(name)))
         target = self.artifacts.base(name)
         self._bases.pop(name, None)
         for item in self.lab.composer.klass(name).files:
             self.lab.fetch(item.source, item.sha256, self.lab.composer.klass(name).arch)
         golden = self.lab.golden(name)
-        if self.lab.is_there(target, build.base_made_from(golden.sha256, wanted)):
+        if self.lab.is_there(target, base_made_from(golden.sha256, wanted)):
             return
         try:
             build.make_base(golden, wanted, target, self.lab.tools)
@@ -223,7 +232,7 @@ class Tasks:
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
         receipt = receipts.read(base)
-        if receipt is None or not self.lab.is_there(target, build.image_made_from(manifest.id, receipt.id)):
+        if receipt is None or not self.lab.is_there(target, image_made_from(manifest.id, receipt.id)):
             build.make_image(manifest, base, target, self.lab.tools)
 
     @action

@@ -256,6 +256,17 @@ def test_another_inventory_with_the_same_names_gets_its_own_images(lab: Lab, tmp
     assert rebuilt(lab) == images({"alpha"})
 
 
+def test_another_inventory_with_the_same_classes_gets_its_own_bases(lab: Lab, tmp_path: Path) -> None:
+    other = Lab(tmp_path, lab.environment | {"METIS_ARTIFACTS": str(lab.artifacts)})
+    shutil.copytree(lab.inventory, other.inventory)
+    other.write("overlays/plain/root/etc/issue", "another lab\n")
+    assert other.doit("image").code == 0
+    report = lab.doit("image")
+    assert report.tasks("run", "base:") == {"base:plain"}
+    assert report.tasks("run", "image:") == images({"alpha", "beta"})
+    assert not lab.doit("image").tasks("run", "image:")
+
+
 # --------------------------------------------------------------------------------- failure and others
 
 

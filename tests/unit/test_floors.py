@@ -33,7 +33,7 @@ FLOORS = {
     "machine": "artifacts bmap disk durable hashing mapped process progress receipts settings sparse store "
     "inventory.index inventory.overlay inventory.read",
     "adapters": "golden.* inject.* card.*",
-    "steps": "build compose",
+    "steps": "build compose ids",
     "tasks": "lab tasks",
     "doors": "cli dodo doit_setup graph",
 }
