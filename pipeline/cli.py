@@ -87,7 +87,7 @@ def plan(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
     from . import plan as planning
 
     lab = _lab(flags)
-    lab.warn_of_unused()
+    lab.warn()
     plans, errors = _each(lab.plan, nodes or lab.inventory.names("nodes"))
     if as_json:
         _print_json([planning.to_data(item) for item in plans])
@@ -142,7 +142,9 @@ def image(
         raise UsageError("--output takes one image", "name one node with --node")
     if deep:
         os.environ["METIS_DEEP"] = "1"
-    set_flags(flags)
+    lab = _lab(flags)
+    if output is not None:
+        lab.export_target(nodes[0], output)  # refused before anything is built
     from . import graph
 
     lab = graph.run([f"image:{name}" for name in nodes] or ["image"], jobs)

@@ -102,8 +102,12 @@ class Lab:
 
         return Composer(self.inventory, self.settings.override, live_listing(self.inventory))
 
-    def warn_of_unused(self) -> None:
-        """Say which goldens the environment names for classes that are not there."""
+    def warn(self) -> None:
+        """Say what was surely meant otherwise: no nodes, files that are none, goldens that nobody uses."""
+        if not self.nodes:
+            self.reporter.note(f"no nodes in {self.settings.inventory}")
+        for file in self.inventory.misnamed():
+            self.reporter.note(f"{self.inventory.shown(file)} is not read: name it .yaml")
         used = {self.settings.override(name) for name in self.classes}
         for override in self.settings.overrides.values():
             if override not in used:
@@ -142,10 +146,17 @@ class Lab:
 
     def export(self, name: str, output: Path) -> Path:
         """Put a copy of a node's image, its block map and its receipt elsewhere; gives the copy."""
+        image, target = self.artifacts.image(name), self.export_target(name, output)
+        if target != image:
+            receipts.export(image, target, self.reporter)
+        return target
+
+    def export_target(self, name: str, output: Path) -> Path:
+        """Where an export goes; raises RefusedError where something else would be lost."""
         image = self.artifacts.image(name)
         target = (output / image.name if output.is_dir() else output).absolute()
         if target != image:
-            receipts.export(image, target, self.reporter)
+            receipts.check_target(target, name)
         return target
 
     def describe(self, image: Path) -> dict[str, Any]:
@@ -213,8 +224,11 @@ class Lab:
 
     def golden(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""
-        source = read_json(self.artifacts.golden_source(name))
-        return self.fetch(source["source"], source["sha256"], source["arch"])
+        from .compose import check_image
+
+        klass = self.composer.klass(name)
+        image = check_image(klass, image_variable(name))
+        return self.fetch(image.source, image.sha256, klass.arch)
 
     def fetch(self, source: str, sha256: str | None, arch: str) -> Fetched:
         """A published file in the cache, fetched if it is not there."""
@@ -228,6 +242,7 @@ class Lab:
             reporter=self.reporter,
             offline=self.settings.offline,
             arch=arch,
+            limit=self.tools.size_limit,
         )
 
     def _listed(self, folder: str) -> tuple[Found, ...]:

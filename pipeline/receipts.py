@@ -12,10 +12,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from . import durable
-from .artifacts import bmap_of, receipt_of
+from .artifacts import DEVICES, bmap_of, lies_below, receipt_of
+from .errors import RefusedError
 from .manifest import digest
 from .progress import Reporter
 from .store import stamp
@@ -109,12 +111,31 @@ def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
     )
 
 
+def check_target(target: Path, subject: str) -> None:
+    """Raise RefusedError where an export would write over anything but an earlier one of its subject."""
+    if lies_below(target, DEVICES):
+        raise RefusedError(f"{target} is below {DEVICES}", "`bmaptool copy` writes an image to a card")
+    try:
+        is_plain = S_ISREG(target.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    earlier = read(target) if is_plain else None
+    if earlier is None or earlier.subject != subject:
+        raise RefusedError(
+            f"{target} is there, and is no image of {subject}", "name another place, or remove it first"
+        )
+
+
 def export(image: Path, target: Path, reporter: Reporter) -> None:
-    """Copy an image with its block map and its receipt; the receipt speaks of the copy."""
+    """Copy an image with its block map and its receipt; the receipt speaks of the copy.
+
+    Raises RefusedError, with nothing written, as `check_target` does.
+    """
     from . import sparse
 
     receipt = read(image)
     assert receipt is not None
+    check_target(target, receipt.subject)
     with durable.replacing(target) as part, reporter.step(f"copying to {target}", receipt.mapped) as advance:
         sparse.copy(image, part, advance)
     durable.write(bmap_of(target), bmap_of(image).read_bytes())

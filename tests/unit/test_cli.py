@@ -326,6 +326,19 @@ def test_an_inventory_may_be_one_file(metis: Metis) -> None:
     assert [item["node"] for item in json.loads(ended.out)] == ["one"]
 
 
+# --------------------------------------------------------------------------------------------- image
+
+
+@pytest.mark.parametrize("output", ["nodes/titan-13.yaml", "/dev/metis-typo"])
+def test_an_output_that_would_be_a_loss_is_refused_before_anything_is_built(
+    metis: Metis, output: str
+) -> None:
+    before = snapshot(metis.lab.parent)
+    ended = metis("image", "--node", "titan-13", "--output", output)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
+    assert snapshot(metis.lab.parent) == before
+
+
 # ---------------------------------------------------------------------------------------- completion
 
 

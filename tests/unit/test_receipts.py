@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import receipts, sparse
 from pipeline.artifacts import bmap_of, receipt_of
+from pipeline.errors import RefusedError
 from pipeline.progress import Advance
 from pipeline.store import stamp
 
@@ -319,10 +320,62 @@ def test_an_exported_image_is_whole_where_it_is(image: Path, tmp_path: Path, ste
     assert {file.stat().st_mode & 0o077 for file in target.parent.iterdir()} == {0}
 
 
-def test_an_export_over_another_leaves_no_mixture(image: Path, tmp_path: Path, steps: Steps) -> None:
+def test_an_export_over_an_earlier_one_leaves_no_mixture(image: Path, tmp_path: Path, steps: Steps) -> None:
     target = tmp_path / "elsewhere/card.img"
-    target.parent.mkdir()
+    receipts.export(image, target, steps)
     target.write_bytes(b"old")
     bmap_of(target).write_bytes(b"old")
     receipts.export(image, target, steps)
     assert is_whole(target, steps, deep=True)
+
+
+def yaml_file(target: Path) -> None:
+    target.write_text("class: pi\n")
+
+
+def image_of_another(target: Path) -> None:
+    target.write_bytes(b"precious")
+    receipt = json.loads((target.parents[1] / "titan-13.receipt.json").read_bytes())
+    receipt_of(target).write_text(json.dumps({**receipt, "subject": "titan-15"}))
+
+
+def device_node(target: Path) -> None:
+    os.mkfifo(target)
+
+
+def link_to_an_export(target: Path) -> None:
+    receipts.export(target.parents[1] / "titan-13.img", target.with_name("real.img"), Steps())
+    shutil.copy(receipt_of(target.with_name("real.img")), receipt_of(target))
+    target.symlink_to("real.img")
+
+
+def link_to_nothing(target: Path) -> None:
+    target.symlink_to("nothing")
+
+
+@pytest.mark.parametrize(
+    "there", [yaml_file, image_of_another, device_node, link_to_an_export, link_to_nothing]
+)
+def test_an_export_over_anything_else_is_refused(
+    image: Path, tmp_path: Path, steps: Steps, there: Callable[[Path], None]
+) -> None:
+    target = tmp_path / "elsewhere/card.img"
+    target.parent.mkdir()
+    there(target)
+    before = {file.name: file.lstat() for file in target.parent.iterdir()}
+    with pytest.raises(RefusedError, match=r"is no image of titan-13"):
+        receipts.export(image, target, steps)
+    after = {file.name: file.lstat() for file in target.parent.iterdir()}
+    assert {name: about.st_ino for name, about in after.items()} == {
+        name: about.st_ino for name, about in before.items()
+    }
+    assert steps.labels == []
+
+
+@pytest.mark.parametrize("name", ["metis-typo", "shm/metis-typo.img"])
+def test_an_export_below_dev_is_refused(image: Path, tmp_path: Path, steps: Steps, name: str) -> None:
+    (tmp_path / "link").symlink_to(f"/dev/{name}")
+    for target in (Path("/dev") / name, tmp_path / "link", tmp_path / "../../../../../../dev" / name):
+        with pytest.raises(RefusedError, match=r"below /dev: .*bmaptool"):
+            receipts.export(image, target, steps)
+    assert not (Path("/dev") / name).exists()
