@@ -251,7 +251,7 @@ class Tasks:
             raise RefusedError(f"{card} exists and would be overwritten", "say --yes if that is meant")
         image = self.artifacts.image(node)
         started = datetime.now(UTC)
-        burn(image, receipts.block_map(image), card, self.lab.reporter)
+        burn(image, receipts.block_map(image), card, self.artifacts.root, self.lab.reporter)
         about = {"node": node, "card": str(card.absolute()), "at": started.isoformat(timespec="seconds")}
         receipt = durable.as_json({**about, **self.lab.describe(image), "verdict": "read back and the same"})
         durable.write(self.artifacts.burn(node, f"{started:%Y%m%dT%H%M%SZ}"), receipt)

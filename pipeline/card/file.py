@@ -6,19 +6,23 @@ import os
 from pathlib import Path
 
 from .. import bmap, durable, sparse
+from ..artifacts import DEVICES, lies_below
 from ..errors import MismatchError, RefusedError
 from ..progress import Reporter
 
 
-def burn(image: Path, expected: bmap.Bmap, card: Path, reporter: Reporter) -> None:
+def burn(image: Path, expected: bmap.Bmap, card: Path, artifacts: Path, reporter: Reporter) -> None:
     """Write an image to `card` and compare what can be read there with its block map.
 
-    Raises RefusedError for anything that is not a plain file (or nothing yet), and MismatchError when what
-    is read back is not what was written; `card` is then what it was before.
+    Raises RefusedError for anything that is not a plain file (or nothing yet), for a place below /dev, where
+    a name misspelt would fill memory, and for one below `artifacts`, which are not cards. Raises
+    MismatchError when what is read back is not what was written; `card` is then what it was before.
     """
-    if card.exists() and not card.is_file():
+    if lies_below(card, artifacts):
+        raise RefusedError(f"{card} is among the artifacts", "name a place outside of them")
+    if lies_below(card, DEVICES) or (card.exists() and not card.is_file()):
         raise RefusedError(
-            f"{card} is not a plain file",
+            f"{card} is no place for a plain file",
             f"devices are not written yet: `bmaptool copy {image} {card}` does it",
         )
     with durable.beside(card) as part:

@@ -38,21 +38,27 @@ def test_a_card_holds_the_image_and_a_receipt_tells(lab: Lab, tmp_path: Path) ->
     [
         ([], "say `doit burn --node NODE --device FILE --yes`"),
         (["--node", "none", "--device", "x"], "no node none"),
-        (["--node", "one", "--device", "/dev/null", "--yes"], "is not a plain file"),
+        (["--node", "one", "--device", "/dev/null", "--yes"], "is no place for a plain file"),
+        (["--node", "one", "--device", "/dev/metis-typo", "--yes"], "is no place for a plain file"),
+        (["--node", "one", "--device", "{artifacts}/one.img", "--yes"], "is among the artifacts"),
+        (["--node", "one", "--device", "{artifacts}/new/card.img", "--yes"], "is among the artifacts"),
         (["--node", "one", "--device", "{kept}"], "would be overwritten"),
     ],
-    ids=["bare", "unknown node", "a device", "without --yes"],
+    ids=["bare", "unknown node", "a device", "a typo", "the image", "an artifact", "without --yes"],
 )
 def test_a_refusal_is_one_line_and_writes_nothing(
     lab: Lab, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     kept = tmp_path / "kept"
     kept.write_bytes(b"precious")
-    report = lab.doit("burn", *(word.format(kept=kept) for word in arguments))
+    before = sorted(lab.artifacts.rglob("*.img"))
+    report = lab.doit("burn", *(word.format(kept=kept, artifacts=lab.artifacts) for word in arguments))
     assert report.code != 0
     (line,) = report.failures
     assert said in line
     assert kept.read_bytes() == b"precious"
+    assert sorted(lab.artifacts.rglob("*.img")) == before
+    assert not Path("/dev/metis-typo").exists()
 
 
 def test_an_image_that_is_not_up_to_date_is_not_burned(lab: Lab, tmp_path: Path) -> None:
@@ -67,5 +73,5 @@ def test_a_card_that_reads_back_otherwise_is_a_mismatch(lab: Lab, tmp_path: Path
     first, *others = described.ranges
     wrong = bmap.Bmap(described.size, (bmap.Range(first.start, first.end, "0" * 64), *others))
     with pytest.raises(MismatchError):
-        burn(image, wrong, card, QuietReporter())
+        burn(image, wrong, card, lab.artifacts, QuietReporter())
     assert not list(tmp_path.iterdir())
