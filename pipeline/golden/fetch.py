@@ -17,7 +17,7 @@ from ..progress import Reporter
 from ..store import Store, digest
 from .file import FileSource
 from .http import HttpSource
-from .source import Source
+from .source import Source, TooLargeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class DebianSource:
         self._arch = arch
         self.recipe = debian.recipe_key(self._suite, arch)
 
-    def fetch(self, into: Path, reporter: Reporter) -> str:
+    def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
         """Build the image and hash it."""
         from . import debian
 
@@ -69,13 +69,16 @@ def golden(
     reporter: Reporter,
     offline: bool,
     arch: str,
+    limit: int,
 ) -> Fetched:
     """Give the file that `source` names, from the store if it is there.
 
     `sha256` is of the file as published, None for what is made by a recipe. `inventory` is the folder (or
-    the one file) that a relative `file:` starts from. Whoever else wants the same file meanwhile waits.
+    the one file) that a relative `file:` starts from. Whoever else wants the same file meanwhile waits. What
+    is published is taken up to `limit` bytes.
     Raises UsageError for a source that makes no sense, SourceError for one that cannot be reached, or is not
-    to be (`offline`), MismatchError for a file with another hash, MetisError for a store on a full disk.
+    to be (`offline`), MismatchError for a file with another hash, MetisError for one over the limit and for a
+    store on a full disk.
     """
     origin = _opened(source, inventory, arch)
     key = sha256.lower() if sha256 else origin.recipe
@@ -92,7 +95,7 @@ def golden(
                     f"{origin.name} is not in the cache {store.root}, and METIS_OFFLINE is set",
                     "run once without METIS_OFFLINE, or copy the cache from a machine that has it",
                 )
-            return _fetched(origin, key, store, reporter)
+            return _fetched(origin, key, store, reporter, limit)
     except OSError as error:
         raise durable.out_of_room(store.root, error) from error
 
@@ -110,21 +113,21 @@ def _opened(source: str, inventory: Path, arch: str) -> Source:
     return SCHEMES[scheme](source, inventory.parent if inventory.is_file() else inventory, arch)
 
 
-def _fetched(origin: Source, key: str, store: Store, reporter: Reporter) -> Fetched:
+def _fetched(origin: Source, key: str, store: Store, reporter: Reporter, limit: int) -> Fetched:
     """Fetch into the store, under its lock; the key of what is published is its hash."""
     if origin.recipe:
         store.drop_partial(key)  # only a download can go on from what a kill has left
     try:
         into = store.partial(key) / "golden"
         resumed = into.exists()
-        found = origin.fetch(into, reporter)
+        found = origin.fetch(into, reporter, limit)
         if resumed and found != key:
             # A power cut may have left zeros where bytes had arrived: the source is not to blame yet.
             reporter.note(f"{origin.name} is not what was declared after an earlier break: fetching it again")
             store.drop_partial(key)
             into = store.partial(key) / "golden"
-            found = origin.fetch(into, reporter)
-    except OSError:
+            found = origin.fetch(into, reporter, limit)
+    except (OSError, TooLargeError):
         store.drop_partial(key)
         raise
     if key not in {found, origin.recipe}:

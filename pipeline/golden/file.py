@@ -10,6 +10,7 @@ from .. import sparse
 from ..errors import SourceError, UsageError
 from ..progress import Reporter
 from ..store import digest
+from .source import TooLargeError
 
 
 class FileSource:
@@ -33,9 +34,11 @@ class FileSource:
             raise UsageError(f"{source!r} names no file", "write file:/path, or file:path in the inventory")
         self._path = folder / rest
 
-    def fetch(self, into: Path, reporter: Reporter) -> str:
+    def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
         """Copy the file, its holes as holes, and hash the copy."""
         size = self._size()
+        if size > limit:
+            raise TooLargeError(self.name, limit, size)
         try:
             with reporter.step(f"copying {self.name}", 2 * size) as advance:
                 sparse.copy(self._path, into, advance)

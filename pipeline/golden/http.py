@@ -51,10 +51,10 @@ class HttpSource:
         self._sleep = sleep
         self._timeout = (CONNECT, silence)
 
-    def fetch(self, into: Path, reporter: Reporter) -> str:
+    def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
         """Download what is missing of the file; what has arrived stays through errors and restarts."""
         patience = Patience(self.name, reporter, self._sleep)
-        with Partial(into, self.name, reporter) as partial, _session() as session:
+        with Partial(into, self.name, reporter, limit) as partial, _session() as session:
             while not partial.whole:
                 try:
                     with self._answer(session, headers.wanted(partial)) as response:

@@ -16,18 +16,21 @@ from typing import Any
 from .. import durable
 from ..progress import Reporter
 from ..sparse import CHUNK
+from .source import TooLargeError
 
 
 class Partial(AbstractContextManager["Partial"]):
     """The bytes that have arrived in `into` from `name`, which is a URL without its query.
 
     `size` is how many bytes are here, `total` how many there will be, None where the server did not say.
-    `validator` is the server's name for the version, empty where it has none.
+    `validator` is the server's name for the version, empty where it has none. There are never more than
+    `limit` bytes here: TooLargeError is raised before.
     """
 
-    def __init__(self, into: Path, name: str, reporter: Reporter) -> None:
+    def __init__(self, into: Path, name: str, reporter: Reporter, limit: int) -> None:
         self._into = into
         self._name = name
+        self._limit = limit
         self._side = into.with_name(f"{into.name}.json")
         self._file = os.fdopen(
             os.open(into, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0
@@ -60,12 +63,16 @@ class Partial(AbstractContextManager["Partial"]):
         self._file.truncate()
         self._hash = hashlib.sha256()
         self.size, self.total, self.validator = 0, total, validator
+        if total is not None and total > self._limit:
+            raise TooLargeError(self._name, self._limit, total)
         durable.write(
             self._side, durable.as_json({"name": self._name, "total": total, "validator": validator})
         )
 
     def append(self, data: bytes) -> None:
         """Write the next bytes."""
+        if self.size + len(data) > self._limit:
+            raise TooLargeError(self._name, self._limit)
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]
@@ -80,6 +87,8 @@ class Partial(AbstractContextManager["Partial"]):
         if side.get("name") != self._name or not side.get("validator") or not here:
             return
         if total is not None and (not isinstance(total, int) or here > total):
+            return
+        if max(here, total or 0) > self._limit:
             return
         with reporter.step(f"checking what has arrived of {self._name}", here) as advance:
             while data := self._file.read(CHUNK):

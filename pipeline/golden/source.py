@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from ..errors import MetisError
 from ..progress import Reporter
+
+
+class TooLargeError(MetisError):
+    """A source that brings more than `limit` bytes; `size` is how many, None where that is not known."""
+
+    def __init__(self, name: str, limit: int, size: int | None = None) -> None:
+        told = f"more than {limit} bytes" if size is None else f"{size} bytes, more than {limit}"
+        super().__init__(f"{name} has {told}", "raise card.max_size in cluster.yaml, or take a smaller file")
 
 
 class Source(Protocol):
@@ -23,10 +32,11 @@ class Source(Protocol):
     def remote(self) -> bool:
         """Whether it takes a network to reach it."""
 
-    def fetch(self, into: Path, reporter: Reporter) -> str:
+    def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
         """Write the whole file to `into` and give the SHA-256 of the bytes that `into` then holds.
 
         What it was asked for is the caller's to compare. The folder of `into` is the source's alone: what it
-        leaves there after an error, it finds there the next time, and may go on from. Raises MetisError for
-        what is wrong with the source, and OSError when `into` cannot be written.
+        leaves there after an error, it finds there the next time, and may go on from. What is published is
+        taken up to `limit` bytes. Raises TooLargeError for more, MetisError for what else is wrong with the
+        source, and OSError when `into` cannot be written.
         """

@@ -59,6 +59,7 @@ def test_a_golden_that_does_not_fit_into_the_cache(
                 reporter=QUIET,
                 offline=False,
                 arch="amd64",
+                limit=1 << 40,
             )
     assert files_in(small) == []
 

@@ -16,6 +16,7 @@ from pipeline.progress import QuietReporter
 
 CONTENT = b"a golden"
 QUIET = QuietReporter(io.StringIO())
+LIMIT = 1 << 30
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def lab(tmp_path: Path) -> Path:
     ],
 )
 def test_a_file_is_found_by_every_form_of_its_name(lab: Path, tmp_path: Path, source: str) -> None:
-    found = FileSource(source.format(lab=lab), lab).fetch(tmp_path / "into", QUIET)
+    found = FileSource(source.format(lab=lab), lab).fetch(tmp_path / "into", QUIET, LIMIT)
     assert found == hashlib.sha256(CONTENT).hexdigest()
     assert (tmp_path / "into").read_bytes() == CONTENT
 
@@ -46,7 +47,7 @@ def test_a_file_is_found_by_every_form_of_its_name(lab: Path, tmp_path: Path, so
 def test_holes_stay_holes(tmp_path: Path) -> None:
     with (tmp_path / "raw").open("wb") as file:
         file.truncate(64 << 20)
-    FileSource("file:raw", tmp_path).fetch(tmp_path / "into", QUIET)
+    FileSource("file:raw", tmp_path).fetch(tmp_path / "into", QUIET, LIMIT)
     assert sparse.mapped_bytes(tmp_path / "into") == 0
 
 
@@ -67,7 +68,7 @@ def make_pipe(path: Path) -> None:
 def test_what_cannot_be_a_golden_is_one_line(tmp_path: Path, make, words: str) -> None:  # type: ignore[no-untyped-def]
     make(tmp_path / "x.img")
     with pytest.raises(SourceError, match=words):
-        FileSource("file:x.img", tmp_path).fetch(tmp_path / "into", QUIET)
+        FileSource("file:x.img", tmp_path).fetch(tmp_path / "into", QUIET, LIMIT)
     assert not (tmp_path / "into").exists()
 
 
@@ -85,5 +86,5 @@ def test_a_copy_that_fails_keeps_no_room(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sparse, "_copy_range", interrupted)
     monkeypatch.setattr(sparse, "_FICLONE", 0)
     with pytest.raises(KeyboardInterrupt):
-        FileSource("file:x.img", tmp_path).fetch(tmp_path / "into", QUIET)
+        FileSource("file:x.img", tmp_path).fetch(tmp_path / "into", QUIET, LIMIT)
     assert not (tmp_path / "into").exists()

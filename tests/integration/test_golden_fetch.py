@@ -33,7 +33,9 @@ class Lab:
         self.reporter = QuietReporter(self.notes)
         self.store = Store(folder / "cache", self.reporter)
 
-    def golden(self, source: str, sha256: str | None, *, offline: bool = False) -> Fetched:
+    def golden(
+        self, source: str, sha256: str | None, *, offline: bool = False, limit: int = len(BODY)
+    ) -> Fetched:
         return golden(
             source,
             sha256,
@@ -42,6 +44,7 @@ class Lab:
             reporter=self.reporter,
             offline=offline,
             arch="amd64",
+            limit=limit,
         )
 
     def leftovers(self) -> list[str]:
@@ -95,6 +98,36 @@ def test_a_golden_with_the_wrong_hash_never_enters(lab: Lab, web: Web, scheme: s
     assert source in line
     assert SHA256 in line
     assert ANOTHER in line
+    assert lab.leftovers() == []
+
+
+def chunked(body: bytes) -> Answer:
+    data = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    return Answer(body=data, headers={"Transfer-Encoding": "chunked", "Content-Length": "", "ETag": '"1"'})
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks", "file"])
+def test_a_golden_over_the_limit_leaves_nothing(lab: Lab, web: Web, kind: str) -> None:
+    if kind == "chunks":
+        web.script = lambda *_: chunked(BODY)
+    source, shown = ("file:x.img",) * 2 if kind == "file" else (f"{web.url}?token=hunter2", f"{web.url}?…")
+    with pytest.raises(MetisError) as caught:
+        lab.golden(source, SHA256, limit=len(BODY) - 1)
+    size = "more than 199999 bytes" if kind == "chunks" else "200000 bytes, more than 199999"
+    assert str(caught.value).startswith(f"{shown} has {size}: raise card.max_size in cluster.yaml")
+    assert type(caught.value).exit_code == 1
+    assert lab.leftovers() == []
+    assert not list((lab.store.root / "partial").glob("*"))
+
+
+def test_what_arrived_under_a_higher_limit_is_not_gone_on_with(lab: Lab, web: Web) -> None:
+    part = lab.store.partial(SHA256) / "golden"
+    part.write_bytes(BODY)
+    part.with_name("golden.json").write_text(
+        f'{{"name": "{web.url}", "total": {len(BODY)}, "validator": "1"}}'
+    )
+    with pytest.raises(MetisError, match="has 200000 bytes, more than 1000: raise"):
+        lab.golden(web.url, SHA256, limit=1000)
     assert lab.leftovers() == []
 
 

@@ -67,9 +67,9 @@ class Fetch:
         self.waits: list[float] = []
         self.notes = io.StringIO()
 
-    def __call__(self, url: str, silence: float = 5.0) -> str:
+    def __call__(self, url: str, silence: float = 5.0, limit: int = 1 << 30) -> str:
         source = HttpSource(url, sleep=self.waits.append, silence=silence)
-        found = source.fetch(self.into, QuietReporter(self.notes))
+        found = source.fetch(self.into, QuietReporter(self.notes), limit)
         assert found == hashlib.sha256(self.into.read_bytes()).hexdigest()
         return found
 
@@ -110,6 +110,39 @@ def test_a_body_in_chunks_of_unknown_length_is_taken(web: Web, fetch: Fetch) -> 
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
     web.script = in_turn(Answer(body=chunked, headers={"Transfer-Encoding": "chunked", "Content-Length": ""}))
     assert fetch(web.url) == SHA256
+
+
+def test_a_body_of_just_the_limit_is_taken(web: Web, fetch: Fetch) -> None:
+    web.script = in_turn(Answer(body=BODY))
+    assert fetch(web.url, limit=len(BODY)) == SHA256
+
+
+def test_a_length_over_the_limit_is_refused_before_the_body(web: Web, fetch: Fetch) -> None:
+    web.script = in_turn(Answer(body=b"x", headers={"Content-Length": "1000000000000"}, silence=3))
+    started = time.monotonic()
+    with pytest.raises(MetisError, match="has 1000000000000 bytes, more than 1000: raise"):
+        fetch(web.url, limit=1000)
+    assert time.monotonic() - started < 2
+    assert (fetch.waits, len(web.asked)) == ([], 1)
+    assert not fetch.into.exists()
+
+
+def test_a_body_without_end_stops_at_the_limit(web: Web, fetch: Fetch) -> None:
+    endless = Answer(body=bytes(20 << 20), headers={"Content-Length": ""})
+    web.script = in_turn(endless)
+    with pytest.raises(MetisError, match="has more than 100000 bytes: raise"):
+        fetch(web.url, limit=100_000)
+    assert (fetch.waits, len(web.asked)) == ([], 1)
+    assert fetch.into.stat().st_size <= 100_000
+
+
+def test_a_part_that_runs_over_the_limit_stops_there(web: Web, fetch: Fetch) -> None:
+    start = Answer(body=BODY, headers={"ETag": '"1"'}, cut=65_536)
+    rest = {"Content-Range": "bytes 65536-299999/*", "Content-Length": "", "ETag": '"1"'}
+    web.script = in_turn(start, Answer(206, bytes(10 << 20), rest))
+    with pytest.raises(MetisError, match="has more than 300000 bytes"):
+        fetch(web.url, limit=300_000)
+    assert fetch.into.stat().st_size <= 300_000
 
 
 @settings(max_examples=25, deadline=None)

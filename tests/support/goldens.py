@@ -290,6 +290,7 @@ def debian_golden() -> Path:
         reporter=QuietReporter(),
         offline=False,
         arch="amd64",
+        limit=1 << 40,
     )
     return found.path
 

@@ -40,7 +40,7 @@ def test_a_redirect_leads_to_the_web_or_is_one_printable_line(location: str) -> 
 def test_a_part_is_taken_for_the_next_one_only_if_it_says_so(value: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         into = Path(folder, "golden")
-        with Partial(into, "http://host/x", QuietReporter(io.StringIO())) as partial:
+        with Partial(into, "http://host/x", QuietReporter(io.StringIO()), 100) as partial:
             partial.begin('"1"', 100)
             partial.append(b"x")
             told = CaseInsensitiveDict({"Content-Range": value})
