@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -205,8 +206,7 @@ def _print_json(value: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `metis`; the one place that turns errors into lines and exit codes."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    if debug:
+    if "--debug" in words:
         os.environ["METIS_DEBUG"] = "1"
     try:
         cli.main([word for word in words if word != "--debug"], prog_name="metis", standalone_mode=False)
@@ -219,8 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("interrupted; nothing half-made counts as done", err=True)
         sys.exit(INTERRUPTED)
     except (MetisError, OSError) as raised:
-        if debug:
-            raise
+        if os.environ.get("METIS_DEBUG", "0").lower() not in {"", "0", "false", "no", "off"}:
+            traceback.print_exc()
         failure = from_os(raised) if isinstance(raised, OSError) else raised
         for line in str(failure).splitlines():
             click.echo(f"metis: {line}", err=True)

@@ -199,8 +199,17 @@ def test_a_broken_file_is_answered_with_what_is_wrong(metis: Metis, file: str, t
 def test_debug_anywhere_gives_the_traceback(metis: Metis) -> None:
     metis.write("nodes/titan-13.yaml", INVALID)
     for words in (["--debug", "config", "--node", "titan-13"], ["config", "--node", "titan-13", "--debug"]):
-        with pytest.raises(Exception, match=r"network\.gatway"):
-            metis(*words)
+        ended = metis(*words)
+        assert (ended.code, ended.out) == (2, "")
+        assert "Traceback (most recent call last)" in ended.err
+        assert ended.err.splitlines()[-1].startswith("metis: nodes/titan-13.yaml:3: k3s.role")
+
+
+@pytest.mark.parametrize(("value", "is_on"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_the_environment_asks_for_tracebacks_too(metis: Metis, value: str, is_on: bool) -> None:
+    os.environ["METIS_DEBUG"] = value
+    ended = metis("config", "--node", "titan-99")
+    assert (ended.code, "Traceback" in ended.err) == (2, is_on)
 
 
 # -------------------------------------------------------------------------------------------- config
