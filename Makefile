@@ -11,8 +11,9 @@ PYTHON := /usr/bin/python3
 ARCH := $(shell dpkg --print-architecture)
 QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-arm,qemu-system-x86)
 PACKAGES := python3-venv python3-guestfs libguestfs-tools supermin $(QEMU) qemu-utils \
-    linux-image-cloud-$(ARCH) mmdebstrap uidmap fakeroot mtools dosfstools e2fsprogs fdisk gdisk xz-utils zstd gzip
-TEST_PACKAGES := bmap-tools ovmf openssl netplan.io
+    linux-image-cloud-$(ARCH) mmdebstrap uidmap fakeroot mtools dosfstools e2fsprogs fdisk gdisk xz-utils zstd \
+    gzip bmap-tools
+TEST_PACKAGES := ovmf openssl netplan.io
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

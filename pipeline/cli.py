@@ -163,12 +163,12 @@ def image(
 
 
 def _print_summary(lab: Lab, node: str, path: Path) -> None:
-    """What is in an image, and what to do with it next."""
+    """What is in an image and in its base, and what to do with it next."""
     from .plan import table
 
     about = lab.describe(path)
     click.echo(f"{node}: {path} ({about['mapped'] >> 20} of {about['size'] >> 20} MiB to write)")
-    for line in table(lab.manifest(node)):
+    for line in table(lab.base_manifest(node), lab.manifest(node)):
         click.echo(f"  {line}")
     click.echo(f"next: put it on a card with `bmaptool copy {path} /dev/YOUR-CARD`")
 

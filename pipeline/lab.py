@@ -144,6 +144,10 @@ class Lab:
         """What was put into a node's image."""
         return from_data(read_json(self.artifacts.manifest(name)))
 
+    def base_manifest(self, name: str) -> Manifest:
+        """What was put into the base of a node's image."""
+        return from_data(read_json(self.artifacts.base_manifest(self.index.nodes[name].klass or "")))
+
     def export(self, name: str, output: Path) -> Path:
         """Put a copy of a node's image, its block map and its receipt elsewhere; gives the copy."""
         image, target = self.artifacts.image(name), self.export_target(name, output)

@@ -91,8 +91,18 @@ def to_text(plan: Plan) -> str:
     return "\n".join(_lines(plan)) + "\n"
 
 
-def table(manifest: Manifest) -> list[str]:
-    """A line for each entry: kind, mode, owner, side, path, and the layer that it comes from."""
+def table(in_base: Manifest, in_image: Manifest) -> list[str]:
+    """What is in a base and in an image, under a title each.
+
+    A line for each entry: kind, mode, owner, side, path, and the layer that it comes from.
+    """
+    lines = []
+    for title, manifest in (("in the base", in_base), ("in the image", in_image)):
+        lines += [f"{title}:", *(f"  {line}" for line in _entries(manifest))]
+    return lines
+
+
+def _entries(manifest: Manifest) -> list[str]:
     cells = []
     for row in map(_row, manifest.entries):
         owner = row["owner"] and f"{row['owner']}:{row['group']}"
@@ -104,9 +114,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield f"{plan.node.name} ({plan.node.klass.name})"
     steps = _columns([(step.does, step.subject, step.detail) for step in plan.steps])
     yield from (f"  {line}" for line in steps)
-    for title, manifest in (("in the base", plan.in_base), ("in the image", plan.in_image)):
-        yield f"  {title}:"
-        yield from (f"    {line}" for line in table(manifest))
+    yield from (f"  {line}" for line in table(plan.in_base, plan.in_image))
     yield f"  writes {plan.target}, its block map and its receipt"
 
 

@@ -349,6 +349,16 @@ def test_an_image_goes_elsewhere_with_its_map_and_receipt(lab: Lab, tmp_path: Pa
     assert (tmp_path / "card.receipt.json").is_file()
 
 
+def test_the_summary_of_an_image_names_what_is_in_its_base_too(lab: Lab) -> None:
+    report = lab.metis("image", "--node", "alpha")
+    lines = [" ".join(line.split()) for line in report.out.splitlines()]
+    planned = [" ".join(line.split()) for line in lab.metis("plan", "--node", "alpha").out.splitlines()]
+    both = planned[planned.index("in the base:") : -1]
+    assert lines[1:-1] == both
+    assert "in the image:" in both
+    assert any(line.endswith("/etc/issue class plain") for line in both)
+
+
 # -------------------------------------------------------------------------------------- hard ends
 
 
