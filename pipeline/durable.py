@@ -14,6 +14,8 @@ from .errors import MetisError
 
 PART = ".part"
 """The ending of whatever is not finished; nothing that ends so is ever a target."""
+_PID_WIDTH = 20
+"""Digits of the process that holds a lock, with zeros before it."""
 
 
 def make_private(folder: Path) -> Path:
@@ -77,15 +79,15 @@ def locked(file: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
         except BlockingIOError:
             on_wait(_holder(descriptor))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        # As wide each time: it is written over the last holder's, so that nobody finds the file empty.
+        os.pwrite(descriptor, f"{os.getpid():0{_PID_WIDTH}}".encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
 def _holder(descriptor: int) -> str:
-    holder = os.pread(descriptor, 20, 0)
+    holder = os.pread(descriptor, _PID_WIDTH, 0)
     if not holder.isdigit():
         return "another process"
     return "another task of this run" if int(holder) == os.getpid() else f"process {int(holder)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
+import os
 import threading
 from pathlib import Path
 
@@ -73,6 +75,47 @@ def test_who_waits_for_a_lock_is_told_who_holds_it(tmp_path: Path, where: str) -
         expected = f"process {holder.pid}" if hasattr(holder, "pid") else "another task of this run"
         assert told == [expected]
     holder.join()
+
+
+@pytest.mark.parametrize("before", [b"4711", b"1234567"])
+def test_a_lock_file_is_never_empty_once_it_had_a_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    lock = tmp_path / "lock"
+    lock.write_bytes(before)
+    seen: list[bytes] = []
+    write = os.pwrite
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        seen.append(lock.read_bytes())
+        return write(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    for _ in range(2):
+        with durable.locked(lock, lambda _: None):
+            assert int(lock.read_bytes()) == os.getpid()
+    assert seen == [before, lock.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [(b"4711", "process 4711"), (b"%020d" % 4711, "process 4711"), (b"", "another process")],
+)
+def test_a_holder_is_read_from_what_any_version_wrote(tmp_path: Path, written: bytes, told: str) -> None:
+    lock = tmp_path / "lock"
+    heard: list[str] = []
+    with lock.open("wb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        holder.write(written)
+        holder.flush()
+
+        def on_wait(who: str) -> None:
+            heard.append(who)
+            fcntl.flock(holder, fcntl.LOCK_UN)
+
+        with durable.locked(lock, on_wait):
+            pass
+    assert heard == [told]
 
 
 def test_a_lock_that_is_free_is_taken_without_a_word(tmp_path: Path) -> None:
