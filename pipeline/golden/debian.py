@@ -30,6 +30,7 @@ from types import MappingProxyType
 from .. import process
 from ..durable import PART, out_of_room
 from ..errors import MetisError, MismatchError, SourceError, UsageError
+from ..inventory.formats import DEBIAN_SUITE
 from ..progress import Reporter
 
 VERSION = 1
@@ -47,7 +48,6 @@ ENTRIES = "debian"
 """What kernel-install(8) names this system's boot entries by; without it, by a machine-id that changes."""
 
 MIRROR = "METIS_DEBIAN_MIRROR"
-_SUITE = re.compile(r"[a-z]+")
 _ROLLING = frozenset({"sid", "unstable", "testing", "experimental"})
 """Suites without a pocket for updates."""
 # Neither blanks nor a password: the address is an argument of a child and stays in the image.
@@ -183,7 +183,7 @@ def build(suite: str, target: Path, reporter: Reporter, arch: str = "amd64") -> 
 
 
 def _recipe(suite: str, arch: str) -> Recipe:
-    if not _SUITE.fullmatch(suite):
+    if not DEBIAN_SUITE.fullmatch(suite):
         raise UsageError(f"{suite!r} is not a suite of Debian", "name one as in debian:bookworm")
     if arch not in RECIPES:
         known = ", ".join(RECIPES)

@@ -34,7 +34,8 @@ _KEY_TYPES = (
 )
 _KEY = re.compile(rf"({_KEY_TYPES}) AAAA[0-9A-Za-z+/]+={{0,2}}( [^\x00-\x1f\x7f]*)?")
 _EFFECTS = frozenset(("NoSchedule", "PreferNoSchedule", "NoExecute"))
-_SUITE = re.compile(r"[a-z][a-z0-9-]{0,31}")
+DEBIAN_SUITE = re.compile(r"[a-z]{1,32}")
+"""By its code name, or by what it is for; `golden.debian` builds from no other."""
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
@@ -71,8 +72,15 @@ def domain_name(value: str) -> None:
 
 def size(value: str | int) -> None:
     """Accept a number of bytes, or one with a unit, up to 64 TiB."""
+    size_in_bytes(value)
+
+
+def size_in_bytes(value: str | int) -> int:
+    """The number of bytes of a size, with units of powers of 1024."""
     match = _SIZE.fullmatch(str(value))
-    _need(match and int(match[1]) * _UNITS[match[2]] <= _MAX_SIZE)
+    found = int(match[1]) * _UNITS[match[2]] if match else -1
+    _need(0 <= found <= _MAX_SIZE)
+    return found
 
 
 def absolute_path(value: str) -> None:
@@ -109,7 +117,7 @@ def file_source(value: str) -> None:
 def image_source(value: str) -> None:
     """Accept where a golden can come from: a file's source, or a suite of Debian to build one from."""
     if value.startswith("debian:"):
-        _need(_SUITE.fullmatch(value.removeprefix("debian:")))
+        _need(DEBIAN_SUITE.fullmatch(value.removeprefix("debian:")))
     else:
         file_source(value)
 

@@ -6,7 +6,6 @@ overlays stack (parent, class, node).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -25,6 +24,7 @@ from ..model import (
     freeze,
     thaw,
 )
+from . import formats
 from .document import Document
 from .validate import check_settings
 
@@ -32,9 +32,6 @@ CLASS_ONLY = frozenset({"extends", "abstract", "arch", "os", "image", "partition
 PER_LAYER = frozenset({"class", "boot_overlay", "root_overlay", "replaces"})
 SIDES: tuple[Side, ...] = ("boot", "root")
 DEFAULT_HEADROOM = "512M"
-
-_SIZE = re.compile(r"([0-9]+)([KMGT]?)")
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 Path = tuple[str, ...]
 """Of a value: the keys that lead to it."""
@@ -54,10 +51,10 @@ class ImageOverride:
 
 def size_in_bytes(size: str | int) -> int:
     """The number of bytes of a size such as 512M or 1G (powers of 1024)."""
-    match = _SIZE.fullmatch(str(size))
-    if match is None:
-        raise MetisError(f"not a size: {size!r}", "write it as 512M or 1G")
-    return int(match[1]) * _UNITS[match[2]]
+    try:
+        return formats.size_in_bytes(size)
+    except ValueError:
+        raise MetisError(f"not a size: {size!r}", "write it as 512M or 1G") from None
 
 
 def class_of(node: Document, classes: Classes) -> str:

@@ -153,7 +153,9 @@ def test_a_size_is_a_number_of_bytes_with_units_of_1024(size: str | int, expecte
     assert size_in_bytes(size) == expected
 
 
-@pytest.mark.parametrize("size", ["", "M", "1.5G", "-1", -1, "512MB", "1 G", "1g", "0x10", "1G\n", "٣"])
+@pytest.mark.parametrize(
+    "size", ["", "M", "1.5G", "-1", -1, "512MB", "1 G", "1g", "0x10", "1G\n", "٣", "010", "00", "65T", True]
+)
 def test_what_is_no_size_is_refused_with_an_example(size: str | int) -> None:
     with pytest.raises(MetisError, match=r"not a size: .*write it as 512M or 1G"):
         size_in_bytes(size)

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import InventoryError, Problem
+from pipeline.errors import InventoryError, MetisError, Problem, UsageError
+from pipeline.golden import debian
 from pipeline.inventory import formats
 from pipeline.inventory.document import Document, parse
+from pipeline.inventory.resolve import size_in_bytes
 from pipeline.inventory.schemas import Kind, faults
 from pipeline.inventory.validate import check, check_settings, claims, duplicates
 from pipeline.inventory.wording import shown
@@ -103,6 +105,27 @@ def test_every_concern_has_its_fragment_in_the_list() -> None:
     listed = json.loads((folder / "concerns.schema.json").read_text("utf-8"))["allOf"]
     fragments = {file.name for file in folder.glob("*.schema.json")} - {"concerns.schema.json"}
     assert {part["$ref"] for part in listed} == fragments
+
+
+@pytest.mark.parametrize(
+    "suite", ["sid", "bookworm", "a1", "trixie-backports", "Sid", "", "x" * 32, "x" * 33]
+)
+def test_a_suite_is_declared_exactly_when_it_can_be_built(suite: str) -> None:
+    declared = formats.checker().conforms(f"debian:{suite}", "image-source")
+    try:
+        built = bool(debian.recipe_key(suite))
+    except UsageError:
+        built = False
+    assert declared == built == (suite in {"sid", "bookworm", "x" * 32})
+
+
+@given(st.from_regex(r"\A0?[0-9]{1,16}[KMGTkB]?\Z") | st.integers())
+def test_a_size_is_declared_exactly_when_it_can_be_counted(size: str | int) -> None:
+    try:
+        counted = size_in_bytes(size) >= 0
+    except MetisError:
+        counted = False
+    assert formats.checker().conforms(size, "size") == counted
 
 
 yaml_values = st.recursive(
