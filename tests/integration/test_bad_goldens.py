@@ -68,6 +68,17 @@ def test_an_unusable_golden_is_one_line(
     assert nothing_is_left(lab)
 
 
+def test_a_golden_larger_than_any_card_never_enters_the_cache(lab: Lab, tiny_golden: Path) -> None:
+    declare(lab, tiny_golden)
+    lab.write("cluster.yaml", "card: {max_size: 1M}\n")
+    report = lab.metis("image", "--node", "one")
+    assert report.code == 1, report
+    (line,) = report.failures
+    assert "bytes, more than 1048576: raise card.max_size in cluster.yaml" in line
+    assert "Traceback" not in report.err
+    assert nothing_is_left(lab)
+
+
 def test_a_wrong_hash_is_exit_4_and_never_enters_the_cache(lab: Lab, tiny_golden: Path) -> None:
     declare(lab, tiny_golden, "0f" * 32)
     report = lab.metis("image", "--node", "one")
