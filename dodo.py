@@ -31,7 +31,7 @@ def task_class():
             "targets": [files.golden_source(name), files.base_manifest(name)],
             "uptodate": [
                 tasks.image_choice_unchanged(name),
-                tasks.as_rendered(files.golden_source(name), files.base_manifest(name)),
+                tasks.class_as_resolved(name),
             ],
             "actions": [(tasks.resolve_class, [name])],
         }
@@ -68,7 +68,7 @@ def task_manifest():
             "name": name,
             "file_dep": tasks.node_inputs(name),
             "targets": [files.manifest(name)],
-            "uptodate": [tasks.no_conflict(name), tasks.as_rendered(files.manifest(name))],
+            "uptodate": [tasks.no_conflict(name), tasks.manifest_as_rendered(name)],
             "actions": [(tasks.render_manifest, [name])],
         }
 

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import gc
+import signal
+import sqlite3
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
@@ -27,32 +34,56 @@ def load_tasks() -> Tasks:
     """The tasks of the lab that the environment names, its names read; an error is one line of doit's."""
     # All tasks live until the end: to look through thousands of them for garbage takes a tenth of a run.
     gc.set_threshold(GARBAGE_AFTER)
+    _end_quietly()
     try:
         lab = Lab.from_environment()
-        lab.warn_of_unused()  # reads the index: now an error is still one of loading
+        lab.warn()  # reads the index: now an error is still one of loading
     except MetisError as error:
         raise InvalidDodoFile(str(error)) from error
     return Tasks(lab)
 
 
+def _end_quietly() -> None:
+    """Make SIGTERM as good as Ctrl-C, and either of them one line; what was cut off is swept up later."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.excepthook = _say_interrupted
+
+
+def _say_interrupted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("interrupted; nothing half-made counts as done\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
 class LineReporter(ConsoleReporter):
-    """doit's own report of what ran and what was up to date, with a line for each failure."""
+    """doit's own report of what ran and what was up to date, with a line for each thing that is wrong."""
 
     desc = "one line for each task, and one for each failure"
+
+    def __init__(self, outstream: object, options: Any) -> None:  # noqa: ANN401 - doit has no types
+        super().__init__(outstream, options)
+        self._said: set[str] = set()
+        self._not_tried = 0
 
     def add_failure(self, task: Any, fail: BaseFail) -> None:  # noqa: ANN401
         """Called by doit when a task failed, or could not be tried."""
         self.failures.append({"task": task, "exception": fail})
         if isinstance(fail, UnmetDependency):
-            self.write(f"!! {task.title()}: not tried, as {fail.message} failed\n")
+            self._not_tried += 1
             return
         for line in str(fail.message).splitlines() or ["failed"]:
-            self.write(f"!! {task.title()}: {line}\n")
+            if line not in self._said:  # a class's fault is that of all its nodes
+                self._said.add(line)
+                self.write(f"!! {task.title()}: {line}\n")
         if fail.traceback:
             self.write("".join(fail.traceback))
 
     def complete_run(self) -> None:
-        """Called by doit at the end; errors of doit's own are all that is left to say."""
+        """Called by doit at the end: what was not tried, and errors of doit's own."""
+        if self._not_tried:
+            self.write(f"!! not tried: {self._not_tried} tasks that need what failed\n")
         for line in self.runtime_errors:
             self.write(f"!! {line}\n")
 
@@ -61,6 +92,7 @@ def doit_config(lab: Lab) -> dict[str, Any]:
     """The DOIT_CONFIG of a lab's graph."""
     state = lab.artifacts.doit_state(lab.settings.inventory_key)
     make_private(state.parent)
+    _set_aside_if_broken(state, lab)
     return {
         "action_string_formatting": "new",
         "backend": "sqlite3",
@@ -73,3 +105,13 @@ def doit_config(lab: Lab) -> dict[str, Any]:
         "sort": "definition",
         "verbosity": 2,
     }
+
+
+def _set_aside_if_broken(state: Path, lab: Lab) -> None:
+    """What doit remembers is worth no traceback: without it every task is looked at anew."""
+    try:
+        with closing(sqlite3.connect(state)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError:
+        lab.reporter.note(f"{state} is damaged and set aside: all tasks are looked at anew")
+        state.replace(state.with_suffix(".broken"))

@@ -12,6 +12,9 @@ from .errors import MetisError
 
 Arguments = Mapping[str, str]
 
+VERSION = 1
+"""Of what all edits do: counts up when one of them would give other bytes, as manifests only name them."""
+
 NO_LOGIN_BY_PASSWORD = "*"  # noqa: S105 - shadow(5): no password matches it, keys still work
 LAST_CHANGE = "19700"
 """Days since 1970 in shadow(5); 0 or nothing would ask for a new password at the first login."""

@@ -41,7 +41,7 @@ def run(tasks: Sequence[str], jobs: int) -> Lab:
     if unknown:
         raise UsageError(f"no node {', '.join(unknown)} in {lab.settings.inventory}", "see `metis plan`")
     dodo.DOIT_CONFIG["reporter"] = StderrReporter
-    code = DoitMain(ModuleTaskLoader(dodo)).run(["run", "-n", str(jobs), *tasks])
+    code = DoitMain(ModuleTaskLoader(dodo)).run(["run", *(["-n", str(jobs)] if jobs > 1 else []), *tasks])
     if code or own.failures:
         raise _summary(own.failures)
     return lab

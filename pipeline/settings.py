@@ -116,6 +116,11 @@ def _override(klass: str, values: Mapping[str, str]) -> ImageOverride:
         # The value is not repeated: it may hold a password.
         raise UsageError(
             f"{variable} is not where an image can come from",
-            "give an https, http or file: address, or debian:<suite>, without user and password",
+            "give an https, http or file: address, without user and password",
         ) from None
+    if values[""].startswith("debian:"):
+        raise UsageError(
+            f"{variable} is a debian: source",
+            "such an image is built here and has no hash: name it in the class",
+        )
     return ImageOverride(values[""], values["_SHA256"], variable)

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
@@ -68,6 +68,7 @@ class Tasks:
         self._is_held = False
         self._bases: dict[str, receipts.Receipt | None] = {}
         self._overlay_inputs: dict[str, tuple[Path, ...]] = {}
+        self._looks: dict[tuple[tuple[Path, ...], tuple[str, ...]], str] = {}
 
     # --------------------------------------------------------------------------------------- edges
 
@@ -103,20 +104,51 @@ class Tasks:
     def image_choice_unchanged(self, name: str) -> Unchanged:
         """Whether the environment names the same golden for a class as it did."""
         override = self.lab.settings.override(name)
-        return Unchanged("override", lambda: [override.source, override.sha256] if override else [])
+        # The address may hold a token, and the hash alone decides.
+        return Unchanged("override", lambda: override.sha256 if override else "")
 
     def overlay_unchanged(self, folder: str) -> Unchanged:
-        """Whether nothing in an overlay's folder looks different."""
-        return Unchanged("folder", lambda: overlay.signature(self.lab.inventory.root / folder))
+        """Whether nothing in an overlay's folder looks different, and its listing is the one we left.
+
+        What is saved is how the folder looked before it was listed: who edits it meanwhile is seen.
+        """
+        look = functools.cache(lambda: overlay.signature(self.lab.inventory.root / folder))
+        listing = self.artifacts.overlay(folder)
+        return Unchanged("folder", lambda: [look(), _look(listing)])
 
     def as_left(self, *files: Path) -> Unchanged:
         """Whether files are what the task left; another inventory may have classes of the same names."""
-        return Unchanged("left", lambda: [list(stamp(file).values()) for file in files])
+        return Unchanged("left", lambda: list(map(_look, files)))
 
-    def as_rendered(self, *files: Path) -> Unchanged:
-        """Whether files are what the task left, with the code that we are: an upgrade renders all anew."""
-        code = self._code
-        return Unchanged("rendered", lambda: [code, *(list(stamp(file).values()) for file in files)])
+    def class_as_resolved(self, name: str) -> Unchanged:
+        """Whether what a class is resolved from, and what was resolved, looks as it did; see `_as_made`."""
+        about = self.lab.index.classes[name]
+        made = (self.artifacts.golden_source(name), self.artifacts.base_manifest(name))
+        return self._as_made((), self._declared(about.files, about.overlays), made)
+
+    def manifest_as_rendered(self, name: str) -> Unchanged:
+        """Whether what a node is resolved from, and its manifest, looks as it did; see `_as_made`."""
+        about = self.lab.index.nodes[name]
+        own, *shared = about.files
+        inputs = self._declared(tuple(shared), about.overlays)
+        return self._as_made(self.lab.index.stamps.get(own, ()), inputs, (self.artifacts.manifest(name),))
+
+    def _as_made(self, own: Sequence[int], inputs: str, made: Sequence[Path]) -> Unchanged:
+        """Whether inputs look as they did when the graph was loaded, before any was read, and code too.
+
+        doit itself would save how they look after the task, and would not see an edit meanwhile; nor one
+        that keeps a file's time of change.
+        """
+        return Unchanged("made", lambda: [self._code, inputs, list(own), *map(_look, made)])
+
+    def _declared(self, files: tuple[Path, ...], overlays: tuple[str, ...]) -> str:
+        """How declared files look, as one word; looked at once for all nodes of a class."""
+        key = (files, overlays)
+        if key not in self._looks:
+            modes = [self.lab.inventory.modes_file(folder) for folder in overlays]
+            seen = [self.lab.index.stamps.get(file) or _look_if_there(file) for file in (*files, *modes)]
+            self._looks[key] = digest(seen)
+        return self._looks[key]
 
     @cached_property
     def _code(self) -> str:
@@ -145,7 +177,7 @@ class Tasks:
 
         def looks() -> list[Any]:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
-            return [VERSION, base and base.id, *(list(stamp(file).values()) for file in written)]
+            return [VERSION, base and base.id, *map(_look, written)]
 
         def is_as_its_receipt_says() -> bool:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
@@ -176,11 +208,12 @@ class Tasks:
         """Resolve a class into the source of its golden and the manifest of its base."""
         from .compose import check_image
         from .golden import fetch
+        from .golden.url import masked
 
         klass = self.lab.composer.klass(name)
         image = check_image(klass, image_variable(name))
         source = {
-            "source": image.source,
+            "source": masked(image.source),
             "sha256": image.sha256,
             "arch": klass.arch,
             "recipe": fetch.recipe(image.source, inventory=self.lab.inventory.root, arch=klass.arch),
@@ -264,6 +297,13 @@ class Tasks:
             if not self._is_held:
                 self._held.enter_context(durable.locked(self.artifacts.lock, self._refuse))
                 self._is_held = True
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what a build that was cut off has left; nobody else can be writing it now."""
+        for part in self.artifacts.root.rglob(f"*{durable.PART}"):
+            if self.lab.settings.cache not in part.parents:
+                part.unlink(missing_ok=True)
 
     def _refuse(self, holder: str) -> None:
         raise MetisError(
@@ -316,6 +356,17 @@ class Unchanged:
             return self._name in values and bool(values[self._name] == self._value())
         except OSError:
             return False
+
+
+def _look(file: Path) -> list[int]:
+    return list(stamp(file).values())
+
+
+def _look_if_there(file: Path) -> list[int]:
+    try:
+        return _look(file)
+    except OSError:
+        return []
 
 
 def code_digest() -> str:

@@ -34,6 +34,8 @@ _KEY_TYPES = (
 )
 _KEY = re.compile(rf"({_KEY_TYPES}) AAAA[0-9A-Za-z+/]+={{0,2}}( [^\x00-\x1f\x7f]*)?")
 _EFFECTS = frozenset(("NoSchedule", "PreferNoSchedule", "NoExecute"))
+LONGEST_NAME = 255
+"""Bytes, of one name in a path (path_resolution(7))."""
 DEBIAN_SUITE = re.compile(r"[a-z]{1,32}")
 """By its code name, or by what it is for; `golden.debian` builds from no other."""
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
@@ -90,8 +92,14 @@ def absolute_path(value: str) -> None:
 
 
 def relative_path(value: str) -> None:
-    """Accept a relative path in its plain form: no empty part, no . and no .., no control characters."""
+    """Accept a relative path in its plain form: no empty part, no . and no .., no control characters.
+
+    Nor one with a = in it, which no task of doit may have in its name, or with a part that no file can have.
+    """
     parts = value.split("/")
+    if "=" in value:
+        raise UnfitError("= cannot stand in it")
+    _need(all(len(part.encode()) <= LONGEST_NAME for part in parts))
     if ".." in parts:
         raise UnfitError(".. could lead out of the folder")
     _need("" not in parts and "." not in parts and "\\" not in value and value.isprintable())

@@ -50,6 +50,8 @@ class Index:
 
     nodes: Mapping[str, NodeFacts]
     classes: Mapping[str, ClassFacts]
+    stamps: Mapping[Path, tuple[int, ...]]
+    """How the files of nodes and classes looked before they were read: size, times and inode."""
 
 
 def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
@@ -59,7 +61,19 @@ def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
     that needs it says what is wrong. Raises InventoryError for a single-file inventory that cannot be read,
     since then not even the names are known.
     """
-    facts = _all_facts(inventory, cache, remember=remember)
+    known = _remembered(cache)
+    try:
+        index, current = _built(inventory, known)
+    except (AttributeError, KeyError, TypeError):  # the cache holds something of another shape
+        index, current = _built(inventory, {})
+    if remember and current != known:
+        durable.write(cache, json.dumps({"format": FORMAT, "files": current}).encode())
+    return index
+
+
+def _built(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Index, dict[str, Any]]:
+    """The index, and what is worth to be remembered for the next one."""
+    facts, current = _all_facts(inventory, known)
     for name, about in (*facts["nodes"].items(), *facts["classes"].items()):
         check_name(name, about["file"])
     classes = {name: _class_facts(inventory, name, facts["classes"]) for name in sorted(facts["classes"])}
@@ -75,14 +89,14 @@ def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
         )
         for name in sorted(facts["nodes"])
     }
-    return Index(nodes, classes)
+    stamps = {Path(file): tuple(entry["stamp"]) for file, entry in current.items()}
+    return Index(nodes, classes, stamps), current
 
 
 # ------------------------------------------------------------------------------------------ reading
 
 
-def _all_facts(inventory: Inventory, cache: Path, *, remember: bool) -> Facts:
-    known = _remembered(cache)
+def _all_facts(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Facts, dict[str, Any]]:
     current: dict[str, Any] = {}
     merged: Facts = {"nodes": {}, "classes": {}}
     for kind in ("classes", "nodes"):
@@ -96,9 +110,7 @@ def _all_facts(inventory: Inventory, cache: Path, *, remember: bool) -> Facts:
             else:
                 current[key] = entry
                 merged[kind].update(entry["facts"][kind])
-    if remember and current != known:
-        durable.write(cache, json.dumps({"format": FORMAT, "files": current}).encode())
-    return merged
+    return merged, current
 
 
 def _remembered(cache: Path) -> dict[str, Any]:
@@ -175,7 +187,18 @@ def _text(value: object) -> str | None:
 
 def _overlays(data: Mapping[str, Any]) -> list[str]:
     found = (_text(data.get(f"{side}_overlay")) for side in ("boot", "root"))
-    return [folder for folder in found if folder is not None]
+    return [folder for folder in found if folder is not None and _can_be_named(folder)]
+
+
+def _can_be_named(folder: str) -> bool:
+    """Whether a folder may become a path and a task; why it may not is said when it is resolved."""
+    from .formats import relative_path
+
+    try:
+        relative_path(folder)
+    except ValueError:
+        return False
+    return True
 
 
 # ------------------------------------------------------------------------------------- putting together

@@ -55,6 +55,11 @@ class Inventory:
             if name.endswith(".yaml") and not name.startswith(".")
         }
 
+    def misnamed(self) -> tuple[Path, ...]:
+        """Files that look like nodes or classes, but for their ending."""
+        folders = [] if self.single else [self.path / "classes", self.path / "nodes"]
+        return tuple(sorted(file for folder in folders for file in folder.glob("*.yml")))
+
     def file(self, kind: Kind, name: str) -> Path:
         """The file that a node or class stands in, whether it is there or not."""
         return self.path if self.single else self.path.joinpath(kind, f"{name}.yaml")

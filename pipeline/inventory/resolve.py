@@ -222,7 +222,9 @@ def _image(data: Mapping[str, Any], override: ImageOverride | None) -> Image | N
         return Image(override.source, override.sha256, headroom)
     if "source" not in declared:
         return None
-    return Image(declared["source"], declared.get("sha256"), headroom)
+    # What is built here has no hash beforehand; one that a parent declares is of the parent's image.
+    sha256 = None if declared["source"].startswith("debian:") else declared.get("sha256")
+    return Image(declared["source"], sha256, headroom)
 
 
 def _remote_file(item: Mapping[str, Any]) -> RemoteFile:

@@ -13,7 +13,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -267,6 +269,73 @@ def test_another_inventory_with_the_same_classes_gets_its_own_bases(lab: Lab, tm
     assert not lab.doit("image").tasks("run", "image:")
 
 
+def test_an_edit_that_keeps_a_files_time_is_seen(lab: Lab) -> None:
+    file = lab.inventory / "nodes" / "alpha.yaml"
+    about = file.stat()
+    file.write_text(file.read_text().replace("192.0.2.254", "192.0.2.253"))
+    os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert rebuilt(lab) == images({"alpha"})
+
+
+def test_a_class_that_is_edited_during_a_run_is_seen_by_the_next(fresh: Lab, tiny_golden: Path) -> None:
+    """The golden's server edits the class that both nodes' classes extend, while it is asked."""
+    golden = tiny_golden.read_bytes()
+    common = fresh.write("classes/common.yaml", "abstract: true\ncloud_init: 'off'\n")
+
+    class Editor(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            common.write_text("abstract: true\n")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(golden)))
+            self.end_headers()
+            self.wfile.write(golden)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Editor) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        for name in ("plain", "other"):
+            edit(f"classes/{name}.yaml", lambda text: f"extends: common\n{text}")(fresh)
+        url = f"http://127.0.0.1:{server.server_port}/golden.img"
+        edit("classes/plain.yaml", lambda text: text.replace(f"file:{tiny_golden}", url))(fresh)
+        assert fresh.doit("image:alpha", "image:gamma").code == 0
+        server.shutdown()
+    report = fresh.doit("image:alpha", "image:gamma")
+    assert report.tasks("run", "manifest:") == {"manifest:alpha", "manifest:gamma"}
+    assert "cloud-init.disabled" not in (fresh.artifacts / "manifests" / "gamma.json").read_text()
+
+
+def test_an_overlay_that_cannot_be_named_fails_its_nodes_alone(lab: Lab) -> None:
+    node = lab.write("nodes/odd.yaml", f"{node_text('plain', 77)}root_overlay: overlays/a=b/root\n")
+    report = lab.doit("image")
+    node.unlink()
+    assert report.code != 0
+    (line,) = report.failures
+    assert line.startswith("!! manifest:odd: nodes/odd.yaml:6: root_overlay: ")
+    assert not report.tasks("run", "image:")
+
+
+@pytest.mark.parametrize("kind", ["doit-*.sqlite3", "index-*.json"])
+@pytest.mark.parametrize("content", [b"junk", b"", b'{"format": 2, "files": {"a": {}}}'])
+def test_a_damaged_state_is_made_anew_and_no_image_is(lab: Lab, kind: str, content: bytes) -> None:
+    """The last of the contents is an index in which an entry has another shape."""
+    before = [state(lab, node) for node in sorted(NODES)]
+    for file in (lab.artifacts / ".state").glob(kind):
+        file.write_bytes(content)
+    assert lab.doit("image").code == 0
+    assert [state(lab, node) for node in sorted(NODES)] == before
+    assert not lab.doit("image").tasks("run")
+
+
+def test_what_a_killed_build_has_left_is_swept_up_by_the_next(lab: Lab) -> None:
+    left = lab.artifacts / "base" / ".other.img.part"
+    left.write_bytes(b"half")
+    (lab.artifacts / "alpha.img").unlink()
+    assert rebuilt(lab) == images({"alpha"})
+    assert not left.exists()
+
+
 # --------------------------------------------------------------------------------- failure and others
 
 
@@ -300,7 +369,9 @@ def test_a_second_build_is_told_who_is_building(fresh: Lab) -> None:
     with durable.locked(fresh.artifacts / ".state" / "lock", lambda _: None):
         report = fresh.metis("image", "--node", "alpha")
     assert report.code == 1
-    assert f"process {os.getpid()} is building in {fresh.artifacts}" in report.err
+    assert [line.split(": ", 1)[1] for line in report.failures] == [
+        f"process {os.getpid()} is building in {fresh.artifacts}: wait until it is done, then run again"
+    ]
     assert not list(fresh.artifacts.glob("*.img"))
 
 

@@ -35,7 +35,7 @@ class Report:
     def failures(self) -> list[str]:
         """The lines of what failed in itself, not of what was not tried for it."""
         lines = (self.out + self.err).splitlines()
-        return [line for line in lines if line.startswith("!!") and "not tried" not in line]
+        return [line for line in lines if line.startswith("!!") and not line.startswith("!! not tried")]
 
 
 @dataclass(slots=True)
