@@ -23,6 +23,7 @@ from .inventory.index import Index
 from .inventory.index import build as build_index
 from .inventory.overlay import Found
 from .inventory.read import Inventory
+from .inventory.wording import masked
 from .manifest import digest, from_data
 from .progress import Reporter, reporter
 from .settings import Settings, image_variable
@@ -135,9 +136,12 @@ class Lab:
             golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
             base_is_current=receipts.is_current(base, made_from),
             image_is_current=receipts.is_current(target, image_made_from(manifest.id, digest(made_from))),
+            cached_files=frozenset(
+                item.sha256 for item in node.klass.files if self.store.path(item.sha256).is_file()
+            ),
         )
         override = self.settings.override(node.klass.name)
-        source = f"{image.source} (by {override.variable})" if override else image.source
+        source = masked(image.source) + (f" (by {override.variable})" if override else "")
         return plan.make(node, source, wanted.manifest, manifest, found, str(target))
 
     def manifest(self, name: str) -> Manifest:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .inventory.wording import masked
 from .manifest import kind
 from .model import Directory, File, Manifest, Placed, ResolvedNode
 
@@ -18,13 +19,15 @@ from .model import Directory, File, Manifest, Placed, ResolvedNode
 class Found:
     """What is there now: the golden's hash if it is cached, and whether base and image are what they must be.
 
-    `golden_sha256` is None for a golden that is made by a recipe and was not made yet.
+    `golden_sha256` is None for a golden that is made by a recipe and was not made yet; `cached_files` are
+    the hashes of those of the class's files that are in the cache.
     """
 
     golden_sha256: str | None
     golden_is_cached: bool
     base_is_current: bool
     image_is_current: bool
+    cached_files: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,20 @@ class Plan:
 def make(
     node: ResolvedNode, source: str, in_base: Manifest, in_image: Manifest, found: Found, target: str
 ) -> Plan:
-    """The plan for a node; `source` says where its golden comes from."""
+    """The plan for a node; `source` says where its golden comes from, without a secret."""
     klass = node.klass.name
     base_is_kept = found.base_is_current and found.golden_sha256 is not None
     image_is_kept = base_is_kept and found.image_is_current
     steps = (
-        Step(f"golden of {klass}", _golden(found, needed=not base_is_kept), source),
+        Step(f"golden of {klass}", _fetched(found.golden_is_cached, needed=not base_is_kept), source),
+        *(
+            Step(
+                f"file {item.path}",
+                _fetched(item.sha256 in found.cached_files, needed=not base_is_kept),
+                masked(item.source),
+            )
+            for item in node.klass.files
+        ),
         Step(f"base of {klass}", "keep" if base_is_kept else "build", f"{len(in_base.entries)} entries"),
         Step(
             f"image of {node.name}",
@@ -67,8 +78,8 @@ def make(
     return Plan(node, steps, in_base, in_image, target, image_is_kept)
 
 
-def _golden(found: Found, *, needed: bool) -> str:
-    if found.golden_is_cached:
+def _fetched(is_cached: bool, *, needed: bool) -> str:
+    if is_cached:
         return "keep"
     return "fetch" if needed else "not needed"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from .inventory.wording import masked
 from .model import ResolvedNode, thaw
 
 WIDEST = 48
@@ -24,7 +25,9 @@ def node(resolved: ResolvedNode) -> dict[str, Any]:
         "arch": klass.arch,
         "os": klass.os,
         "image": (
-            {"source": image.source, "sha256": image.sha256, "headroom": image.headroom} if image else None
+            {"source": masked(image.source), "sha256": image.sha256, "headroom": image.headroom}
+            if image
+            else None
         ),
         "partitions": {side: {"label": label} for side, label in klass.labels.items()},
         "overlays": [
@@ -33,7 +36,12 @@ def node(resolved: ResolvedNode) -> dict[str, Any]:
             for item in layer.overlays
         ],
         "files": [
-            {"path": item.path, "source": item.source, "sha256": item.sha256, "mode": f"{item.mode:04o}"}
+            {
+                "path": item.path,
+                "source": masked(item.source),
+                "sha256": item.sha256,
+                "mode": f"{item.mode:04o}",
+            }
             for item in klass.files
         ],
         **thaw(resolved.settings),

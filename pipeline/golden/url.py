@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ..errors import RefusedError, SourceError, UsageError
+from ..inventory.wording import masked
+
+__all__ = ["checked", "masked", "redirected"]
 
 
 def checked(url: str) -> str:
@@ -22,15 +25,6 @@ def checked(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise RefusedError(f"{masked(url)} holds credentials", "put them into ~/.netrc, which is private")
     return url
-
-
-def masked(url: str) -> str:
-    """The URL for messages: without credentials, and without its query, which may carry a token."""
-    parts = urlsplit(url)
-    query = "?…" if parts.query else ""
-    host = parts.netloc.rpartition("@")[2]
-    shown = SplitResult(parts.scheme, host, parts.path, "", "").geturl() + query
-    return "".join(character if character.isprintable() else "?" for character in shown)
 
 
 def redirected(url: str, location: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from urllib.parse import SplitResult, urlsplit
 
 MAX_SHOWN = 60
 """Characters of a found value that a message repeats."""
@@ -21,7 +22,7 @@ def dotted(path: Iterable[str | int]) -> str:
 def shown(value: object) -> str:
     """Name a value that was found: quoted and shortened; a map or list by its kind.
 
-    What looks like a private key or a password within an address is not repeated.
+    What looks like a private key, or a password or token within an address, is not repeated.
     """
     if isinstance(value, str):
         if _PRIVATE.search(value):
@@ -34,14 +35,30 @@ def shown(value: object) -> str:
     return "nothing" if value is None else json.dumps(value)
 
 
+def masked(source: str) -> str:
+    """Name a source: an address without credentials and without its query, which may carry a token."""
+    parts = urlsplit(source)
+    if parts.netloc:
+        query = "?…" if parts.query else ""
+        host = parts.netloc.rpartition("@")[2]
+        source = SplitResult(parts.scheme, host, parts.path, "", "").geturl() + query
+    return "".join(character if character.isprintable() else "?" for character in source)
+
+
 def _mask(text: str) -> str:
-    """Hide what stands before the last @ of a word with a colon or a slash in it, as in https://me:secret@host."""
-    return " ".join(_mask_word(word) for word in text.split(" ")) if "@" in text else text
+    """Hide what stands before the last @ of a word with a colon or a slash in it, as in https://me:secret@host.
+
+    Of a web address, what follows the ? is hidden too.
+    """
+    return " ".join(_mask_word(word) for word in text.split(" ")) if "@" in text or "?" in text else text
 
 
 def _mask_word(word: str) -> str:
     before, at, after = word.rpartition("@")
-    return f"***{at}{after}" if {":", "/"} & set(before) else word
+    if {":", "/"} & set(before):
+        word = f"***{at}{after}"
+    address, mark, _ = word.partition("?")
+    return f"{address}?…" if mark and ("://" in address or "***@" in address) else word
 
 
 def _plain(text: str) -> str:

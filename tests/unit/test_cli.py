@@ -14,6 +14,8 @@ import yaml
 from click.shell_completion import ShellComplete
 
 from pipeline.cli import cli, main
+from pipeline.progress import QuietReporter
+from pipeline.store import Store
 from tests.support.lab import Lab
 
 COMMANDS = sorted(cli.commands)
@@ -287,6 +289,43 @@ def test_plan_is_for_all_nodes_unless_some_are_named(metis: Metis) -> None:
 def test_plan_says_that_the_environment_names_the_golden(metis: Metis) -> None:
     os.environ |= {"METIS_IMAGE_PI": "file:other.img", "METIS_IMAGE_PI_SHA256": "cd" * 32}
     assert "file:other.img (by METIS_IMAGE_PI)" in metis("plan", "--node", "titan-13").out
+
+
+def test_plan_says_what_a_class_fetches(metis: Metis) -> None:
+    files = [f"{{path: /opt/{name}, source: 'file:{name}', sha256: {name * 64}}}" for name in "ab"]
+    metis.write(
+        "classes/pi.yaml",
+        f"extends: base\nimage: {{source: '{GOLDEN}', sha256: {'ab' * 32}}}\nfiles: [{', '.join(files)}]\n",
+    )
+    cached = Store(metis.lab / "artifacts/cache", QuietReporter()).path("a" * 64)
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"cached")
+    (data,) = json.loads(metis("plan", "--node", "titan-13", "--json").out)
+    assert data["steps"][1:3] == [
+        {"subject": "file /opt/a", "does": "keep", "detail": "file:a"},
+        {"subject": "file /opt/b", "does": "fetch", "detail": "file:b"},
+    ]
+
+
+@pytest.mark.parametrize("named_by", ["class", "environment"])
+@pytest.mark.parametrize("words", ["plan", "config", "config --explain"])
+@pytest.mark.parametrize("json_flag", [[], ["--json"]], ids=["", "json"])
+def test_a_token_in_an_address_is_not_printed(
+    metis: Metis, words: str, json_flag: list[str], named_by: str
+) -> None:
+    token = "s3cr3t"
+    address = f"https://images.example/pi.img?token={token}"
+    files = f"[{{path: /opt/a, source: '{address}', sha256: {'cd' * 32}}}]"
+    metis.write(
+        "classes/pi.yaml",
+        f"extends: base\nimage: {{source: '{address}', sha256: {'ab' * 32}}}\nfiles: {files}\n",
+    )
+    if named_by == "environment":
+        os.environ |= {"METIS_IMAGE_PI": address, "METIS_IMAGE_PI_SHA256": "cd" * 32}
+    ended = metis(*words.split(), "--node", "titan-13", *json_flag)
+    assert ended.code == 0
+    assert token not in ended.out + ended.err
+    assert "https://images.example/pi.img?" in ended.out
 
 
 def test_one_bad_node_does_not_hide_the_plans_of_the_others(metis: Metis) -> None:

@@ -72,6 +72,37 @@ def test_a_step_is_done_when_its_result_or_what_it_is_made_of_is_not_there(
     assert does(found) == expected
 
 
+WITH_FILES = resolve_node(
+    "titan-13",
+    parse("class: pi", "node.yaml"),
+    resolve_class(
+        "pi",
+        lambda _: parse(
+            "arch: arm64\nos: debian\nfiles:\n"
+            f"  - {{path: /usr/local/bin/k3s, source: 'https://f.example/k3s?x=y', sha256: {'01' * 32}}}\n"
+            f"  - {{path: /opt/blob, source: 'file:/srv/blob?1', sha256: {'02' * 32}}}\n",
+            "pi.yaml",
+        ),
+    ),
+    parse("{}", "cluster.yaml"),
+)
+
+
+@pytest.mark.parametrize(
+    ("base_is_current", "expected"), [(False, ["keep", "fetch"]), (True, ["keep", "not needed"])]
+)
+def test_what_a_class_fetches_into_its_base_is_a_step_each(
+    base_is_current: bool, expected: list[str]
+) -> None:
+    found = replace(DONE, base_is_current=base_is_current, cached_files=frozenset({"01" * 32}))
+    _, *files, _, _ = make(WITH_FILES, "file:x", IN_BASE, IN_IMAGE, found, "/out/titan-13.img").steps
+    assert [step.does for step in files] == expected
+    assert [(step.subject, step.detail) for step in files] == [
+        ("file /usr/local/bin/k3s", "https://f.example/k3s?…"),
+        ("file /opt/blob", "file:/srv/blob?1"),
+    ]
+
+
 def test_the_data_say_each_step_entry_and_file() -> None:
     data = json.loads(json.dumps(to_data(planned(replace(DONE, image_is_current=False)))))
     assert data["node"] == "titan-13"

@@ -234,6 +234,20 @@ def test_a_source_is_accepted(value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("https://a.example/b?token=secret", '"https://a.example/b?…"'),
+        ("get https://a.example?secret now", '"get https://a.example?… now"'),
+        ("https://me:secret@a.example/b?secret", '"***@a.example/b?…"'),
+        ("https://me:secret?@a.example", '"***@a.example"'),
+        ("why?", '"why?"'),
+    ],
+)
+def test_a_found_address_hides_its_query(value: str, said: str) -> None:
+    assert shown(value) == said
+
+
+@pytest.mark.parametrize(
     "value", ["https://me:secret@a.example/b", "me:secret@a.example", "see https://me@a"]
 )
 def test_a_found_value_hides_who_and_with_which_password(value: str) -> None:
