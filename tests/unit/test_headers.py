@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
@@ -20,6 +20,7 @@ BEGINNINGS = ["", "http://", "https://a", "//", "bytes 1-2/", "Sat, 01 Jun 2024 
 HOSTILE = st.builds(str.__add__, st.sampled_from(BEGINNINGS), st.text(st.characters(max_codepoint=255)))
 
 
+@example("Sat, 01 Jun 2024 10:00:00 +2400000000000")
 @given(HOSTILE)
 def test_a_wait_is_a_number_of_seconds_whatever_is_asked_for(value: str) -> None:
     assert headers.retry_after(value) >= 0
