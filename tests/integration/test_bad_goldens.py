@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from tests.support import goldens
-from tests.support.lab import Lab, class_text
+from tests.support.lab import QUICK_INJECTOR, Lab, class_text
 
 NODE = "class: only\nnetwork: {dhcp: true}\n"
 
@@ -42,7 +42,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path, {"METIS_INJECTOR": "loop"})
+    lab = Lab(tmp_path, {"METIS_INJECTOR": QUICK_INJECTOR})
     lab.write("nodes/one.yaml", NODE)
     return lab
 

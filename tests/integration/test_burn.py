@@ -12,12 +12,12 @@ from pipeline.card.file import burn
 from pipeline.errors import MismatchError
 from pipeline.progress import QuietReporter
 from tests.support import goldens
-from tests.support.lab import Lab, class_text
+from tests.support.lab import QUICK_INJECTOR, Lab, class_text
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Lab:
-    lab = Lab(tmp_path_factory.mktemp("burn"), {"METIS_INJECTOR": "loop"})
+    lab = Lab(tmp_path_factory.mktemp("burn"), {"METIS_INJECTOR": QUICK_INJECTOR})
     lab.write("classes/only.yaml", class_text(tiny_golden, goldens.sha256(tiny_golden)))
     lab.write("nodes/one.yaml", "class: only\nnetwork: {dhcp: true}\n")
     assert lab.doit("image:one").code == 0
