@@ -7,11 +7,9 @@ turn it into its exit code.
 from __future__ import annotations
 
 import functools
-import hashlib
-import inspect
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,13 +21,13 @@ from doit.exceptions import TaskFailed
 from . import durable, receipts
 from .artifacts import bmap_of, receipt_of
 from .errors import MetisError, RefusedError, RottenError, UsageError, from_os
+from .freshness import Unchanged, code_digest, look, look_if_there
 from .ids import BaseManifest, base_made_from, image_made_from
 from .inject.tree import VERSION
 from .inventory import overlay
 from .lab import Lab, read_json
 from .manifest import digest, to_data
 from .settings import image_variable
-from .store import stamp
 
 # What renders, fetches and builds is imported where it is used: most runs find nothing to do.
 
@@ -112,13 +110,13 @@ class Tasks:
 
         What is saved is how the folder looked before it was listed: who edits it meanwhile is seen.
         """
-        look = functools.cache(lambda: overlay.signature(self.lab.inventory.root / folder))
+        signature = functools.cache(lambda: overlay.signature(self.lab.inventory.root / folder))
         listing = self.artifacts.overlay(folder)
-        return Unchanged("folder", lambda: [look(), _look(listing)])
+        return Unchanged("folder", lambda: [signature(), look(listing)])
 
     def as_left(self, *files: Path) -> Unchanged:
         """Whether files are what the task left; another inventory may have classes of the same names."""
-        return Unchanged("left", lambda: list(map(_look, files)))
+        return Unchanged("left", lambda: list(map(look, files)))
 
     def class_as_resolved(self, name: str) -> Unchanged:
         """Whether what a class is resolved from, and what was resolved, looks as it did; see `_as_made`."""
@@ -139,14 +137,14 @@ class Tasks:
         doit itself would save how they look after the task, and would not see an edit meanwhile; nor one
         that keeps a file's time of change.
         """
-        return Unchanged("made", lambda: [self._code, inputs, list(own), *map(_look, made)])
+        return Unchanged("made", lambda: [self._code, inputs, list(own), *map(look, made)])
 
     def _declared(self, files: tuple[Path, ...], overlays: tuple[str, ...]) -> str:
         """How declared files look, as one word; looked at once for all nodes of a class."""
         key = (files, overlays)
         if key not in self._looks:
             modes = [self.lab.inventory.modes_file(folder) for folder in overlays]
-            seen = [self.lab.index.stamps.get(file) or _look_if_there(file) for file in (*files, *modes)]
+            seen = [self.lab.index.stamps.get(file) or look_if_there(file) for file in (*files, *modes)]
             self._looks[key] = digest(seen)
         return self._looks[key]
 
@@ -177,7 +175,7 @@ class Tasks:
 
         def looks() -> list[Any]:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
-            return [VERSION, base and base.id, *map(_look, written)]
+            return [VERSION, base and base.id, *map(look, written)]
 
         def is_as_its_receipt_says() -> bool:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
@@ -317,62 +315,3 @@ class Tasks:
             receipt = receipts.read(base)
             self._bases[klass] = receipt if receipt and self.lab.is_whole(base, receipt) else None
         return self._bases[klass]
-
-
-class Unchanged:
-    """A check for doit: whether a value is what it was when the task last ended well.
-
-    Where it is not, or where that is not to be trusted, `otherwise` decides.
-    """
-
-    # doit asks each check for its signature; looking for it takes longer than the check.
-    __signature__ = inspect.Signature(
-        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("task", "values")]
-    )
-
-    def __init__(
-        self,
-        name: str,
-        value: Callable[[], Any],
-        otherwise: Callable[[], bool] = lambda: False,
-        *,
-        trusts: bool = True,
-    ) -> None:
-        self._name = name
-        self._value = value
-        self._otherwise = otherwise
-        self._trusts = trusts
-
-    def configure_task(self, task: Any) -> None:  # noqa: ANN401 - doit has no types
-        """Called by doit: have the value saved with the task's success."""
-        task.value_savers.append(lambda: {self._name: self._value()})
-
-    def __call__(self, task: object, values: Mapping[str, Any]) -> bool:  # the names are doit's
-        """Called by doit: compare with what was saved."""
-        return (self._trusts and self._is_as_saved(values)) or self._otherwise()
-
-    def _is_as_saved(self, values: Mapping[str, Any]) -> bool:
-        try:
-            return self._name in values and bool(values[self._name] == self._value())
-        except OSError:
-            return False
-
-
-def _look(file: Path) -> list[int]:
-    return list(stamp(file).values())
-
-
-def _look_if_there(file: Path) -> list[int]:
-    try:
-        return _look(file)
-    except OSError:
-        return []
-
-
-def code_digest() -> str:
-    """The hash of the source of this package."""
-    state = hashlib.sha256()
-    folder = Path(__file__).parent
-    for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.json")]):
-        state.update(file.read_bytes())
-    return state.hexdigest()

@@ -30,8 +30,8 @@ FLOORS = {
     "words": "errors model",
     "pure": "edits manifest plan show inventory inventory.builder inventory.document inventory.formats "
     "inventory.resolve inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
-    "machine": "artifacts bmap disk durable hashing mapped process progress receipts settings sparse store "
-    "inventory.index inventory.overlay inventory.read",
+    "machine": "artifacts bmap disk durable freshness hashing mapped process progress receipts settings "
+    "sparse store inventory.index inventory.overlay inventory.read",
     "adapters": "golden.* inject.* card.*",
     "steps": "build compose ids",
     "tasks": "lab tasks",

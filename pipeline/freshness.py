@@ -1,0 +1,76 @@
+"""Checks for doit: whether something is as it was when a task last ended well.
+
+doit saves what a check gives it with the task's success, and asks it before the next run. Which things are
+looked at for which task is in `tasks`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .store import stamp
+
+
+class Unchanged:
+    """A check for doit: whether a value is what it was when the task last ended well.
+
+    Where it is not, or where that is not to be trusted, `otherwise` decides.
+    """
+
+    # doit asks each check for its signature; looking for it takes longer than the check.
+    __signature__ = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("task", "values")]
+    )
+
+    def __init__(
+        self,
+        name: str,
+        value: Callable[[], Any],
+        otherwise: Callable[[], bool] = lambda: False,
+        *,
+        trusts: bool = True,
+    ) -> None:
+        self._name = name
+        self._value = value
+        self._otherwise = otherwise
+        self._trusts = trusts
+
+    def configure_task(self, task: Any) -> None:  # noqa: ANN401 - doit has no types
+        """Called by doit: have the value saved with the task's success."""
+        task.value_savers.append(lambda: {self._name: self._value()})
+
+    def __call__(self, task: object, values: Mapping[str, Any]) -> bool:  # the names are doit's
+        """Called by doit: compare with what was saved."""
+        return (self._trusts and self._is_as_saved(values)) or self._otherwise()
+
+    def _is_as_saved(self, values: Mapping[str, Any]) -> bool:
+        try:
+            return self._name in values and bool(values[self._name] == self._value())
+        except OSError:
+            return False
+
+
+def look(file: Path) -> list[int]:
+    """How a file looks: its size, times and inode."""
+    return list(stamp(file).values())
+
+
+def look_if_there(file: Path) -> list[int]:
+    """How a file looks; nothing where there is none."""
+    try:
+        return look(file)
+    except OSError:
+        return []
+
+
+def code_digest() -> str:
+    """The hash of the source of this package."""
+    state = hashlib.sha256()
+    folder = Path(__file__).parent
+    for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.json")]):
+        state.update(file.read_bytes())
+    return state.hexdigest()
