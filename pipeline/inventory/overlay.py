@@ -35,12 +35,18 @@ class Found:
 
 
 def folder_of(root: Path, folder: str) -> Path:
-    """The overlay's folder beneath the inventory's; raises where it is not there or points out of it."""
+    """The overlay's folder beneath the inventory's.
+
+    Raises InventoryError where it is not there or points out of the inventory.
+    """
     path = root / folder
     if not path.is_dir():
-        raise MetisError(f"no overlay folder {folder}", f"make {path}, or take it out of the class")
+        message = "no such folder: make it, or take it out of the class or node that names it"
+        raise InventoryError([Problem(folder, 0, "", message)])
     if not path.resolve().is_relative_to(root.resolve()):
-        raise MetisError(f"the overlay {folder} points outside the inventory", "overlays lie beneath it")
+        raise InventoryError(
+            [Problem(folder, 0, "", "it points outside the inventory: overlays lie beneath it")]
+        )
     return path
 
 
