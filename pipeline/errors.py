@@ -85,6 +85,12 @@ class InventoryError(MetisError):
         return "\n".join(map(str, self.problems))
 
 
+def common_exit_code(errors: Iterable[MetisError]) -> int:
+    """The exit code that all of the errors share, else that of a plain failure."""
+    codes = {error.exit_code for error in errors}
+    return codes.pop() if len(codes) == 1 else MetisError.exit_code
+
+
 class SeveralErrors(MetisError):  # noqa: N818 - it is many
     """What went wrong with several nodes, a line each; the exit code is theirs if they share one."""
 
@@ -92,8 +98,7 @@ class SeveralErrors(MetisError):  # noqa: N818 - it is many
         found = tuple(errors)
         self.lines = tuple(dict.fromkeys(line for error in found for line in str(error).splitlines()))
         super().__init__("; ".join(self.lines))
-        codes = {error.exit_code for error in found}
-        self.exit_code = codes.pop() if len(codes) == 1 else MetisError.exit_code
+        self.exit_code = common_exit_code(found)
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

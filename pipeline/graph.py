@@ -11,7 +11,7 @@ from doit.doit_cmd import DoitMain
 from doit.exceptions import InvalidDodoFile
 
 from .doit_setup import LineReporter
-from .errors import MetisError, UsageError
+from .errors import MetisError, UsageError, common_exit_code
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -49,7 +49,6 @@ def run(tasks: Sequence[str], jobs: int) -> Lab:
 
 def _summary(failures: Sequence[MetisError]) -> MetisError:
     """One error for all: with the common exit code where there is one."""
-    codes = {failure.exit_code for failure in failures}
     error = MetisError("not everything could be built", "see the lines above")
-    error.exit_code = codes.pop() if len(codes) == 1 else MetisError.exit_code
+    error.exit_code = common_exit_code(failures)
     return error
