@@ -109,6 +109,13 @@ class Idle:
         del path
         return None
 
+    def is_immutable(self, path: str) -> bool:
+        del path
+        return False
+
+    def set_immutable(self, path: str) -> None:
+        del path
+
     def read(self, path: str) -> bytes:
         del path
         return b""

@@ -21,6 +21,7 @@ from pipeline.artifacts import bmap_of, receipt_of
 from pipeline.errors import MetisError
 from pipeline.inject.apply import apply
 from pipeline.inject.partitions import exactly
+from pipeline.inject.sources import Sources
 from pipeline.inject.tree import Places, Tree, Trees
 from pipeline.model import Side
 from tests.support import goldens
@@ -125,6 +126,7 @@ class Keeping:
         self._file = file
         self.status, self.read, self.read_link = tree.status, tree.read, tree.read_link
         self.list_names, self.remove = tree.list_names, tree.remove
+        self.is_immutable, self.set_immutable = tree.is_immutable, tree.set_immutable
 
     def extract(self, archive: Path) -> None:
         shutil.copyfile(archive, self._file)
@@ -146,7 +148,8 @@ def streams(folder: Path) -> list[str]:
         files: dict[Side, Path] = {"boot": folder / "boot.tar", "root": folder / "root.tar"}
         assert trees.boot is not None
         keeping = Trees(places, Keeping(trees.root, files["root"]), Keeping(trees.boot, files["boot"]))
-        apply(lab.manifest(NODE), keeping, lab.open_blob, folder)
+        manifest = lab.manifest(NODE)
+        apply(manifest, keeping, Sources(lab.open_blob, lab.revealed(NODE, manifest).reveal, {}), folder)
     scratch.unlink()
     return [
         str(base),

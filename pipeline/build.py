@@ -6,6 +6,7 @@ Both work on a part file, put a manifest into it and end with the receipt. What 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from .errors import MetisError
 from .golden.fetch import Fetched
 from .golden.unpack import unpack
 from .ids import BaseManifest, base_made_from, image_made_from
-from .inject.apply import OpenBlob, apply
+from .inject.apply import apply
 from .inject.partitions import by_label_or_content, exactly
+from .inject.sources import OpenBlob, Reveal, Sources, no_secrets
 from .inject.tree import Chooser, Contents, Injector, Places
+from .manifest import has_image_facts
 from .model import Manifest
 from .progress import Reporter
 
@@ -47,13 +50,22 @@ def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools)
             tools.reporter.step(f"{subject}: injecting"),
             tools.injector.open(part, layout, choose, grow=wanted.headroom > 0) as trees,
         ):
-            apply(wanted.manifest, trees, tools.open_blob, target.parent)
+            sources = Sources(tools.open_blob, no_secrets, {})
+            apply(wanted.manifest, trees, sources, target.parent)
         made_from = base_made_from(golden.sha256, wanted)
         receipts.finish(part, target, subject, made_from, asdict(trees.places), tools.reporter)
 
 
-def make_image(manifest: Manifest, base: Path, target: Path, tools: Tools) -> None:
-    """Copy a base and put a node's manifest into the copy."""
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """The secrets of one node as they are now: by reference, and their version by the source's name."""
+
+    reveal: Reveal
+    versions: Mapping[str, str]
+
+
+def make_image(manifest: Manifest, base: Path, target: Path, secrets: Revealed, tools: Tools) -> None:
+    """Copy a base and put a node's manifest, with its secrets, into the copy."""
     receipt = receipts.read(base)
     if receipt is None:
         raise MetisError(f"{base} has no receipt", "build the class's base first")
@@ -62,12 +74,16 @@ def make_image(manifest: Manifest, base: Path, target: Path, tools: Tools) -> No
         with tools.reporter.step(f"{subject}: copying the base", sparse.mapped_bytes(base)) as advance:
             sparse.copy(base, part, advance)
         choose = exactly(Places(**receipt.places))  # type: ignore[arg-type]
+        # What names partitions by id gets ids that no other node's card has.
+        layout = disk.with_own_ids(part, subject) if has_image_facts(manifest) else disk.read(part)
         with (
             tools.reporter.step(f"{subject}: injecting"),
-            tools.injector.open(part, disk.read(part), choose) as trees,
+            tools.injector.open(part, layout, choose) as trees,
         ):
-            apply(manifest, trees, tools.open_blob, target.parent)
-        made_from = image_made_from(manifest.id, receipt.id)
+            facts = disk.facts(layout, trees.places.root, trees.places.boot)
+            sources = Sources(tools.open_blob, secrets.reveal, facts)
+            apply(manifest, trees, sources, target.parent)
+        made_from = image_made_from(manifest.id, receipt.id, secrets.versions)
         receipts.finish(part, target, subject, made_from, receipt.places, tools.reporter)
 
 

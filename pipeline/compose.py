@@ -67,7 +67,7 @@ class Composer:
     def manifest(self, name: str) -> Manifest:
         """Everything that is done to a node's base to make its image."""
         node = self.node(name)
-        rendered = [Contribution(concern, render(node)) for concern, render in CONCERNS.items()]
+        rendered = [Contribution(name, concern.render(node)) for name, concern in CONCERNS.items()]
         layers = [*self._of_class(node.klass, in_base=True), *self._of_layer(node.layer)]
         winning: dict[tuple[str, str], Entry] = {
             (entry.side, entry.path): entry for part in (*rendered, *layers) for entry in part.entries

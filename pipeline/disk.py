@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,20 +29,24 @@ _PROTECTIVE = "ee"
 _ACTIVE = 446  # where the first entry of an MBR has its boot flag
 _KEEP_CONTENT = "--quiet --no-reread --no-tell-kernel --wipe never --wipe-partitions never".split()
 _TIMEOUT = 60.0
+_IDS = uuid.UUID("6d6e4f4e-2f64-5d2b-9b0e-3a0f6c1d7e55")
+"""The namespace of the ids that follow from a name (RFC 9562, 5.5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
     """One partition: `number` is the table's own; `start` and `size` are in bytes.
 
-    `type` is a GUID in upper case (GPT) or two hex digits in lower case (MBR). `filesystem`, `label` and
-    `uuid` are of what it holds, in blkid's words ("ext4", "vfat", "swap"), None where blkid knows nothing.
+    `type` is a GUID in upper case (GPT) or two hex digits in lower case (MBR); `partuuid` is the partition's
+    own id as the kernel takes it in `root=PARTUUID=`. `filesystem`, `label` and `uuid` are of what it holds,
+    in blkid's words ("ext4", "vfat", "swap"), None where blkid knows nothing.
     """
 
     number: int
     start: int
     size: int
     type: str
+    partuuid: str
     filesystem: str | None
     label: str | None
     uuid: str | None
@@ -79,7 +84,7 @@ def read(image: Path) -> Disk:
     if scheme == "dos" and any(_type(row) == _PROTECTIVE for row in rows):
         raise MetisError(f"the GPT of {image} is damaged or cut off", "fetch the image again")
     _check_bounds(image, size, [(_number(row), row["start"] * sector, row["size"] * sector) for row in rows])
-    return Disk(scheme, size, sector, tuple(_probe(image, row, sector) for row in rows))
+    return Disk(scheme, size, sector, tuple(_probe(image, row, sector, table) for row in rows))
 
 
 def grow_last(image: Path, number: int, extra: int) -> Disk:
@@ -108,6 +113,35 @@ def grow_last(image: Path, number: int, extra: int) -> Disk:
         os.truncate(image, disk.size)
         raise
     return read(image)
+
+
+def with_own_ids(image: Path, owner: str) -> Disk:
+    """Give a disk's partitions ids that follow from `owner`: no two owners' disks are taken for each other.
+
+    A GPT's partitions get a GUID each; those of an MBR are named by the disk's id of 32 bits, which is set.
+    """
+    disk = read(image)
+    words = ["sfdisk", "--quiet"]
+    with _kept(image, _ACTIVE):
+        if disk.scheme == "dos":
+            process.run(
+                [*words, "--disk-id", image.absolute(), f"0x{_own_id(owner).hex[:8]}"], timeout=_TIMEOUT
+            )
+        for partition in disk.partitions if disk.scheme == "gpt" else ():
+            number = str(partition.number)
+            guid = str(_own_id(f"{owner} {number}")).upper()
+            process.run([*words, "--part-uuid", image.absolute(), number, guid], timeout=_TIMEOUT)
+    return read(image)
+
+
+def facts(disk: Disk, root: int, boot: int | None) -> dict[str, str]:
+    """What an edit may need of an image whose partitions `root` and `boot` are: see `model.ImageFact`."""
+    ids = {partition.number: partition.partuuid for partition in disk.partitions}
+    return {"root_partuuid": ids[root], **({"boot_partuuid": ids[boot]} if boot is not None else {})}
+
+
+def _own_id(owner: str) -> uuid.UUID:
+    return uuid.uuid5(_IDS, owner)
 
 
 @contextmanager
@@ -161,6 +195,13 @@ def _number(row: dict[str, Any]) -> int:
     return int(digits[0])
 
 
+def _partuuid(row: dict[str, Any], table: dict[str, Any]) -> str:
+    """As udev and the kernel spell it: a GUID in lower case, or an MBR's disk id and the number."""
+    if "uuid" in row:
+        return str(row["uuid"]).lower()
+    return f"{int(str(table.get('id', '0')), 16):08x}-{_number(row):02x}"
+
+
 def _check_bounds(image: Path, size: int, places: list[tuple[int, int, int]]) -> None:
     """Refuse (number, start, size) of partitions that are empty, outside the image or over each other."""
     places = sorted(places, key=lambda place: place[1])
@@ -177,7 +218,7 @@ def _check_bounds(image: Path, size: int, places: list[tuple[int, int, int]]) ->
             raise MetisError(f"partitions {number} and {other} of {image} overlap")
 
 
-def _probe(image: Path, row: dict[str, Any], sector: int) -> Partition:
+def _probe(image: Path, row: dict[str, Any], sector: int, table: dict[str, Any]) -> Partition:
     """Ask blkid(8) what lies in a partition; several answers at once count as none."""
     start, size = row["start"] * sector, row["size"] * sector
     place = ["--offset", str(start), "--size", str(size)]
@@ -193,6 +234,7 @@ def _probe(image: Path, row: dict[str, Any], sector: int) -> Partition:
         start=start,
         size=size,
         type=_type(row),
+        partuuid=_partuuid(row, table),
         filesystem=facts.get("ID_FS_TYPE"),
         label=_plain(facts.get("ID_FS_LABEL_ENC")),
         uuid=_plain(facts.get("ID_FS_UUID_ENC")),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import edits
+from .edits import registry as edits
 from .inject.tree import VERSION
 from .manifest import from_data, to_data
 from .model import Manifest, Side
@@ -45,6 +45,12 @@ def base_made_from(golden_sha256: str, wanted: BaseManifest) -> dict[str, Any]:
     }
 
 
-def image_made_from(manifest_id: str, base_id: str) -> dict[str, Any]:
-    """Everything that decides about an image."""
-    return {"manifest": manifest_id, "base": base_id, "injector": VERSION, "edits": edits.VERSION}
+def image_made_from(manifest_id: str, base_id: str, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that decides about an image; `secrets` are versions by the name of their source."""
+    return {
+        "manifest": manifest_id,
+        "base": base_id,
+        "injector": VERSION,
+        "edits": edits.VERSION,
+        "secrets": dict(secrets),
+    }

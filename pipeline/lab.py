@@ -31,7 +31,7 @@ from .store import Store
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
-    from .build import Tools
+    from .build import Revealed, Tools
     from .compose import Composer
     from .golden.fetch import Fetched
     from .inject.tree import Injector
@@ -135,7 +135,9 @@ class Lab:
             golden_sha256=sha256,
             golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
             base_is_current=receipts.is_current(base, made_from),
-            image_is_current=receipts.is_current(target, image_made_from(manifest.id, digest(made_from))),
+            image_is_current=receipts.is_current(
+                target, image_made_from(manifest.id, digest(made_from), self.secret_versions(name))
+            ),
             cached_files=frozenset(
                 item.sha256 for item in node.klass.files if self.store.path(item.sha256).is_file()
             ),
@@ -229,6 +231,19 @@ class Lab:
             raise MismatchError(f"{blob.source} changed while it was used", "run again")
         content.seek(0, io.SEEK_SET)
         return content
+
+    def secret_versions(self, node: str) -> Mapping[str, str]:
+        """The version of a node's secrets, by the name of their source."""
+        del node
+        return {}
+
+    def revealed(self, node: str, manifest: Manifest) -> Revealed:
+        """The secrets of a node that its manifest needs; what is missing of its identity is made first."""
+        from .build import Revealed
+        from .inject.sources import no_secrets
+
+        del manifest
+        return Revealed(no_secrets, self.secret_versions(node))
 
     def golden(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""

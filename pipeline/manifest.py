@@ -15,9 +15,25 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .errors import InventoryError, MetisError, Problem
-from .model import Blob, Directory, Edit, Entry, File, Manifest, Piece, Placed, Remove, Side, Symlink, Text
+from .model import (
+    Blob,
+    Directory,
+    Edit,
+    Entry,
+    File,
+    ImageFact,
+    Manifest,
+    Piece,
+    Placed,
+    Remove,
+    SecretRef,
+    Side,
+    Symlink,
+    Text,
+    Value,
+)
 
-FORMAT = 1
+FORMAT = 2
 """The version of the JSON form; another one is not read."""
 
 Key = tuple[Side, str]
@@ -106,6 +122,8 @@ def _unusable_on_fat(entry: Entry, names: Iterable[str]) -> str:
         return "a link on the boot partition, but FAT has no links"
     if isinstance(entry, File | Directory) and (entry.owner, entry.group) != ("root", "root"):
         return "an owner on the boot partition, but FAT has no owners"
+    if secret_refs(entry):
+        return "a secret on the boot partition, but FAT has no modes: everyone could read it"
     if isinstance(entry, File | Directory) and entry.mode & _READABLE != _READABLE:
         return f"a private {kind(entry)} on the boot partition, but FAT has no modes: everyone could read it"
     return ""
@@ -143,6 +161,30 @@ def _beneath_files(subject: str, taken: Mapping[Key, tuple[Contribution, Entry]]
     return problems
 
 
+# ---------------------------------------------------------------------------------- what it refers to
+
+
+def secret_refs(entry: Entry) -> tuple[SecretRef, ...]:
+    """The secrets that an entry needs when it is applied."""
+    match entry:
+        case File(content=pieces):
+            return tuple(piece for piece in pieces if isinstance(piece, SecretRef))
+        case Edit(arguments=arguments):
+            return tuple(value for _, value in arguments if isinstance(value, SecretRef))
+    return ()
+
+
+def secrets_of(manifest: Manifest) -> tuple[SecretRef, ...]:
+    """All secrets that a manifest needs, each once."""
+    return tuple(dict.fromkeys(ref for item in manifest.entries for ref in secret_refs(item.entry)))
+
+
+def has_image_facts(manifest: Manifest) -> bool:
+    """Whether an edit needs what only the image has, such as the ids of its partitions."""
+    edits = (item.entry for item in manifest.entries if isinstance(item.entry, Edit))
+    return any(isinstance(value, ImageFact) for edit in edits for _, value in edit.arguments)
+
+
 # -------------------------------------------------------------------------------------- JSON form
 
 _ANEW = "remove it from the folder for artifacts and run again"
@@ -150,6 +192,10 @@ _ANEW = "remove it from the folder for artifacts and run again"
 _KINDS: dict[str, type[File | Directory | Symlink | Remove | Edit]] = {
     kind.__name__.lower(): kind for kind in (File, Directory, Symlink, Remove, Edit)
 }
+
+
+_USUAL = (("immutable", False), ("preferred", ""), ("optional", False), ("form", "text"))
+"""What most entries have is not written down."""
 
 
 def kind(entry: Entry) -> str:
@@ -179,21 +225,40 @@ def from_data(data: Mapping[str, Any]) -> Manifest:
 
 
 def _entry_data(entry: Entry, *, with_source: bool = True) -> dict[str, Any]:
-    data = asdict(entry)
+    data = {key: value for key, value in asdict(entry).items() if (key, value) not in _USUAL}
     data["kind"] = kind(entry)
     if isinstance(entry, File | Directory):
         data["mode"] = f"{entry.mode:04o}"
     if isinstance(entry, File):
         data["content"] = [_piece_data(piece, with_source=with_source) for piece in entry.content]
     if isinstance(entry, Edit):
-        data["arguments"] = dict(entry.arguments)
+        data["arguments"] = {name: _value_data(value) for name, value in entry.arguments}
     return data
 
 
-def _piece_data(piece: Piece, *, with_source: bool) -> dict[str, str]:
-    if isinstance(piece, Text):
-        return {"text": piece.text}
-    return {"sha256": piece.sha256, **({"source": piece.source} if with_source else {})}
+def _piece_data(piece: Piece, *, with_source: bool) -> dict[str, Any]:
+    match piece:
+        case Text(text):
+            return {"text": text}
+        case SecretRef():
+            return _secret_data(piece)
+        case Blob(sha256, source):
+            return {"sha256": sha256, **({"source": source} if with_source else {})}
+
+
+def _secret_data(ref: SecretRef) -> dict[str, Any]:
+    data = {"secret": ref.name, "form": ref.form, "optional": ref.optional}
+    return {key: value for key, value in data.items() if (key, value) not in _USUAL}
+
+
+def _value_data(value: Value) -> Any:  # noqa: ANN401 - text, or a map that says what to look up
+    match value:
+        case SecretRef():
+            return _secret_data(value)
+        case ImageFact(name):
+            return {"image": name}
+        case str():
+            return value
 
 
 def _entry(data: Mapping[str, Any]) -> Entry:
@@ -201,10 +266,25 @@ def _entry(data: Mapping[str, Any]) -> Entry:
     if "mode" in fields:
         fields["mode"] = int(fields["mode"], 8)
     if "content" in fields:
-        fields["content"] = tuple(
-            Text(piece["text"]) if "text" in piece else Blob(piece["sha256"], piece["source"])
-            for piece in fields["content"]
-        )
+        fields["content"] = tuple(map(_piece, fields["content"]))
     if "arguments" in fields:
-        fields["arguments"] = tuple(sorted(fields["arguments"].items()))
+        fields["arguments"] = tuple(
+            (name, _value(item)) for name, item in sorted(fields["arguments"].items())
+        )
     return _KINDS[data["kind"]](**fields)
+
+
+def _piece(data: Mapping[str, Any]) -> Piece:
+    if "text" in data:
+        return Text(data["text"])
+    return _secret(data) if "secret" in data else Blob(data["sha256"], data["source"])
+
+
+def _secret(data: Mapping[str, Any]) -> SecretRef:
+    return SecretRef(data["secret"], data.get("form", "text"), data.get("optional", False))
+
+
+def _value(data: str | Mapping[str, Any]) -> Value:
+    if isinstance(data, str):
+        return data
+    return _secret(data) if "secret" in data else ImageFact(data["image"])

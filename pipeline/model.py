@@ -6,7 +6,7 @@ Nothing here reads, writes or decides. How a value comes to be is in `inventory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -150,7 +150,28 @@ class Blob:
     source: str
 
 
-Piece = Text | Blob
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Content that is one of the node's secrets, read from its source when it is applied and never before.
+
+    `name` is the field there (`k3s_token`, `extra.machine_id`); `form` names what is made of its value (see
+    `secrets.forms`). An optional one may be missing: its form says what stands there then.
+    """
+
+    name: str
+    form: str = "text"
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFact:
+    """A value that only the image itself has, known when it is applied: see `disk.facts`."""
+
+    name: str
+
+
+Piece = Text | Blob | SecretRef
+Value = str | SecretRef | ImageFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +188,18 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory with exactly this mode and owner; parents that nobody names are made 0755 root."""
+    """A directory with exactly this mode and owner; parents that nobody names are made 0755 root.
+
+    In an `immutable` one nobody can make anything, root included (chattr(1), i): a mount point that must not
+    be written to while nothing is mounted there.
+    """
 
     path: str
     mode: int = 0o755
     owner: str = "root"
     group: str = "root"
     side: Side = "root"
+    immutable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +223,35 @@ class Remove:
 class Edit:
     """A change of a file that the golden brings, by a function of `edits` named `edit`.
 
-    The file keeps its mode and owner; applied twice, the function changes nothing more.
+    The file keeps its mode and owner; applied twice, the function changes nothing more. Where the golden has
+    `preferred`, that file is changed instead. A file that is not there counts as empty, and is left alone
+    where the edit is `optional`.
     """
 
     path: str
     edit: str
-    arguments: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[tuple[str, Value], ...] = ()
     side: Side = "root"
+    preferred: str = ""
+    optional: bool = False
 
 
 Entry = File | Directory | Symlink | Remove | Edit
 Renderer = Callable[[ResolvedNode], tuple[Entry, ...]]
+
+Fault = tuple[str, str]
+"""The dotted path of a value (`network.gateway`) and what is wrong with it."""
+
+Check = Callable[[ResolvedNode], Iterator[Fault]]
+"""Finds what would fail only on the node, in merged values that each fit their schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """One part of what a node is: what it puts into the image, and what it finds wrong beforehand."""
+
+    render: Renderer
+    check: Check
 
 
 @dataclass(frozen=True, slots=True)

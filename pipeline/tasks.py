@@ -175,7 +175,8 @@ class Tasks:
 
         def looks() -> list[Any]:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
-            return [VERSION, base and base.id, *map(look, written)]
+            versions = self.lab.secret_versions(node)
+            return [VERSION, base and base.id, versions, *map(look, written)]
 
         def is_as_its_receipt_says() -> bool:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
@@ -183,10 +184,13 @@ class Tasks:
             return (
                 base is not None
                 and manifest.is_file()
-                and self.lab.is_there(image, image_made_from(str(read_json(manifest)["id"]), base.id))
+                and self.lab.is_there(image, self._image_made_from(node, manifest, base))
             )
 
         return Unchanged("image", looks, is_as_its_receipt_says, trusts=not self.lab.settings.deep)
+
+    def _image_made_from(self, node: str, manifest: Path, base: receipts.Receipt) -> dict[str, Any]:
+        return image_made_from(str(read_json(manifest)["id"]), base.id, self.lab.secret_versions(node))
 
     def no_conflict(self, node: str) -> bool:
         """Whether no other node claims the same name or address."""
@@ -263,8 +267,11 @@ class Tasks:
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
         receipt = receipts.read(base)
-        if receipt is None or not self.lab.is_there(target, image_made_from(manifest.id, receipt.id)):
-            build.make_image(manifest, base, target, self.lab.tools)
+        secrets = self.lab.revealed(name, manifest)
+        if receipt is None or not self.lab.is_there(
+            target, image_made_from(manifest.id, receipt.id, secrets.versions)
+        ):
+            build.make_image(manifest, base, target, secrets, self.lab.tools)
 
     @action
     def burn(self, node: str, device: str, yes: bool) -> None:

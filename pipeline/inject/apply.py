@@ -10,18 +10,17 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .. import edits
+from ..edits import registry as edits
 from ..errors import MetisError
-from ..model import Directory, Edit, Entry, File, Manifest, Remove, Side
+from ..model import Directory, Edit, Entry, File, Manifest, Remove, Side, Symlink
 from .owners import Owners
 from .paths import Paths
-from .stream import Member, OpenBlob, content, nameless_file, write
+from .sources import Sources
+from .stream import Member, content, nameless_file, write
 from .tree import Tree, Trees
 
-__all__ = ["OpenBlob", "apply"]
 
-
-def apply(manifest: Manifest, trees: Trees, open_blob: OpenBlob, scratch: Path) -> None:
+def apply(manifest: Manifest, trees: Trees, sources: Sources, scratch: Path) -> None:
     """Put everything that the manifest says into the trees.
 
     `scratch` is a folder for the tar streams, which never have a name there. Raises MetisError when the
@@ -31,7 +30,7 @@ def apply(manifest: Manifest, trees: Trees, open_blob: OpenBlob, scratch: Path) 
         entries = [item.entry for item in manifest.entries if item.entry.side == side]
         tree = trees.side(side)
         if tree is not None:
-            _apply_side(entries, side, tree, open_blob, scratch)
+            _apply_side(entries, side, tree, sources, scratch)
         elif any(not isinstance(entry, Remove) for entry in entries):
             raise MetisError(
                 f"{manifest.subject} has files for the boot partition, and its golden has none",
@@ -39,20 +38,23 @@ def apply(manifest: Manifest, trees: Trees, open_blob: OpenBlob, scratch: Path) 
             )
 
 
-def _apply_side(entries: Iterable[Entry], side: Side, tree: Tree, open_blob: OpenBlob, scratch: Path) -> None:
+def _apply_side(entries: Iterable[Entry], side: Side, tree: Tree, sources: Sources, scratch: Path) -> None:
     removed = _removed(entries, tree)
     paths = Paths(tree, removed)
-    members = _members(entries, paths, tree)
-    owners = Owners(lambda path: _read(path, members, paths, tree, open_blob))
+    members = _members(entries, paths, tree, sources)
+    owners = Owners(lambda path: _read(path, members, paths, tree, sources))
     if not members:
         _remove(removed, tree)
         return
     for path in paths.missing_parents(members):
         members.setdefault(path, Member(path, Directory(path)))
     with nameless_file(scratch) as stream:
-        write(stream, members, owners, open_blob, plain=side == "boot")
+        write(stream, members, owners, sources, plain=side == "boot")
         _remove(removed, tree)
         tree.extract(Path(f"/proc/self/fd/{stream.fileno()}"))
+    for member in members.values():
+        if isinstance(member.entry, Directory) and member.entry.immutable:
+            tree.set_immutable(member.path)
 
 
 # ---------------------------------------------------------------------------- reading what is there
@@ -75,13 +77,15 @@ def _remove(paths: Iterable[str], tree: Tree) -> None:
         tree.remove(path)
 
 
-def _members(entries: Iterable[Entry], paths: Paths, tree: Tree) -> dict[str, Member]:
+def _members(entries: Iterable[Entry], paths: Paths, tree: Tree, sources: Sources) -> dict[str, Member]:
     """The members by their paths without links, each checked against what is there and against the others."""
     members: dict[str, Member] = {}
     for entry in entries:
         if isinstance(entry, Remove):
             continue
-        member = _member(entry, paths, tree)
+        member = _edited(entry, paths, tree, sources) if isinstance(entry, Edit) else _member(entry, paths)
+        if member is None:
+            continue
         other = members.setdefault(member.path, member)
         if other is not member and not (isinstance(entry, Directory) and _same(other.entry, entry)):
             raise MetisError(
@@ -104,8 +108,7 @@ def _check_parents(path: str, members: Mapping[str, Member]) -> None:
         parent = posixpath.dirname(parent)
 
 
-def _member(entry: Entry, paths: Paths, tree: Tree) -> Member:
-    assert not isinstance(entry, Remove)
+def _member(entry: File | Directory | Symlink, paths: Paths) -> Member:
     if isinstance(entry, Directory):
         path = paths.directory(entry.path)
         if path == "/":
@@ -113,15 +116,24 @@ def _member(entry: Entry, paths: Paths, tree: Tree) -> Member:
         return Member(path, entry)
     path = paths.of(entry.path)
     status = paths.status(path)
-    if isinstance(entry, Edit):
-        if status is not None and status.kind != "file":
-            raise MetisError(f"{path} in the golden is a {status.kind}", "only a regular file can be edited")
-        old = tree.read(path) if status else b""
-        new = edits.apply(entry.edit, old, dict(entry.arguments), path)
-        return Member(path, entry, new, status)
     if status is not None and status.kind == "directory":
         raise MetisError(f"{path} in the golden is a directory", "remove it first, or choose another path")
     return Member(path, entry)
+
+
+def _edited(entry: Edit, paths: Paths, tree: Tree, sources: Sources) -> Member | None:
+    """The member that an edit makes; none where it leaves alone what is not there."""
+    path = paths.of(entry.path)
+    if entry.preferred and paths.status(paths.of(entry.preferred)) is not None:
+        path = paths.of(entry.preferred)
+    status = paths.status(path)
+    if status is None and entry.optional:
+        return None
+    if status is not None and status.kind != "file":
+        raise MetisError(f"{path} in the golden is a {status.kind}", "only a regular file can be edited")
+    old = tree.read(path) if status else b""
+    arguments = {name: sources.text(value) for name, value in entry.arguments}
+    return Member(path, entry, edits.apply(entry.edit, old, arguments, path), status)
 
 
 def _same(one: Entry, other: Directory) -> bool:
@@ -132,13 +144,13 @@ def _same(one: Entry, other: Directory) -> bool:
     )
 
 
-def _read(path: str, members: Mapping[str, Member], paths: Paths, tree: Tree, open_blob: OpenBlob) -> bytes:
+def _read(path: str, members: Mapping[str, Member], paths: Paths, tree: Tree, sources: Sources) -> bytes:
     """What a file will hold when all members are in; nothing where there is none."""
     place = paths.file(path)
     member = members.get(paths.of(path)) or members.get(place)  # a member may replace a link of the golden
     if member is None:
         return tree.read(place) if paths.status(place) is not None else b""
     if isinstance(member.entry, File):
-        with content(member.entry, open_blob) as source:
+        with content(member.entry, sources) as source:
             return source.read()
     return member.edited

@@ -99,6 +99,16 @@ class FolderTree:
             ):
                 self._describe(found, member)
 
+    def is_immutable(self, path: str) -> bool:
+        """See `tree.Tree`."""
+        with self._errors(path), self._beneath.opened(path, os.O_RDONLY | os.O_DIRECTORY) as found:
+            return syscalls.is_immutable(found)
+
+    def set_immutable(self, path: str) -> None:
+        """See `tree.Tree`."""
+        with self._errors(path), self._beneath.opened(path, os.O_RDONLY | os.O_DIRECTORY) as found:
+            syscalls.set_immutable(found)
+
     def flush(self) -> None:
         """Wait until the medium has everything that was written; raises where any of it failed."""
         with self._errors("/"), self._beneath.opened("/", os.O_RDONLY | os.O_DIRECTORY) as found:

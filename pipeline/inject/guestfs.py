@@ -109,6 +109,14 @@ class GuestfsTree:
         """See `tree.Tree`."""
         self._handle.tar_in(str(archive), self._top)
 
+    def is_immutable(self, path: str) -> bool:
+        """See `tree.Tree`."""
+        return "i" in self._handle.get_e2attrs(self._top + path)
+
+    def set_immutable(self, path: str) -> None:
+        """See `tree.Tree`."""
+        self._handle.set_e2attrs(self._top + path, "i")
+
 
 class _Contents:
     """Looks into partitions, one at a time, without changing them."""

@@ -6,17 +6,15 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..model import Blob, Directory, Edit, File, Symlink, Text
+from ..model import Blob, Directory, Edit, File, SecretRef, Symlink, Text
 from .owners import Owners
+from .sources import Sources
 from .tree import Status
-
-OpenBlob = Callable[[Blob], BinaryIO]
-"""Gives the bytes of a blob; raises MismatchError where they are not those that its hash names."""
 
 MTIME = 1767225600
 """2026-01-01: every file gets the same time, so that the same manifest gives the same bytes."""
@@ -38,35 +36,36 @@ def nameless_file(folder: Path) -> BinaryIO:
 
 
 def write(
-    stream: BinaryIO, members: Mapping[str, Member], owners: Owners, open_blob: OpenBlob, *, plain: bool
+    stream: BinaryIO, members: Mapping[str, Member], owners: Owners, sources: Sources, *, plain: bool
 ) -> None:
     """Write the members; `plain` ones go to a file system without owners and modes."""
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(members):
-            _add(archive, members[path], owners, open_blob, plain=plain)
+            _add(archive, members[path], owners, sources, plain=plain)
     stream.flush()
 
 
-def content(entry: File, open_blob: OpenBlob) -> BinaryIO:
+def content(entry: File, sources: Sources) -> BinaryIO:
     """A file's content from its start: a lone blob as it lies there, else the pieces in memory."""
     match entry.content:
         case (Blob() as blob,):
-            return open_blob(blob)
+            return sources.open_blob(blob)
         case pieces:
             joined = io.BytesIO()
             for piece in pieces:
-                if isinstance(piece, Text):
-                    joined.write(piece.text.encode())
-                else:
-                    with open_blob(piece) as source:
-                        shutil.copyfileobj(source, joined)
+                match piece:
+                    case Text(text):
+                        joined.write(text.encode())
+                    case SecretRef():
+                        joined.write(sources.reveal(piece))
+                    case Blob():
+                        with sources.open_blob(piece) as source:
+                            shutil.copyfileobj(source, joined)
             joined.seek(0)
             return joined
 
 
-def _add(
-    archive: tarfile.TarFile, member: Member, owners: Owners, open_blob: OpenBlob, *, plain: bool
-) -> None:
+def _add(archive: tarfile.TarFile, member: Member, owners: Owners, sources: Sources, *, plain: bool) -> None:
     header = tarfile.TarInfo(member.path.lstrip("/"))
     header.mtime = MTIME
     entry = member.entry
@@ -85,7 +84,7 @@ def _add(
             archive.addfile(header, io.BytesIO(member.edited))
         case File():
             _set_owner(header, entry, owners, plain=plain)
-            with content(entry, open_blob) as source:
+            with content(entry, sources) as source:
                 header.size = source.seek(0, io.SEEK_END)
                 source.seek(0)
                 archive.addfile(header, source)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import struct
 
 from ..errors import MetisError
 
 FSOPEN, FSCONFIG, FSMOUNT = 430, 431, 432
 OPENAT2 = 437
+_GET_ATTRIBUTES, _SET_ATTRIBUTES = 0x8008_6601, 0x4008_6602  # of 64-bit systems
+_IMMUTABLE = 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -43,6 +47,24 @@ def syncfs(descriptor: int) -> None:
     if _libc.syncfs(descriptor) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def is_immutable(descriptor: int) -> bool:
+    """Whether a file or directory has the attribute `i` (ioctl_iflags(2)); False where there are none."""
+    try:
+        return bool(_attributes(descriptor) & _IMMUTABLE)
+    except OSError:
+        return False
+
+
+def set_immutable(descriptor: int) -> None:
+    """Give a file or directory the attribute `i` (ioctl_iflags(2)); raises OSError where there are none."""
+    fcntl.ioctl(descriptor, _SET_ATTRIBUTES, struct.pack("i", _attributes(descriptor) | _IMMUTABLE))
+
+
+def _attributes(descriptor: int) -> int:
+    found = fcntl.ioctl(descriptor, _GET_ATTRIBUTES, struct.pack("i", 0))
+    return int(struct.unpack("i", found)[0])
 
 
 def _argument(value: int | bytes | ctypes.Structure | None) -> object:

@@ -13,7 +13,7 @@ from ..disk import Disk
 from ..errors import MetisError
 from ..model import Side
 
-VERSION = 1
+VERSION = 2
 """Of everything in this package that decides about the bytes in an image: counts up when those change."""
 
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
@@ -66,6 +66,12 @@ class Tree(Protocol):
 
     def extract(self, archive: Path) -> None:
         """Unpack a tar archive (pax) over the file system, with owners and modes where it has them."""
+
+    def is_immutable(self, path: str) -> bool:
+        """Whether a directory has the attribute of chattr(1) that keeps everyone from changing it."""
+
+    def set_immutable(self, path: str) -> None:
+        """Give a directory that attribute; raises MetisError where the file system has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ overlays stack (parent, class, node).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -22,11 +22,10 @@ from ..model import (
     ResolvedNode,
     Side,
     freeze,
-    thaw,
 )
+from ..render.concerns import CONCERNS
 from . import formats
 from .document import Document
-from .validate import check_settings
 
 CLASS_ONLY = frozenset({"extends", "abstract", "arch", "os", "image", "partitions", "files"})
 PER_LAYER = frozenset({"class", "boot_overlay", "root_overlay", "replaces"})
@@ -127,14 +126,7 @@ def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: D
     """
     merged = _Merged(dict(klass.settings), dict(klass.origins))
     merged.lay_over(document, skip=PER_LAYER)
-    start = Origin(document.file, document.line(()))
-    problems = [
-        *check_settings(merged.data, lambda path: merged.origin(path, start), name),
-        *_critical_flags(merged, cluster.data.get("k3s", {}).get("flags", {})),
-    ]
-    if problems:
-        raise InventoryError(problems)
-    return ResolvedNode(
+    node = ResolvedNode(
         name=name,
         klass=klass,
         layer=_layer(f"node {name}", document),
@@ -142,6 +134,15 @@ def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: D
         cluster=freeze(cluster.data),
         origins=_frozen(merged.origins),
     )
+    start = Origin(document.file, document.line(()))
+    faults = [fault for concern in CONCERNS.values() for fault in concern.check(node)]
+    if faults:
+        raise InventoryError(_placed(merged.origin(path, start), path, text) for path, text in faults)
+    return node
+
+
+def _placed(origin: Origin, path: str, text: str) -> Problem:
+    return Problem(origin.file, origin.line, path, text)
 
 
 @dataclass(slots=True)
@@ -190,17 +191,6 @@ class _Merged:
         ]
         if problems:
             raise InventoryError(problems)
-
-
-def _critical_flags(merged: _Merged, of_cluster: Mapping[str, Any]) -> Iterator[Problem]:
-    """A server with other critical flags than its cluster's does not join."""
-    k3s = merged.data.get("k3s", {})
-    flags = k3s.get("flags", {}) if k3s.get("role") == "server" else {}
-    for key in flags:
-        if key in of_cluster and thaw(flags[key]) != of_cluster[key]:
-            origin = merged.origins["k3s", "flags", key]
-            text = "all servers must agree on it: change it for the cluster, or leave it out here"
-            yield Problem(origin.file, origin.line, f"k3s.flags.{key}", text)
 
 
 def _frozen(origins: Mapping[Path, Origin]) -> Mapping[Path, Origin]:

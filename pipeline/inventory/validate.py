@@ -1,23 +1,21 @@
 """Everything that is wrong with an inventory, said at once and in plain words.
 
 `check` holds one document against its schema (`schemas`). What only merged values can show, as a class may
-give one half and a node the other, is in `check_settings`; what only all nodes together can show, in `claims`
-and `duplicates`.
+give one half and a node the other, each concern of `render` checks for itself; what only all nodes together
+can show is in `claims` and `duplicates`.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem
-from ..model import Origin
 from .document import Document
 from .formats import address_with_prefix, hostname_label, mac_address
-from .wording import shown
 
 if TYPE_CHECKING:
     from .schemas import Kind
@@ -25,10 +23,6 @@ if TYPE_CHECKING:
 MAX_PROBLEMS = 100
 NAMED = 3
 """Nodes that one conflict names; a mistake in a class would else name all of a thousand nodes, each time."""
-
-Fault = tuple[str, str]
-Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check(document: Document, kind: Kind) -> tuple[Problem, ...]:
@@ -39,107 +33,6 @@ def check(document: Document, kind: Kind) -> tuple[Problem, ...]:
     if len(found) > MAX_PROBLEMS:
         found.add(Problem(document.file, 0, "", f"more than {MAX_PROBLEMS} problems, these are some of them"))
     return tuple(sorted(found))
-
-
-def check_settings(
-    settings: Mapping[str, Any], origin: Callable[[str], Origin], name: str | None = None
-) -> tuple[Problem, ...]:
-    """Give what is wrong with a node's merged values, each of which its schema allows.
-
-    `origin` says where the value at a dotted path, or the nearest thing around it, came from. `name` is the
-    node's, which is its host name where it declares none.
-    """
-    found = [
-        *_hostname(settings, name),
-        *_network(settings.get("network")),
-        *_k3s(settings.get("k3s")),
-        *_ssh(settings.get("ssh")),
-    ]
-    problems = (Problem(origin(path).file, origin(path).line, path, message) for path, message in found)
-    return tuple(sorted(set(problems)))
-
-
-def _hostname(settings: Mapping[str, Any], name: str | None) -> Iterator[Fault]:
-    if name is not None and "hostname" not in settings and _spelt(str.lower, hostname_label, name) is None:
-        yield "hostname", f"missing, as the node's name {shown(name)} cannot be a host name"
-
-
-def _network(network: Mapping[str, Any] | None) -> Iterator[Fault]:
-    if network is None:
-        return
-    dhcp, address = network.get("dhcp", False), network.get("address")
-    if dhcp and address is not None:
-        yield "network.address", f"expected either an address or dhcp: true, found both ({address})"
-    elif not dhcp and address is None:
-        yield "network", "expected either an address or dhcp: true, found neither"
-    if dhcp and "gateway" in network:
-        yield "network.gateway", "expected no gateway beside dhcp: true, which brings its own"
-    if address is None:
-        return
-    if not network.keys() & {"interface", "mac"}:
-        yield "network", "expected an interface or a mac: without one every network card gets the address"
-    interface = ipaddress.ip_interface(address)
-    yield from (("network.address", message) for message in _unusable(interface.ip, interface))
-    if "gateway" in network:
-        gateway = ipaddress.ip_address(network["gateway"])
-        yield from (("network.gateway", message) for message in _gateway(gateway, interface))
-
-
-def _gateway(gateway: Address, interface: Interface) -> Iterator[str]:
-    if gateway == interface.ip:
-        yield f"expected another address than the node's own, found {gateway}"
-    elif gateway in interface.network:
-        yield from _unusable(gateway, interface)
-    elif gateway.version != interface.version or not _is_local_router(gateway):
-        yield f"expected an address in {interface.network}, the network of the node, found {gateway}"
-
-
-def _is_local_router(gateway: Address) -> bool:
-    return isinstance(gateway, ipaddress.IPv6Address) and gateway.is_link_local
-
-
-def _unusable(address: Address, interface: Interface) -> Iterator[str]:
-    """Say why no machine can have an address in the network of an interface."""
-    network = interface.network
-    kinds = {
-        "the unspecified address": address.is_unspecified,
-        "a loopback address": address.is_loopback,
-        "a multicast address": address.is_multicast,
-    }
-    # A network of one or two addresses has none to spare for itself or a broadcast (RFC 3021, RFC 6164).
-    if network.prefixlen < network.max_prefixlen - 1:
-        kinds["the address of the network itself"] = address == network.network_address
-        if isinstance(address, ipaddress.IPv4Address):
-            kinds["the broadcast address of its network"] = address == network.broadcast_address
-    first = next((kind for kind, holds in kinds.items() if holds), None)
-    if first is not None:
-        yield f"expected an address that a machine can have, found {address}, {first}"
-
-
-def _k3s(k3s: Mapping[str, Any] | None) -> Iterator[Fault]:
-    if k3s is None:
-        return
-    if "role" not in k3s:
-        yield "k3s.role", "missing, expected one of agent, server and none"
-    if k3s.get("role") == "agent" and "server" not in k3s:
-        yield "k3s.server", "missing, an agent needs the address of a server, such as https://192.0.2.1:6443"
-    taints = [taint.rpartition(":") for taint in k3s.get("taints", ())]
-    pairs = Counter((pair.partition("=")[0], effect) for pair, _, effect in taints)
-    for key, effect in (pair for pair, count in pairs.items() if count > 1):
-        yield "k3s.taints", f"expected one taint of a key and effect, found several of {key} with {effect}"
-
-
-def _ssh(ssh: Mapping[str, Any] | None) -> Iterator[Fault]:
-    if ssh is None:
-        return
-    if "user" not in ssh:
-        yield "ssh.user", "missing, expected the name of a user"
-    seen: set[str] = set()
-    for key in ssh.get("authorized_keys", ()):
-        without_comment = " ".join(key.split(" ")[:2])
-        if without_comment in seen:
-            yield "ssh.authorized_keys", f"expected each key once, found {shown(key)} again"
-        seen.add(without_comment)
 
 
 def claims(settings: Mapping[str, Any], name: str) -> tuple[str, ...]:

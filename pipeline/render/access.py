@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ..model import Directory, Edit, Entry, File, ResolvedNode, Text
+from collections.abc import Iterator
+
+from ..inventory.wording import shown
+from ..model import Directory, Edit, Entry, Fault, File, ResolvedNode, Text
 
 DEFAULT_UID = 1000
 
@@ -29,3 +32,18 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
         Directory(home, mode=0o700, owner=user, group=user),
         *entries,
     )
+
+
+def check(node: ResolvedNode) -> Iterator[Fault]:
+    """Keys without a user, and keys given twice."""
+    ssh = node.settings.get("ssh")
+    if ssh is None:
+        return
+    if "user" not in ssh:
+        yield "ssh.user", "missing, expected the name of a user"
+    seen: set[str] = set()
+    for key in ssh.get("authorized_keys", ()):
+        without_comment = " ".join(key.split(" ")[:2])
+        if without_comment in seen:
+            yield "ssh.authorized_keys", f"expected each key once, found {shown(key)} again"
+        seen.add(without_comment)

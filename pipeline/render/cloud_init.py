@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..model import Directory, Entry, File, Remove, ResolvedNode, Text
+from collections.abc import Iterator
+
+from ..model import Directory, Entry, Fault, File, Remove, ResolvedNode, Text
 from .yaml_text import yaml_text
 
 SEED = "/var/lib/cloud/seed/nocloud"
@@ -40,3 +42,8 @@ def _seed(node: ResolvedNode) -> tuple[Entry, ...]:
             (yaml_text({"datasource_list": ["NoCloud", "None"], **USER_DATA}),),
         ),
     )
+
+
+def check(_node: ResolvedNode) -> Iterator[Fault]:
+    """Nothing: the schema has the two choices that there are."""
+    yield from ()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..model import Renderer
-from . import access, cloud_init, identity, k3s, network
+from ..model import Concern
+from . import access, boot, cloud_init, identity, k3s, logs, network, quirks, storage
 
-CONCERNS: Mapping[str, Renderer] = {
-    "identity": identity.render,
-    "network": network.render,
-    "access": access.render,
-    "k3s": k3s.render,
-    "cloud_init": cloud_init.render,
+CONCERNS: Mapping[str, Concern] = {
+    "identity": Concern(identity.render, identity.check),
+    "network": Concern(network.render, network.check),
+    "access": Concern(access.render, access.check),
+    "k3s": Concern(k3s.render, k3s.check),
+    "storage": Concern(storage.render, storage.check),
+    "logs": Concern(logs.render, logs.check),
+    "boot": Concern(boot.render, boot.check),
+    "cloud_init": Concern(cloud_init.render, cloud_init.check),
+    "quirks": Concern(quirks.render, quirks.check),
 }

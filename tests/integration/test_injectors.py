@@ -25,6 +25,7 @@ from pipeline.inject.apply import apply
 from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.loop import LoopInjector
 from pipeline.inject.partitions import by_label_or_content
+from pipeline.inject.sources import Sources, no_secrets
 from pipeline.inject.tree import READ_LIMIT, Contents, Injector, Places, Tree, Trees
 from pipeline.lab import user_cache
 from pipeline.manifest import Contribution, collect
@@ -48,6 +49,9 @@ def file(path: str, text: str = "", mode: int = 0o644, owner: str = "root", side
 def open_blob(blob: Blob) -> BinaryIO:
     assert blob.source == "blob"
     return io.BytesIO(BLOB)
+
+
+SOURCES = Sources(open_blob, no_secrets, {})
 
 
 # ------------------------------------------------------------------------------ what each adapter can do
@@ -181,7 +185,7 @@ def make(adapter: Adapter, folder: Path) -> Applied:
     entries = (*ROOT_ENTRIES, file("/etc/group", GROUPS))
     with adapter.open(image, grow=True) as trees:
         boot = BOOT_ENTRIES if trees.boot else ()
-        apply(manifest(*entries, *boot), trees, open_blob, folder)
+        apply(manifest(*entries, *boot), trees, SOURCES, folder)
     with refused() as said, adapter.open(image, read_only=True) as trees:
         found, boot_found = dump(trees.root), dump(trees.boot) if trees.boot else {}
         places = trees.places
@@ -369,13 +373,13 @@ def test_what_an_image_cannot_take_is_refused_before_it_is_changed(adapter: Adap
         before = dump(trees.root)
         for what, (entry, message) in REFUSED.items():
             with pytest.raises(MetisError) as caught:
-                apply(manifest(entry, Remove("/etc/hostname")), trees, open_blob, tmp_path)
+                apply(manifest(entry, Remove("/etc/hostname")), trees, SOURCES, tmp_path)
             assert message in str(caught.value), what
         no_boot = Trees(trees.places, trees.root, None)
         with pytest.raises(MetisError, match="files for the boot partition, and its golden has none"):
-            apply(manifest(file("/ssh", side="boot")), no_boot, open_blob, tmp_path)
+            apply(manifest(file("/ssh", side="boot")), no_boot, SOURCES, tmp_path)
         assert dump(trees.root) == before
-        apply(manifest(File("/srv/blob", (Blob("0" * 64, "blob"),))), trees, open_blob, tmp_path)
+        apply(manifest(File("/srv/blob", (Blob("0" * 64, "blob"),))), trees, SOURCES, tmp_path)
 
 
 def test_the_root_is_found_by_label_or_content_and_only_one(adapter: Adapter, tmp_path: Path) -> None:

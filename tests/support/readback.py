@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
-from pipeline import edits
+from pipeline.edits import registry as edits
 from pipeline.inject.tree import Status, Tree, Trees
-from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, Symlink
+from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, Symlink, Text
 
 
 def differences(entries: Iterable[Entry], trees: Trees, inventory: Path) -> list[str]:
@@ -33,7 +34,12 @@ def _wrong(entry: Entry, tree: Tree | None, inventory: Path) -> Iterator[str]:
                 yield f"leads to {tree.read_link(entry.path)}"
         case Edit():
             content = tree.read(entry.path)
-            if edits.apply(entry.edit, content, dict(entry.arguments), entry.path) != content:
+            if (
+                edits.apply(
+                    entry.edit, content, {name: str(value) for name, value in entry.arguments}, entry.path
+                )
+                != content
+            ):
                 yield "not edited"
         case Directory():
             yield from _wrong_status(entry, status, "directory", tree)
@@ -51,7 +57,9 @@ def _expected(entry: File, inventory: Path) -> bytes:
     content = hashlib.sha256()
     for piece in entry.content:
         content.update(
-            (inventory / piece.source).read_bytes() if isinstance(piece, Blob) else piece.text.encode()
+            (inventory / piece.source).read_bytes()
+            if isinstance(piece, Blob)
+            else cast(Text, piece).text.encode()
         )
     return content.digest()
 

@@ -20,6 +20,7 @@ from pipeline.errors import InventoryError, MetisError
 from pipeline.inject.apply import apply
 from pipeline.inject.beneath import Beneath
 from pipeline.inject.folder import FolderTree
+from pipeline.inject.sources import Sources, no_secrets
 from pipeline.inject.tree import Places, Trees
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, Symlink, Text
@@ -36,7 +37,7 @@ def applied(top: Path, *entries: Entry) -> None:
     manifest = collect("node", [Contribution("test", entries)])
     with Beneath.folder(top) as beneath:
         tree = FolderTree(beneath, "node.img")
-        apply(manifest, Trees(Places(1, None), tree, None), no_blobs, top.parent)
+        apply(manifest, Trees(Places(1, None), tree, None), Sources(no_blobs, no_secrets, {}), top.parent)
 
 
 def plant(top: Path, nodes: Nodes) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.edits import EDITS, apply
+from pipeline.edits.registry import EDITS, apply
 from pipeline.errors import MetisError
 
 NODE = {"names": "titan-13"}

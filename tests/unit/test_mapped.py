@@ -233,7 +233,7 @@ def read_boot_sector(path: Path, data: bytes) -> list[tuple[int, int]] | None:
     with path.open("rb+") as file:
         file.seek(START)
         file.write(data)
-    partition = disk.Partition(1, START, WHOLE, "", "vfat", None, None)
+    partition = disk.Partition(1, START, WHOLE, "", "", "vfat", None, None)
     return mapped._fat(path, partition)
 
 

@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 
 def part(number: int, filesystem: str | None, label: str | None = None) -> Partition:
-    return Partition(number, number * MIB, MIB, "83", filesystem, label, None)
+    return Partition(number, number * MIB, MIB, "83", "", filesystem, label, None)
 
 
 BOOT, ROOT, SWAP = part(1, "vfat", "RPICFG"), part(2, "ext4", "armbi_root"), part(3, "swap")

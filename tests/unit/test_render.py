@@ -41,7 +41,7 @@ def node_of(text: str) -> ResolvedNode:
 
 
 def rendered(case: Path) -> tuple[Entry, ...]:
-    return CONCERNS[case.parent.name](node_of((case / "node.yaml").read_text("utf-8")))
+    return CONCERNS[case.parent.name].render(node_of((case / "node.yaml").read_text("utf-8")))
 
 
 def name_of(case: Path) -> str:
@@ -81,7 +81,7 @@ def files(entries: tuple[Entry, ...]) -> dict[str, str]:
 
 def config_of(text: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(
-        files(CONCERNS["k3s"](node_of(text)))["/etc/rancher/k3s/config.yaml"]
+        files(CONCERNS["k3s"].render(node_of(text)))["/etc/rancher/k3s/config.yaml"]
     )
     return found
 
@@ -96,7 +96,7 @@ def test_a_server_has_the_clusters_flags_and_an_agent_has_not() -> None:
 
 def test_only_the_private_files_are_private() -> None:
     text = "class: pi\nk3s: {role: server}\nnetwork: {dhcp: true}\ncloud_init: seed\nssh: {user: atlas}\n"
-    entries = [entry for render in CONCERNS.values() for entry in render(node_of(text))]
+    entries = [entry for concern in CONCERNS.values() for entry in concern.render(node_of(text))]
     private = {entry.path for entry in entries if isinstance(entry, File) and entry.mode == 0o600}
     assert private == {
         "/etc/netplan/60-metis.yaml",
@@ -223,7 +223,7 @@ def test_the_record_leaves_out_what_is_no_file_of_the_root() -> None:
 def test_the_record_holds_no_content_of_any_file() -> None:
     text = "class: pi\nssh: {user: atlas, authorized_keys: ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 ops']}\n"
     node = node_of(text + "k3s: {role: server, flags: {tls-san: [very.private.example]}}\n")
-    entries = [entry for render in CONCERNS.values() for entry in render(node)]
+    entries = [entry for concern in CONCERNS.values() for entry in concern.render(node)]
     (_, file) = record.render(node, entries)
     assert isinstance(file, File)
     assert file.mode == 0o644

@@ -14,11 +14,10 @@ from pipeline.errors import InventoryError, MetisError, Problem, UsageError
 from pipeline.golden import debian
 from pipeline.inventory import formats
 from pipeline.inventory.document import Document, parse
-from pipeline.inventory.resolve import size_in_bytes
+from pipeline.inventory.resolve import resolve_class, resolve_node, size_in_bytes
 from pipeline.inventory.schemas import Kind, faults
-from pipeline.inventory.validate import check, check_settings, claims, duplicates
+from pipeline.inventory.validate import check, claims, duplicates
 from pipeline.inventory.wording import shown
-from pipeline.model import Origin
 
 CASES = sorted(file for file in Path(__file__).parent.with_name("cases").glob("inventory/*/*.yaml"))
 SCHEMAS = sorted(Path(__file__).parents[2].glob("pipeline/**/*.schema.json"))
@@ -32,12 +31,18 @@ def problems_of(file: Path) -> tuple[Problem, ...]:
         return error.problems
     found = check(document, kind)
     if kind == "node" and not found:
-        return check_settings(document.data, lambda path: origin(document, path))
+        return resolved(document, "a")
     return found
 
 
-def origin(document: Document, path: str) -> Origin:
-    return Origin(document.file, document.line(tuple(path.split("."))))
+def resolved(document: Document, name: str) -> tuple[Problem, ...]:
+    """What is wrong with a node's merged values; its class has nothing but what every class must have."""
+    klass = resolve_class("c", lambda _: parse("{arch: arm64, os: debian}", "c.yaml"))
+    try:
+        resolve_node(name, document, klass, parse("{}", "cluster.yaml"))
+    except InventoryError as error:
+        return error.problems
+    return ()
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.parent.name)
@@ -183,16 +188,9 @@ def test_a_thousand_nodes_of_one_address_get_short_lines() -> None:
 
 
 def test_a_nodes_name_must_do_as_a_host_name_where_it_declares_none() -> None:
-    found = check_settings({}, lambda _: Origin("nodes/a_b.yaml", 1), "a_b")
+    found = resolved(parse("class: c", "nodes/a_b.yaml"), "a_b")
     assert [problem.path for problem in found] == ["hostname"]
-    assert check_settings({"hostname": "ab"}, lambda _: Origin("", 0), "a_b") == ()
-
-
-def test_a_problem_is_placed_where_its_value_came_from() -> None:
-    settings = {"network": {"interface": "eth0", "address": "192.0.2.1/24", "gateway": "198.51.100.1"}}
-    places = {"network.gateway": Origin("classes/base.yaml", 7)}
-    (problem,) = check_settings(settings, lambda path: places[path])
-    assert (problem.file, problem.line) == ("classes/base.yaml", 7)
+    assert resolved(parse("{class: c, hostname: ab}", "nodes/a_b.yaml"), "a_b") == ()
 
 
 def test_a_part_of_one_file_keeps_the_places_of_the_whole() -> None:

@@ -1,0 +1,17 @@
+"""What each operating system does at its first start that would undo the node's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..model import Entry, Fault, ResolvedNode
+
+
+def render(_node: ResolvedNode) -> tuple[Entry, ...]:
+    """Removals and settings, by operating system."""
+    return ()
+
+
+def check(_node: ResolvedNode) -> Iterator[Fault]:
+    """Nothing can be wrong with what nobody declares."""
+    yield from ()

@@ -1,0 +1,43 @@
+"""A secret value that nobody prints by accident."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, NoReturn
+
+MASK = "***"
+
+
+class Secret:
+    """A text that shows itself as `***` and cannot be pickled; `reveal` gives it to those who mean it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return MASK
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is never written down")
+
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:  # noqa: ANN401 - pickle's
+        self.__reduce__()
