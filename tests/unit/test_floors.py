@@ -40,7 +40,7 @@ FLOORS = {
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
 PURE_MAY_IMPORT = frozenset(
-    "__future__ collections dataclasses difflib functools hashlib ipaddress itertools json jsonschema "
+    "__future__ collections dataclasses difflib functools hashlib hmac ipaddress itertools json jsonschema "
     "posixpath re referencing types typing urllib.parse yaml".split()
 )
 SCHEMAS = {"inventory.schemas": {"importlib.resources"}}
