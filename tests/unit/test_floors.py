@@ -43,8 +43,8 @@ PURE_MAY_IMPORT = frozenset(
     "__future__ collections dataclasses difflib functools hashlib hmac ipaddress itertools json jsonschema "
     "posixpath re referencing types typing urllib.parse yaml".split()
 )
-SCHEMAS = {"inventory.schemas": {"importlib.resources"}}
-"""The schema files are part of the program, as its modules are: they are read as an import is."""
+PARTS = {"inventory.schemas": {"importlib.resources"}, "render.assets": {"importlib.resources"}}
+"""Schemas, scripts and units are part of the program, as its modules are: they are read as an import is."""
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
 LAZY = {"guestfs", "hvac", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {"jsonschema": {"inventory.schemas"}, "referencing": {"inventory.schemas"}, "click": {"cli"}}
@@ -137,7 +137,7 @@ def test_there_are_no_circles_not_even_in_functions_or_for_types() -> None:
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_knows_nothing_of_the_world(name: str) -> None:
     others = {found for found in imported(name) if found not in modules()}
-    allowed = PURE_MAY_IMPORT | SCHEMAS.get(name, set())
+    allowed = PURE_MAY_IMPORT | PARTS.get(name, set())
     strangers = {found for found in others if not {found, found.partition(".")[0]} & allowed}
     assert not strangers, f"{name} imports {sorted(strangers)}"
 
