@@ -9,6 +9,14 @@ from typing import Any
 from ..model import Directory, Entry, Fault, File, ResolvedNode, Settings
 from .yaml_text import yaml_text
 
+UNITS = {"agent": "k3s-agent.service", "server": "k3s.service"}
+"""The unit of each role, as k3s's install.sh names them."""
+
+
+def unit_of(node: ResolvedNode) -> str | None:
+    """The unit that runs k3s on the node, or None where none does."""
+    return UNITS.get(node.settings.get("k3s", {}).get("role", "none"))
+
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
     """`/etc/rancher/k3s/config.yaml`: k3s's flags without their dashes."""
