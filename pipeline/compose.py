@@ -1,7 +1,8 @@
 """From the declared files to resolved nodes and manifests.
 
-This is where the order of layers is: rendered concerns, then the class chain's overlays, the class's
-fetched files, and the node's overlay. A later layer wins where it says that it replaces.
+This is where the order of layers is: rendered concerns, then hooks, the class chain's overlays, the class's
+fetched files, and the node's overlay. A later layer wins where it says that it replaces; a hook does where a
+class or the node says so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from .errors import InventoryError, MetisError, Problem
+from .hooks import Hooks
 from .ids import BaseManifest
 from .inventory import overlay
 from .inventory.document import Document
@@ -40,6 +42,7 @@ class Composer:
         self._inventory = inventory
         self._override = override
         self._listing = listing
+        self._hooks = Hooks(inventory.root)
         self._classes: dict[str, ResolvedClass] = {}
         self._lock = threading.Lock()
 
@@ -68,12 +71,21 @@ class Composer:
         """Everything that is done to a node's base to make its image."""
         node = self.node(name)
         rendered = [Contribution(name, concern.render(node)) for name, concern in CONCERNS.items()]
+        rendered += self._of_hooks(node)
         layers = [*self._of_class(node.klass, in_base=True), *self._of_layer(node.layer)]
         winning: dict[tuple[str, str], Entry] = {
             (entry.side, entry.path): entry for part in (*rendered, *layers) for entry in part.entries
         }
         about = Contribution("record", record.render(node, winning.values()))
         return collect(name, [*rendered, about, *layers])
+
+    def _of_hooks(self, node: ResolvedNode) -> Sequence[Contribution]:
+        declared = (*node.klass.layers, node.layer)
+        replaces = frozenset[str]().union(*(layer.replaces for layer in declared))
+        return [
+            Contribution(f"hook {name}", self._hooks.render(name, node), replaces, node.layer.file)
+            for name in node.settings.get("hooks", ())
+        ]
 
     def _document(self, name: str) -> Document | None:
         return self._inventory.get("classes", name)

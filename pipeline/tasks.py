@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from doit.exceptions import TaskFailed
 
-from . import durable, receipts
+from . import durable, hooks, receipts
 from .artifacts import bmap_of, receipt_of
 from .errors import MetisError, RefusedError, RottenError, UsageError, from_os
 from .freshness import Unchanged, code_digest, look, look_if_there
@@ -150,7 +150,7 @@ class Tasks:
 
     @cached_property
     def _code(self) -> str:
-        return code_digest()
+        return digest([code_digest(), hooks.state(self.lab.inventory.root)])
 
     def base_is_current(self, klass: str) -> Callable[[], bool]:
         """Whether a base is there as its receipt says, made from the golden and manifest that there are."""

@@ -30,7 +30,7 @@ FLOORS = {
     "words": "errors model secrets.secret",
     "pure": "edits.* manifest plan show inventory inventory.builder inventory.document inventory.formats "
     "inventory.resolve inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
-    "machine": "artifacts bmap disk durable freshness hashing mapped process progress receipts settings "
+    "machine": "artifacts bmap disk durable freshness hashing hooks mapped process progress receipts settings "
     "sparse store inventory.index inventory.overlay inventory.read",
     "adapters": "golden.* inject.* card.* secrets.*",
     "steps": "build compose ids",
