@@ -35,6 +35,8 @@ class Settings:
     offline: bool
     deep: bool
     debug: bool
+    secrets: Path
+    """The folder of plain files that keeps the nodes' secrets."""
     overrides: Mapping[str, ImageOverride]
     """Goldens named by the environment, by the variable's part for the class (RPI5_UBUNTU)."""
 
@@ -59,6 +61,7 @@ class Settings:
             offline=_switch(environment, "METIS_OFFLINE"),
             deep=_switch(environment, "METIS_DEEP"),
             debug=_switch(environment, "METIS_DEBUG"),
+            secrets=folder / _secrets(environment),
             overrides=_overrides(environment),
         )
 
@@ -79,6 +82,21 @@ def image_variable(klass: str) -> str:
 
 def _as_variable(klass: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", klass.upper())
+
+
+def _secrets(environment: Mapping[str, str]) -> Path:
+    """The folder of METIS_SECRETS, `plain:DIR`; without it, where a user's state is (XDG Base Directory)."""
+    if "METIS_SECRETS" not in environment:
+        state = Path(environment.get("XDG_STATE_HOME", ""))
+        return (state if state.is_absolute() else Path("~/.local/state").expanduser()) / "metis/secrets"
+    kind, _, place = environment["METIS_SECRETS"].partition(":")
+    if kind != "plain" or not place:
+        # The value is not repeated: who misread what is wanted may have put a secret there.
+        found = f"{kind}, which is not built yet" if kind in {"vault", "sealed"} else "no source of secrets"
+        raise UsageError(
+            f"METIS_SECRETS is {found}", "use plain:DIR, a folder with a <node>.yaml for each node"
+        )
+    return Path(place)
 
 
 def _switch(environment: Mapping[str, str], name: str) -> bool:

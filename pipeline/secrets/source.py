@@ -33,6 +33,9 @@ class SecretSource(Protocol):
     def name(self) -> str:
         """What kind of source it is: versions of one kind mean nothing to another."""
 
+    def place(self, node: str) -> str:
+        """Where an operator puts a node's secrets, in words for a message."""
+
     def version(self, node: str) -> str:
         """The version of a node's secrets as they are now, without reading them where that can be avoided."""
 

@@ -39,6 +39,7 @@ def test_with_nothing_said_everything_is_in_the_current_folder() -> None:
         deep=False,
         debug=False,
         overrides={},
+        secrets=Path("~/.local/state/metis/secrets").expanduser(),
     )
 
 
@@ -53,9 +54,25 @@ def test_the_cache_is_among_the_artifacts_unless_it_is_named() -> None:
     assert read(METIS_ARTIFACTS="/srv/out").cache == Path("/srv/out/cache")
 
 
-@pytest.mark.parametrize("name", "INVENTORY ARTIFACTS CACHE INJECTOR OFFLINE DEEP IMAGE_PI".split())
+@pytest.mark.parametrize("name", "INVENTORY ARTIFACTS CACHE INJECTOR OFFLINE DEEP IMAGE_PI SECRETS".split())
 def test_an_empty_variable_is_as_good_as_none(name: str) -> None:
     assert read(**{f"METIS_{name}": ""}) == read()
+
+
+def test_secrets_are_in_the_folder_that_is_named_or_with_a_users_state() -> None:
+    assert read(METIS_SECRETS="plain:keys").secrets == HERE / "keys"
+    assert read(METIS_SECRETS="plain:/srv/a:b").secrets == Path("/srv/a:b")
+    assert read(XDG_STATE_HOME="/srv/state").secrets == Path("/srv/state/metis/secrets")
+    assert read(XDG_STATE_HOME="state") == read(), "the XDG specification takes no relative path"
+
+
+@pytest.mark.parametrize("value", ["vault", "sealed:/srv/keys", "plain", "plain:", "hunter2", "/srv/keys"])
+def test_another_source_of_secrets_is_refused_and_not_repeated(value: str) -> None:
+    line = refusal(METIS_SECRETS=value)
+    assert line.startswith("METIS_SECRETS is ")
+    assert line.endswith(": use plain:DIR, with a <node>.yaml for each node")
+    assert "hunter2" not in line
+    assert "/srv" not in line
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "yes", "on"])

@@ -1,0 +1,267 @@
+"""What a secret becomes where it is put: each form checks the value and gives the bytes of the file.
+
+A manifest names a form beside a secret (`SecretRef`). Errors name the secret and its node, and never show a
+value. A new form is a function and a line in FORMS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import yaml
+
+from ..errors import InventoryError, MetisError, SeveralErrors
+from ..inventory.document import parse
+from ..model import SecretRef
+from . import quoting
+from .crypt import sha512_crypt
+from .secret import Secret
+from .ssh_keys import public_line
+
+SALT = "extra.ssh_password_salt"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a form is called with: the node, the secret's name, and all secrets of the node by name."""
+
+    node: str
+    name: str
+    values: Mapping[str, Secret]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the secret has a value."""
+        return self.name in self.values
+
+    @property
+    def text(self) -> str:
+        """The value; raises MetisError where there is none."""
+        return self.other(self.name)
+
+    def other(self, name: str) -> str:
+        """The value of another secret of the node."""
+        if name not in self.values:
+            raise MetisError(f"{name} of {self.node} is missing", "put it with the node's secrets")
+        return self.values[name].reveal()
+
+    def unfit(self, expected: str, hint: str = "") -> MetisError:
+        """The error that says what was expected, and not what was found."""
+        return MetisError(f"{self.name} of {self.node} is not {expected}", hint)
+
+
+Form = Callable[[Given], bytes]
+
+
+def reveal(ref: SecretRef, node: str, values: Mapping[str, Secret]) -> bytes:
+    """What a reference stands for; raises MetisError, without the value, where it cannot be that."""
+    if ref.form not in FORMS:
+        raise MetisError(
+            f"no form called {ref.form!r} is known", "run again, so that the manifest is made anew"
+        )
+    return FORMS[ref.form](Given(node, ref.name, values))
+
+
+def reveal_all(refs: Iterable[SecretRef], node: str, values: Mapping[str, Secret]) -> dict[SecretRef, bytes]:
+    """What each reference stands for; raises one error with all that cannot be."""
+    revealed: dict[SecretRef, bytes] = {}
+    errors: list[MetisError] = []
+    for ref in refs:
+        try:
+            revealed[ref] = reveal(ref, node, values)
+        except MetisError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else SeveralErrors(errors)
+    return revealed
+
+
+# ------------------------------------------------------------------------------------------ texts
+
+_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_WORD = re.compile(r"[!-~]+")
+
+
+def text(given: Given) -> bytes:
+    """The value as it is; nothing where it is missing."""
+    return given.text.encode() if given.is_there else b""
+
+
+def line(given: Given) -> bytes:
+    """The value as one line with its end."""
+    return f"{_one_line(given)}\n".encode()
+
+
+def quoted(given: Given) -> bytes:
+    """The value as a double-quoted scalar of YAML and JSON."""
+    return quoting.quoted(given.text).encode()
+
+
+def keyfile(given: Given) -> bytes:
+    """The value of one line for a GLib key file, as NetworkManager's connections are."""
+    return quoting.keyfile(_one_line(given)).encode()
+
+
+def _one_line(given: Given) -> str:
+    value = given.text.removesuffix("\n")
+    if not _LINE.fullmatch(value):
+        raise given.unfit("one line of printable text")
+    return value
+
+
+def registries(given: Given) -> bytes:
+    """`registries.yaml` of k3s (https://docs.k3s.io/installation/private-registry); nothing where missing."""
+    if not given.is_there:
+        return b""
+    try:
+        data = parse(given.text, given.name).data
+    except InventoryError:
+        data = {}
+    parts = {"mirrors", "configs"}
+    if not data or data.keys() - parts or not all(isinstance(value, dict) for value in data.values()):
+        raise given.unfit("the YAML of a registries.yaml: maps called mirrors and configs, without anchors")
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
+
+
+# --------------------------------------------------------------------------------------- identity
+
+_MACHINE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_IQN = re.compile(r"iqn\.[0-9]{4}-(0[1-9]|1[0-2])\.[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[a-z0-9.:-]+)?")
+_IQN_MAX = 223
+
+
+def machine_id(given: Given) -> bytes:
+    """machine-id(5): 32 lower-case hexadecimal digits, not all zero."""
+    value = given.text.removesuffix("\n")
+    if not _MACHINE_ID.fullmatch(value):
+        raise given.unfit("a machine id of 32 lower-case hexadecimal digits", "see `systemd-id128 new`")
+    return f"{value}\n".encode()
+
+
+def node_password(given: Given) -> bytes:
+    """`/etc/rancher/node/password`, which k3s sends in the header of a request: one word of plain ASCII."""
+    value = given.text.removesuffix("\n")
+    if not _WORD.fullmatch(value):
+        raise given.unfit("one word of plain characters", "copy /etc/rancher/node/password of the old node")
+    return f"{value}\n".encode()
+
+
+def initiator_name(given: Given) -> bytes:
+    """initiatorname.iscsi of open-iscsi, with an iqn name in lower case (RFC 3720, 3.2.6.3.1)."""
+    value = given.text.removesuffix("\n")
+    if not _IQN.fullmatch(value) or len(value) > _IQN_MAX:
+        raise given.unfit(
+            "an iSCSI name such as iqn.1993-08.org.debian:01:0123456789ab",
+            "copy what follows InitiatorName= in /etc/iscsi/initiatorname.iscsi of the old node",
+        )
+    return f"InitiatorName={value}\n".encode()
+
+
+def private_key(given: Given) -> bytes:
+    """A host key for sshd(8), which reads no encrypted one and none without its last newline."""
+    _public_line(given)
+    return f"{given.text.strip()}\n".encode()
+
+
+def public_key(given: Given) -> bytes:
+    """The line of a `.pub` file that goes with a private key."""
+    return f"{_public_line(given)} root@{given.node}\n".encode()
+
+
+def _public_line(given: Given) -> str:
+    with suppress(ValueError):
+        return public_line(given.text)
+    raise given.unfit(
+        "a private key in OpenSSH's format without a passphrase",
+        "`ssh-keygen -p -f FILE` brings an older one into that format",
+    )
+
+
+# -------------------------------------------------------------------------------------------- k3s
+
+_TOKEN = re.compile(r"K10[0-9a-f]{64}::([!-9;-~]+:[!-~]+|[a-z0-9]{6}\.[a-z0-9]{16})")
+_SERVER_TOKEN = re.compile(r"K10[0-9a-f]{64}::server:[!-~]+")
+_SERVER_FOLDER = "/var/lib/rancher/k3s/server"
+
+
+def k3s_token(given: Given) -> bytes:
+    """A k3s token in its long form, whose hash of the CA lets no other cluster pass for this one.
+
+    Source: https://docs.k3s.io/cli/token.
+    """
+    return _token(given, _TOKEN, "K10<hash of the CA>::<credentials>", "agent-token")
+
+
+def k3s_server_token(given: Given) -> bytes:
+    """The token of a server: with an agent's or a bootstrap token no server joins."""
+    return _token(given, _SERVER_TOKEN, "K10<hash of the CA>::server:<password>", "token")
+
+
+def _token(given: Given, pattern: re.Pattern[str], expected: str, file: str) -> bytes:
+    value = given.text.removesuffix("\n")
+    if not pattern.fullmatch(value):
+        raise given.unfit(
+            f"a token of the form {expected}",
+            f"copy {_SERVER_FOLDER}/{file} of a server that is up; a short one trusts any server",
+        )
+    return f"{value}\n".encode()
+
+
+# -------------------------------------------------------------------------------------- passwords
+
+NO_PASSWORD = b"*"
+"""What no password matches (shadow(5)); keys still open the door."""
+_LIKE_A_HASH = re.compile(r"\$[0-9a-z]{1,8}\$")
+_HASH = re.compile(
+    r"\$6\$(rounds=[1-9][0-9]{3,8}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}"
+    r"|\$y\$[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}"
+)
+_UNFIT_IN_PASSWORD = re.compile(r"[\x00-\x1f\x7f:]")
+_SALT = re.compile(r"[./0-9A-Za-z]{16}")
+
+
+def needs_salt(given: Given) -> bool:
+    """Whether there is a password that is not a hash yet."""
+    return given.is_there and not _LIKE_A_HASH.match(given.text)
+
+
+def password_hash(given: Given) -> bytes:
+    """A password's hash for shadow(5): of SHA-512 with the stored salt, so that it is the same each time.
+
+    A hash (`$6$…`, `$y$…`) is taken as it is; see crypt(5).
+    """
+    if not given.is_there:
+        return NO_PASSWORD
+    value = given.text
+    if _HASH.fullmatch(value):
+        return value.encode()
+    if _LIKE_A_HASH.match(value):
+        raise given.unfit(
+            "a whole hash of crypt(5)", "make one with `openssl passwd -6`, or give the password"
+        )
+    if not value or _UNFIT_IN_PASSWORD.search(value):
+        raise given.unfit("a password: one line, not empty and without a colon", "give its hash instead")
+    salt = given.other(SALT)
+    if not _SALT.fullmatch(salt):
+        raise MetisError(f"{SALT} of {given.node} is not a salt of crypt(5)", "remove it: a new one is made")
+    return sha512_crypt(value, salt).encode()
+
+
+FORMS: Mapping[str, Form] = {
+    "text": text,
+    "line": line,
+    "quoted": quoted,
+    "keyfile": keyfile,
+    "registries": registries,
+    "machine-id": machine_id,
+    "node-password": node_password,
+    "initiator-name": initiator_name,
+    "private-key": private_key,
+    "public-key": public_key,
+    "k3s-token": k3s_token,
+    "k3s-server-token": k3s_server_token,
+    "password-hash": password_hash,
+}

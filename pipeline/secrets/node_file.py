@@ -1,0 +1,110 @@
+"""One node's secrets as YAML: read strictly, and added to without losing what its author wrote.
+
+A map with `ssh_password`, `k3s_token`, `cloud_init` and the map `extra`; all values are texts. No message
+repeats anything of the file, since whatever stands in a wrong place may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import yaml
+
+from ..errors import InventoryError, MetisError
+from ..inventory.document import Document, parse
+from .quoting import quoted
+from .secret import Secret
+
+FIELDS = ("ssh_password", "k3s_token", "cloud_init")
+EXTRA = "extra"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+def values_of(content: bytes, file: str) -> dict[str, Secret]:
+    """The secrets by name (`k3s_token`, `extra.machine_id`).
+
+    `file` is what errors call it; they name it and a line, and nothing of what is in it.
+    """
+    return _values(_document(content, file))
+
+
+def with_added(content: bytes, missing: Mapping[str, Secret], file: str) -> bytes:
+    """The file with more secrets in it; its lines and comments stay where that can be.
+
+    `content` may be empty. Where lines cannot simply be put between (`extra: {…}` on one line), the
+    whole is written anew.
+    """
+    document = _document(content, file) if content else None
+    wanted = {**(_values(document) if document else {}), **missing}
+    added = _inserted(content, document, missing)
+    try:
+        fits = values_of(added, file) == wanted
+    except MetisError:
+        fits = False
+    return added if fits else _written(wanted)
+
+
+def _document(content: bytes, file: str) -> Document:
+    try:
+        return parse(content, file)
+    except InventoryError as error:
+        line = error.problems[0].line
+    raise _wrong(file, line, "this is not a map of names and texts in YAML")
+
+
+def _values(document: Document) -> dict[str, Secret]:
+    found: dict[str, Secret] = {}
+    for name, value in document.data.items():
+        if name == EXTRA and isinstance(value, Mapping):
+            for inner, text in value.items():
+                found[f"{EXTRA}.{inner}"] = _secret(document, (EXTRA, inner), text)
+        elif name == EXTRA and value is not None:
+            raise _wrong(document.file, document.line((name,)), "extra is not a map of names and texts")
+        elif name in FIELDS:
+            found[name] = _secret(document, (name,), value)
+        elif name != EXTRA:
+            expected = f"expected one of {', '.join(FIELDS)} and {EXTRA}"
+            raise _wrong(document.file, document.line((name,)), f"a name that no secret has, {expected}")
+    return found
+
+
+def _secret(document: Document, path: tuple[str, ...], value: object) -> Secret:
+    line = document.line(path)
+    if not _NAME.fullmatch(path[-1]):
+        raise _wrong(document.file, line, "a name may have letters, digits, _ and -, and 64 of them at most")
+    if not isinstance(value, str):
+        raise _wrong(document.file, line, "the value is no text: put it in quotes, or leave it out")
+    return Secret(value)
+
+
+def _wrong(file: str, line: int, what: str) -> MetisError:
+    where = f"{file}:{line}" if line else file
+    return MetisError(f"{where}: {what}", "look there; the line is not shown, as it may be secret")
+
+
+# ---------------------------------------------------------------------------------------- adding
+
+
+def _inserted(content: bytes, document: Document | None, missing: Mapping[str, Secret]) -> bytes:
+    lines = content.decode("utf-8-sig").removesuffix("\n").split("\n") if content else []
+    rows = [(name.rpartition("."), quoted(value.reveal())) for name, value in missing.items()]
+    inner = [f"{name}: {text}" for (above, _, name), text in rows if above == EXTRA]
+    others = document.data.get(EXTRA) if document else None
+    if document and others:
+        at = document.line((EXTRA, next(iter(others)))) - 1
+        indent = lines[at][: len(lines[at]) - len(lines[at].lstrip(" "))]
+        lines[at:at] = [f"{indent}{line}" for line in inner]
+    elif inner:
+        lines += [f"{EXTRA}:", *(f"  {line}" for line in inner)]
+    lines += [f"{name}: {text}" for (above, _, name), text in rows if not above]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _written(values: Mapping[str, Secret]) -> bytes:
+    data: dict[str, object] = {name: values[name].reveal() for name in FIELDS if name in values}
+    prefix = f"{EXTRA}."
+    data[EXTRA] = {
+        name.removeprefix(prefix): value.reveal() for name, value in values.items() if name.startswith(prefix)
+    }
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()

@@ -1,0 +1,46 @@
+"""Reading files that nobody but us may have read or written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from ..errors import RefusedError, SourceError
+
+OTHERS = 0o077
+MAX_BYTES = 1 << 20
+
+
+def read(file: Path) -> bytes | None:
+    """The bytes of a private file in a private folder; None where there is none.
+
+    Raises RefusedError where others may read or write it, or where it is no file but a link or a device;
+    SourceError where it cannot be read.
+    """
+    try:
+        _refuse(file.parent, os.stat(file.parent), 0o700)  # noqa: PTH116 - asked for every node of every run
+        # O_NONBLOCK: a pipe would be waited for.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise RefusedError(f"{file} is a link", "put the file itself there") from None
+        raise SourceError(f"{file} cannot be read: {(error.strerror or '').lower()}") from None
+    with open(descriptor, "rb", buffering=0) as opened:  # noqa: PTH123 - it is open already
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise RefusedError(f"{file} is not a regular file", "put a file there")
+        _refuse(file, status, 0o600)
+        if status.st_size > MAX_BYTES:
+            raise RefusedError(f"{file} is larger than {MAX_BYTES >> 20} MiB", "secrets are kilobytes")
+        return opened.readall()
+
+
+def _refuse(path: Path, status: os.stat_result, mode: int) -> None:
+    if status.st_mode & OTHERS:
+        raise RefusedError(f"{path} is open to others than its owner", f"run `chmod {mode:04o} {path}`")
+    if status.st_uid not in {0, os.geteuid()}:
+        raise RefusedError(f"{path} belongs to another user", f"make it yours: `chown {os.geteuid()} {path}`")

@@ -1,0 +1,59 @@
+"""Host keys of sshd(8) in OpenSSH's own format: made, checked, and their public halves."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
+
+if TYPE_CHECKING:
+    HostKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+RSA_BITS = 3072
+_RSA_EXPONENT = 65537
+
+
+def new_ed25519() -> str:
+    """A new ed25519 key."""
+    return _text(ed25519.Ed25519PrivateKey.generate())
+
+
+def new_ecdsa() -> str:
+    """A new ECDSA key on nistp256, as ssh-keygen -A makes it."""
+    return _text(ec.generate_private_key(ec.SECP256R1()))
+
+
+def new_rsa() -> str:
+    """A new RSA key of as many bits as ssh-keygen -A gives it."""
+    return _text(rsa.generate_private_key(_RSA_EXPONENT, RSA_BITS))
+
+
+def public_line(text: str) -> str:
+    """The public half of a private key, without a comment.
+
+    Raises ValueError, which says nothing of the key, where it is none, is encrypted or of another kind.
+    """
+    key = _key(text)
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def _key(text: str) -> HostKey:
+    key: object = None
+    with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+        key = load_ssh_private_key(text.encode(), password=None)
+    if not isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("no private key")
+    return key
+
+
+def _text(key: HostKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
