@@ -94,6 +94,7 @@ def plan(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
         _print_json([planning.to_data(item) for item in plans])
     else:
         click.echo("\n".join(planning.to_text(item) for item in plans), nl=False)
+    errors += [fault for item in plans for fault in item.faults]
     if errors:
         raise SeveralErrors(errors)
 

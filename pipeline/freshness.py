@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .errors import MetisError
 from .store import stamp
 
 
@@ -41,17 +42,26 @@ class Unchanged:
 
     def configure_task(self, task: Any) -> None:  # noqa: ANN401 - doit has no types
         """Called by doit: have the value saved with the task's success."""
-        task.value_savers.append(lambda: {self._name: self._value()})
+        task.value_savers.append(self._saved)
 
     def __call__(self, task: object, values: Mapping[str, Any]) -> bool:  # the names are doit's
         """Called by doit: compare with what was saved."""
-        return (self._trusts and self._is_as_saved(values)) or self._otherwise()
+        try:
+            return (self._trusts and self._is_as_saved(values)) or self._otherwise()
+        except MetisError:
+            return False  # whatever it is, the task itself says it
 
     def _is_as_saved(self, values: Mapping[str, Any]) -> bool:
         try:
             return self._name in values and bool(values[self._name] == self._value())
         except OSError:
             return False
+
+    def _saved(self) -> dict[str, Any]:
+        try:
+            return {self._name: self._value()}
+        except MetisError:
+            return {}
 
 
 def look(file: Path) -> list[int]:

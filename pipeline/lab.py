@@ -5,6 +5,7 @@ What the graph does with a lab is in `tasks`; what people ask of one is answered
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -24,8 +25,9 @@ from .inventory.index import build as build_index
 from .inventory.overlay import Found
 from .inventory.read import Inventory
 from .inventory.wording import masked
-from .manifest import digest, from_data
+from .manifest import digest, from_data, secrets_of
 from .progress import Reporter, reporter
+from .secrets.plain import PlainFolder
 from .settings import Settings, image_variable
 from .store import Store
 
@@ -34,9 +36,11 @@ if TYPE_CHECKING:
     from .build import Revealed, Tools
     from .compose import Composer
     from .golden.fetch import Fetched
+    from .inject.sources import Reveal
     from .inject.tree import Injector
     from .model import Blob, Manifest
     from .plan import Plan
+    from .secrets.source import SecretSource
 
 DEFAULT_SIZE_LIMIT = "256G"
 
@@ -121,6 +125,7 @@ class Lab:
         from . import plan
         from .compose import check_image
         from .golden import fetch
+        from .secrets.survey import survey
 
         node = self.live_composer.node(name)
         self.refuse_conflicts(name)
@@ -135,16 +140,24 @@ class Lab:
             golden_sha256=sha256,
             golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
             base_is_current=receipts.is_current(base, made_from),
-            image_is_current=receipts.is_current(
-                target, image_made_from(manifest.id, digest(made_from), self.secret_versions(name))
-            ),
+            image_is_current=self._is_current(name, manifest.id, digest(made_from)),
             cached_files=frozenset(
                 item.sha256 for item in node.klass.files if self.store.path(item.sha256).is_file()
             ),
+            secrets=survey(self.secret_source, name, secrets_of(manifest)),
         )
         override = self.settings.override(node.klass.name)
         source = masked(image.source) + (f" (by {override.variable})" if override else "")
         return plan.make(node, source, wanted.manifest, manifest, found, str(target))
+
+    def _is_current(self, name: str, manifest_id: str, base_id: str) -> bool:
+        """Whether a node's image is what would be made; it is not where nobody can tell of its secrets."""
+        try:
+            versions = self.secret_versions(name)
+        except MetisError:
+            return False
+        made_from = image_made_from(manifest_id, base_id, versions)
+        return receipts.is_current(self.artifacts.image(name), made_from)
 
     def manifest(self, name: str) -> Manifest:
         """What was put into a node's image."""
@@ -232,18 +245,34 @@ class Lab:
         content.seek(0, io.SEEK_SET)
         return content
 
+    @cached_property
+    def secret_source(self) -> SecretSource:
+        """Where nodes' secrets are kept."""
+        return PlainFolder(self.settings.secrets, may_write=self._remembers)
+
     def secret_versions(self, node: str) -> Mapping[str, str]:
         """The version of a node's secrets, by the name of their source."""
-        del node
-        return {}
+        return {self.secret_source.name: self.secret_source.version(node)}
 
     def revealed(self, node: str, manifest: Manifest) -> Revealed:
-        """The secrets of a node that its manifest needs; what is missing of its identity is made first."""
-        from .build import Revealed
-        from .inject.sources import no_secrets
+        """The secrets of a node that its manifest needs; what is missing of its identity is made first.
 
-        del manifest
-        return Revealed(no_secrets, self.secret_versions(node))
+        Raises MetisError where one of them is missing or not what it must be.
+        """
+        from .build import Revealed
+        from .secrets import forms, identity
+
+        refs = secrets_of(manifest)
+        found = identity.complete(self.secret_source, node, refs)
+        texts = forms.reveal_all(refs, node, found.values)
+        return Revealed(texts.__getitem__, {self.secret_source.name: found.version})
+
+    def revealed_only(self, node: str) -> Reveal:
+        """The secrets of a node as they are: nothing is made, and what is missing or out of reach raises."""
+        from .secrets import forms
+
+        read = functools.cache(lambda: self.secret_source.read(node).values)
+        return lambda ref: forms.reveal(ref, node, read())
 
     def golden(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""

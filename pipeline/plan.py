@@ -10,9 +10,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import MetisError
 from .inventory.wording import masked
 from .manifest import kind
 from .model import Directory, File, Manifest, Placed, ResolvedNode
+
+
+@dataclass(frozen=True, slots=True)
+class SecretState:
+    """One of the node's secrets by its name, and what there is of it; never its value.
+
+    `state` is there, will be made, missing, malformed, none (the node does without) or not checked. With a
+    `fault` no image can be built.
+    """
+
+    name: str
+    state: str
+    detail: str = ""
+    fault: MetisError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +43,7 @@ class Found:
     base_is_current: bool
     image_is_current: bool
     cached_files: frozenset[str] = frozenset()
+    secrets: tuple[SecretState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,12 @@ class Plan:
     in_image: Manifest
     target: str
     keeps_image: bool
+    secrets: tuple[SecretState, ...]
+
+    @property
+    def faults(self) -> tuple[MetisError, ...]:
+        """What a build would fail with."""
+        return tuple(secret.fault for secret in self.secrets if secret.fault)
 
 
 def make(
@@ -75,7 +97,7 @@ def make(
             f"{len(in_image.entries)} entries, manifest {in_image.id[:12]}",
         ),
     )
-    return Plan(node, steps, in_base, in_image, target, image_is_kept)
+    return Plan(node, steps, in_base, in_image, target, image_is_kept, found.secrets)
 
 
 def _fetched(is_cached: bool, *, needed: bool) -> str:
@@ -90,6 +112,9 @@ def to_data(plan: Plan) -> dict[str, Any]:
         "node": plan.node.name,
         "class": plan.node.klass.name,
         "steps": [{"subject": step.subject, "does": step.does, "detail": step.detail} for step in plan.steps],
+        "secrets": [
+            {"name": secret.name, "state": secret.state, "detail": secret.detail} for secret in plan.secrets
+        ],
         "manifest": plan.in_image.id,
         "base": [_row(item) for item in plan.in_base.entries],
         "image": [_row(item) for item in plan.in_image.entries],
@@ -125,6 +150,10 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield f"{plan.node.name} ({plan.node.klass.name})"
     steps = _columns([(step.does, step.subject, step.detail) for step in plan.steps])
     yield from (f"  {line}" for line in steps)
+    if plan.secrets:
+        yield "  secrets:"
+        states = _columns([(secret.name, secret.state, secret.detail) for secret in plan.secrets])
+        yield from (f"    {line}" for line in states)
     yield from (f"  {line}" for line in table(plan.in_base, plan.in_image))
     yield f"  writes {plan.target}, its block map and its receipt"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
@@ -65,6 +65,7 @@ class Tasks:
         self._holding = threading.Lock()
         self._is_held = False
         self._bases: dict[str, receipts.Receipt | None] = {}
+        self._secret_versions: dict[str, Mapping[str, str]] = {}
         self._overlay_inputs: dict[str, tuple[Path, ...]] = {}
         self._looks: dict[tuple[tuple[Path, ...], tuple[str, ...]], str] = {}
 
@@ -175,8 +176,7 @@ class Tasks:
 
         def looks() -> list[Any]:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
-            versions = self.lab.secret_versions(node)
-            return [VERSION, base and base.id, versions, *map(look, written)]
+            return [VERSION, base and base.id, self._versions(node), *map(look, written)]
 
         def is_as_its_receipt_says() -> bool:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
@@ -190,7 +190,17 @@ class Tasks:
         return Unchanged("image", looks, is_as_its_receipt_says, trusts=not self.lab.settings.deep)
 
     def _image_made_from(self, node: str, manifest: Path, base: receipts.Receipt) -> dict[str, Any]:
-        return image_made_from(str(read_json(manifest)["id"]), base.id, self.lab.secret_versions(node))
+        return image_made_from(str(read_json(manifest)["id"]), base.id, self._versions(node))
+
+    def _versions(self, node: str) -> Mapping[str, str]:
+        """The versions of a node's secrets as this run first saw them, or as it has built them in.
+
+        Secrets that change while an image is built make it stale: what is saved with it is not how they are
+        by then.
+        """
+        if node not in self._secret_versions:
+            self._secret_versions[node] = self.lab.secret_versions(node)
+        return self._secret_versions[node]
 
     def no_conflict(self, node: str) -> bool:
         """Whether no other node claims the same name or address."""
@@ -268,6 +278,7 @@ class Tasks:
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
         receipt = receipts.read(base)
         secrets = self.lab.revealed(name, manifest)
+        self._secret_versions[name] = secrets.versions
         if receipt is None or not self.lab.is_there(
             target, image_made_from(manifest.id, receipt.id, secrets.versions)
         ):

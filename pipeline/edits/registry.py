@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import MetisError
-from .accounts import group, passwd, shadow
+from .accounts import group, gshadow, passwd, shadow
 from .hosts import hosts
 from .lines import Arguments, EditFunction
 
-VERSION = 2
+VERSION = 3
 """Of what all edits do: counts up when one of them would give other bytes, as manifests only name them."""
 
 EDITS: Mapping[str, EditFunction] = {
     "hosts": hosts,
     "passwd": passwd,
     "group": group,
+    "gshadow": gshadow,
     "shadow": shadow,
 }
 

@@ -1,37 +1,49 @@
-"""Who may log in: the operators' user and the keys that open its door."""
+"""Who may log in: the operators' user, its password and keys, and what it may do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ..inventory.wording import shown
-from ..model import Directory, Edit, Entry, Fault, File, ResolvedNode, Text
+from ..model import Directory, Edit, Entry, Fault, File, ResolvedNode, SecretRef, Settings, Text
 
 DEFAULT_UID = 1000
+PASSWORD = SecretRef("ssh_password", "password-hash", optional=True)
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
-    """The user's account without a password, and its authorized keys (sshd(8))."""
+    """The user's account with its password, if it has one, its authorized keys (sshd(8)), and sudo.
+
+    Nobody knows root's password then, whatever the golden says, unless root is the user.
+    """
     ssh = node.settings.get("ssh")
     if ssh is None:
         return ()
     user = ssh["user"]
     home = "/root" if user == "root" else f"/home/{user}"
     keys = "".join(f"{key}\n" for key in ssh.get("authorized_keys", ()))
-    entries: tuple[Entry, ...] = (
+    return (
+        Edit("/etc/shadow", "shadow", (("hash", PASSWORD), ("user", user))),
+        *(() if user == "root" else _account(ssh, home)),
         Directory(f"{home}/.ssh", mode=0o700, owner=user, group=user),
         File(f"{home}/.ssh/authorized_keys", (Text(keys),), mode=0o600, owner=user, group=user),
     )
-    if user == "root":
-        return entries
+
+
+def _account(ssh: Settings, home: str) -> tuple[Entry, ...]:
+    user = ssh["user"]
     account = (("home", home), ("uid", str(ssh.get("uid", DEFAULT_UID))), ("user", user))
-    return (
+    entries: tuple[Entry, ...] = (
         Edit("/etc/passwd", "passwd", account),
         Edit("/etc/group", "group", account),
-        Edit("/etc/shadow", "shadow", account),
+        Edit("/etc/gshadow", "gshadow", (("user", user),), optional=True),
         Directory(home, mode=0o700, owner=user, group=user),
-        *entries,
     )
+    if not ssh.get("sudo", True):
+        return entries
+    # sudoers(5) passes over files with a dot in their name; no user's name has one.
+    rule = Text(f"{user} ALL=(ALL:ALL) NOPASSWD: ALL\n")
+    return (*entries, File(f"/etc/sudoers.d/metis-{user}", (rule,), mode=0o440))
 
 
 def check(node: ResolvedNode) -> Iterator[Fault]:

@@ -1,4 +1,8 @@
-"""Who the node is: its host name, also as the address that it calls itself by."""
+"""Who the node is: its host name, and what others know it by from before.
+
+Nothing of it is made at the first boot: with a machine id that is there, Debian's sshd-keygen.service does
+not run (ConditionFirstBoot), and new keys or names would make the node a stranger to its cluster.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,37 @@ from collections.abc import Iterator
 
 from ..inventory.formats import hostname_label
 from ..inventory.wording import shown
-from ..model import Edit, Entry, Fault, File, ResolvedNode, Text
+from ..model import Edit, Entry, Fault, File, ResolvedNode, SecretRef, Symlink, Text
+
+HOST_KEYS = ("ed25519", "ecdsa", "rsa")
+"""The kinds for which sshd(8) looks when nobody tells it which."""
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
-    """hostname(5), and 127.0.1.1 of hosts(5) as Debian uses it."""
+    """Its hostname(5), with 127.0.1.1 of hosts(5) as Debian uses it; its machine-id(5), host keys, and
+    the name by which iSCSI targets know it.
+    """
     return (
         File("/etc/hostname", (Text(f"{node.hostname}\n"),)),
         Edit("/etc/hosts", "hosts", (("names", node.hostname),)),
+        File("/etc/machine-id", (SecretRef("extra.machine_id", "machine-id"),), mode=0o444),
+        # D-Bus would make an id of its own, if the golden did not bring one for all nodes.
+        Symlink("/var/lib/dbus/machine-id", "/etc/machine-id"),
+        *(entry for kind in HOST_KEYS for entry in _host_key(kind)),
+        File(
+            "/etc/iscsi/initiatorname.iscsi",
+            (SecretRef("extra.iscsi_initiator", "initiator-name"),),
+            mode=0o600,
+        ),
+    )
+
+
+def _host_key(kind: str) -> tuple[Entry, ...]:
+    """The private key, which sshd refuses when others may read it, and its public half."""
+    name, path = f"extra.ssh_host_{kind}_key", f"/etc/ssh/ssh_host_{kind}_key"
+    return (
+        File(path, (SecretRef(name, "private-key"),), mode=0o600),
+        File(f"{path}.pub", (SecretRef(name, "public-key"),)),
     )
 
 

@@ -92,8 +92,9 @@ def _inserted(content: bytes, document: Document | None, missing: Mapping[str, S
     inner = [f"{name}: {text}" for (above, _, name), text in rows if above == EXTRA]
     others = document.data.get(EXTRA) if document else None
     if document and others:
-        at = document.line((EXTRA, next(iter(others)))) - 1
-        indent = lines[at][: len(lines[at]) - len(lines[at].lstrip(" "))]
+        first = lines[document.line((EXTRA, next(iter(others)))) - 1]
+        indent = first[: len(first) - len(first.lstrip(" "))]
+        at = document.line((EXTRA,))  # of the next line, since lines count from 1
         lines[at:at] = [f"{indent}{line}" for line in inner]
     elif inner:
         lines += [f"{EXTRA}:", *(f"  {line}" for line in inner)]

@@ -14,6 +14,8 @@ def quoted(text: str) -> str:
 
 
 def _escaped(char: str) -> str:
+    if char == "\n":
+        return "\\n"
     if " " <= char <= "~" and char not in '"\\':
         return char
     # Beyond the first plane, JSON wants two escapes and YAML one; as it stands, all read it.

@@ -55,6 +55,19 @@ class Lab:
     def artifacts(self) -> Path:
         return self.root / "artifacts"
 
+    @property
+    def secrets(self) -> Path:
+        """The folder of this lab's secrets, which no other lab shares."""
+        return self.root / "secrets"
+
+    def write_secrets(self, node: str, text: str) -> Path:
+        """Give a node the secrets of a YAML text."""
+        self.secrets.mkdir(mode=0o700, exist_ok=True)
+        file = self.secrets / f"{node}.yaml"
+        file.touch(mode=0o600)
+        file.write_text(text)
+        return file
+
     def write(self, path: str, text: str) -> Path:
         """Put a file into the inventory."""
         file = self.inventory / path
@@ -70,7 +83,11 @@ class Lab:
 
     def variables(self, extra: Mapping[str, str]) -> dict[str, str]:
         """The environment of this lab's commands."""
-        own = {"METIS_INVENTORY": str(self.inventory), "METIS_ARTIFACTS": str(self.artifacts)}
+        own = {
+            "METIS_INVENTORY": str(self.inventory),
+            "METIS_ARTIFACTS": str(self.artifacts),
+            "METIS_SECRETS": f"plain:{self.secrets}",
+        }
         return own | self.environment | dict(extra)
 
     def _run(self, program: str, arguments: tuple[str, ...], extra: Mapping[str, str]) -> Report:

@@ -70,7 +70,7 @@ def test_secrets_are_in_the_folder_that_is_named_or_with_a_users_state() -> None
 def test_another_source_of_secrets_is_refused_and_not_repeated(value: str) -> None:
     line = refusal(METIS_SECRETS=value)
     assert line.startswith("METIS_SECRETS is ")
-    assert line.endswith(": use plain:DIR, with a <node>.yaml for each node")
+    assert line.endswith(": use plain:DIR, a folder with a <node>.yaml for each node")
     assert "hunter2" not in line
     assert "/srv" not in line
 
