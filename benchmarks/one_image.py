@@ -125,6 +125,7 @@ class Keeping:
         self._tree = tree
         self._file = file
         self.status, self.read, self.read_link = tree.status, tree.read, tree.read_link
+        self.sha256 = tree.sha256
         self.list_names, self.remove = tree.list_names, tree.remove
         self.is_immutable, self.set_immutable = tree.is_immutable, tree.set_immutable
 

@@ -6,6 +6,7 @@ Every path is opened beneath the folder (see `beneath`), and all work is done th
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -13,7 +14,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from ..errors import MetisError
 from . import syscalls
@@ -49,16 +50,16 @@ class FolderTree:
 
     def read(self, path: str) -> bytes:
         """See `tree.Tree`."""
-        # NONBLOCK: a pipe in the image must not make us wait for somebody who writes into it.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-        with self._errors(path), self._beneath.opened(path, flags) as found:
-            about = os.fstat(found)
-            if not stat.S_ISREG(about.st_mode):
-                raise MetisError(f"{path} of {self._name} is not a regular file")
-            if about.st_size > READ_LIMIT:
-                raise too_long(path, about.st_size)
-            with open(found, "rb", closefd=False) as content:
-                return content.read(READ_LIMIT)
+        with self._errors(path), self._regular_file(path) as content:
+            size = os.fstat(content.fileno()).st_size
+            if size > READ_LIMIT:
+                raise too_long(path, size)
+            return content.read(READ_LIMIT)
+
+    def sha256(self, path: str) -> str:
+        """See `tree.Tree`."""
+        with self._errors(path), self._regular_file(path) as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
 
     def read_link(self, path: str) -> str:
         """See `tree.Tree`."""
@@ -115,6 +116,16 @@ class FolderTree:
             syscalls.syncfs(found)
 
     # --------------------------------------------------------------------------------------- inside
+
+    @contextmanager
+    def _regular_file(self, path: str) -> Iterator[BinaryIO]:
+        # NONBLOCK: a pipe in the image must not make us wait for somebody who writes into it.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+        with self._beneath.opened(path, flags) as found:
+            if not stat.S_ISREG(os.fstat(found).st_mode):
+                raise MetisError(f"{path} of {self._name} is not a regular file")
+            with open(found, "rb", closefd=False) as content:
+                yield content
 
     def _unpack(self, members: tarfile.TarFile, member: tarfile.TarInfo, parent: int, name: str) -> None:
         if member.isdir():

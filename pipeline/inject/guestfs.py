@@ -93,6 +93,10 @@ class GuestfsTree:
         chunks = (self._handle.pread(self._top + path, _CHUNK, start) for start in range(0, size, _CHUNK))
         return b"".join(chunks)
 
+    def sha256(self, path: str) -> str:
+        """See `tree.Tree`."""
+        return str(self._handle.checksum("sha256", self._top + path))
+
     def read_link(self, path: str) -> str:
         """See `tree.Tree`."""
         return str(self._handle.readlink(self._top + path))

@@ -35,6 +35,8 @@ class Sources:
             case SecretRef():
                 return self.reveal(value).decode()
             case ImageFact(name):
+                if name not in self.facts:
+                    raise MetisError(f"the image has no {name}", "it lacks the partition for it")
                 return self.facts[name]
             case str():
                 return value

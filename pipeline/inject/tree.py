@@ -55,6 +55,9 @@ class Tree(Protocol):
     def read(self, path: str) -> bytes:
         """The content of a regular file of at most READ_LIMIT bytes."""
 
+    def sha256(self, path: str) -> str:
+        """The hash of a regular file of any length, as hex."""
+
     def read_link(self, path: str) -> str:
         """What a symbolic link holds."""
 

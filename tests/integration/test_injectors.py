@@ -7,6 +7,7 @@ back in one go; the bad ones that leave the image as it was share another.
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import os
 import shutil
@@ -160,6 +161,8 @@ class Applied:
     boot: Found
     host: Path
     refused_writing: str
+    sha256: str
+    """Of the large file."""
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +191,9 @@ def make(adapter: Adapter, folder: Path) -> Applied:
         apply(manifest(*entries, *boot), trees, SOURCES, folder)
     with refused() as said, adapter.open(image, read_only=True) as trees:
         found, boot_found = dump(trees.root), dump(trees.boot) if trees.boot else {}
-        places = trees.places
+        places, sha256 = trees.places, trees.root.sha256("/srv/blob")
         trees.root.remove("/etc/hosts")
-    return Applied(image, disk.read(image), places, found, boot_found, host, said[0])
+    return Applied(image, disk.read(image), places, found, boot_found, host, said[0], sha256)
 
 
 class refused:  # noqa: N801 - reads as pytest.raises
@@ -249,6 +252,7 @@ def test_a_large_file_is_whole(applied: Applied, tmp_path: Path) -> None:
     copy = tmp_path / "blob"
     process.run(["debugfs", "-R", f"dump /srv/blob {copy}", f"{applied.image}?offset={start}"])
     assert copy.read_bytes() == BLOB
+    assert applied.sha256 == hashlib.sha256(BLOB).hexdigest()
 
 
 def test_names_of_owners_are_those_of_the_image_after_its_edits(applied: Applied) -> None:
