@@ -33,7 +33,7 @@ FLOORS = {
     "machine": "artifacts bmap disk durable freshness hashing hooks mapped process progress receipts settings "
     "sparse store inventory.index inventory.overlay inventory.read",
     "adapters": "golden.* inject.* card.* secrets.*",
-    "steps": "build compose ids",
+    "steps": "build compose ids verify",
     "tasks": "lab tasks",
     "doors": "cli dodo doit_setup graph",
 }

@@ -1,0 +1,101 @@
+"""What stands in an image where only Metis decides, and no entry explains it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import cache
+
+from ..errors import MetisError
+from ..model import Side
+from .paths import Paths
+from .tree import NodeKind, Tree
+
+_OURS = "only Metis keeps files there"
+_CONFIGURES_K3S = "k3s would be configured by it"
+_STARTED = "systemd would heed it beside our units"
+_SEED = "cloud-init would take it for the node's own"
+
+OWNED: Mapping[Side, Mapping[str, str]] = {
+    "root": {
+        "/etc/metis": _OURS,
+        "/usr/local/lib/metis": _OURS,
+        "/etc/netplan": "netplan would merge it into the node's addresses",
+        "/etc/NetworkManager/system-connections": "NetworkManager would give the node its addresses",
+        "/etc/rancher/k3s": _CONFIGURES_K3S,
+        "/etc/rancher/node": _CONFIGURES_K3S,
+        "/etc/ssh/ssh_host_*": "sshd would show it as the node's key",
+        "/etc/sudoers.d/metis-*": "sudo would grant what it says",
+        "/etc/systemd/journald.conf.d/50-metis.conf": "journald would heed it",
+        "/etc/systemd/system/k3s*": _STARTED,
+        "/etc/systemd/system/metis-*": _STARTED,
+        "/etc/systemd/system/*.wants/k3s*": _STARTED,
+        "/etc/systemd/system/*.wants/metis-*": _STARTED,
+        "/var/lib/cloud/seed": _SEED,
+    },
+    "boot": {"/user-data": _SEED, "/meta-data": _SEED, "/network-config": _SEED},
+}
+"""The paths at and beneath which a stray file changes what the node is, and how; `*` is within a name."""
+
+LEFT_BY_A_BURN = "/etc/metis/burn.json"
+"""What a card has that no manifest names."""
+
+Stray = tuple[str, NodeKind, str]
+"""A path without links, what is there, and what would come of it."""
+
+
+class Strays:
+    """Looks for what nobody explains; `wanted` are the paths without links of all entries of a side."""
+
+    def __init__(self, side: Side, tree: Tree, paths: Paths, wanted: Collection[str]) -> None:
+        self._owned = OWNED[side]
+        self._paths = paths
+        # FAT finds a name in any case.
+        self._fold: Callable[[str], str] = str.casefold if side == "boot" else str
+        self._explained = {LEFT_BY_A_BURN, *map(self._fold, wanted)}
+        self._list = cache(tree.list_names)
+
+    def owned(self) -> Iterator[Stray]:
+        """All of them in what Metis owns; one that two patterns fit comes twice."""
+        for pattern, reason in self._owned.items():
+            for path in self._matching(pattern):
+                yield from self.beneath(path, reason)
+
+    def beneath(self, top: str, reason: str) -> Iterator[Stray]:
+        """Those at or beneath a path; directories alone do no harm."""
+        todo = [top]
+        while todo:
+            path = todo.pop()
+            status = self._paths.status(path)
+            if status is None:
+                continue
+            if status.kind == "directory":
+                todo += [posixpath.join(path, name) for name in self._list(path)]
+            elif self._fold(path) not in self._explained:
+                yield path, status.kind, reason
+
+    def _matching(self, pattern: str) -> Sequence[str]:
+        *folders, last = pattern[1:].split("/")
+        found = ["/"]
+        for name in folders:
+            found = [folder for path in self._named(found, name) for folder in self._followed(path)]
+        return self._named(found, last)
+
+    def _named(self, folders: Sequence[str], name: str) -> list[str]:
+        """The paths of a name, or of what fits it, in directories."""
+        return [
+            posixpath.join(folder, each)
+            for folder in folders
+            for each in (self._list(folder) if "*" in name else (name,))
+            if fnmatchcase(each, name)
+        ]
+
+    def _followed(self, path: str) -> Iterator[str]:
+        """The directory that a path leads to, if it leads to one."""
+        with suppress(MetisError):
+            folder = self._paths.directory(path)
+            status = self._paths.status(folder)
+            if status is not None and status.kind == "directory":
+                yield folder
