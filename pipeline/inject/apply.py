@@ -83,7 +83,9 @@ def _members(entries: Iterable[Entry], paths: Paths, tree: Tree, sources: Source
     for entry in entries:
         if isinstance(entry, Remove):
             continue
-        member = _edited(entry, paths, tree, sources) if isinstance(entry, Edit) else _member(entry, paths)
+        member = (
+            _edited(entry, paths, tree, sources) if isinstance(entry, Edit) else _member(entry, paths, tree)
+        )
         if member is None:
             continue
         other = members.setdefault(member.path, member)
@@ -108,11 +110,14 @@ def _check_parents(path: str, members: Mapping[str, Member]) -> None:
         parent = posixpath.dirname(parent)
 
 
-def _member(entry: File | Directory | Symlink, paths: Paths) -> Member:
+def _member(entry: File | Directory | Symlink, paths: Paths, tree: Tree) -> Member | None:
+    """The member that an entry is; none for an immutable directory that is there: nobody can change it."""
     if isinstance(entry, Directory):
         path = paths.directory(entry.path)
         if path == "/":
             raise MetisError(f"{entry.path} in the golden is a link to its root", "leave it as it is")
+        if entry.immutable and paths.status(path) is not None and tree.is_immutable(path):
+            return None
         return Member(path, entry)
     path = paths.of(entry.path)
     status = paths.status(path)

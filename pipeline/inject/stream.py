@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import tarfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,6 @@ from ..model import Blob, Directory, Edit, File, SecretRef, Symlink, Text
 from .owners import Owners
 from .sources import Sources
 from .tree import Status
-
-MTIME = 1767225600
-"""2026-01-01: every file gets the same time, so that the same manifest gives the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +36,14 @@ def nameless_file(folder: Path) -> BinaryIO:
 def write(
     stream: BinaryIO, members: Mapping[str, Member], owners: Owners, sources: Sources, *, plain: bool
 ) -> None:
-    """Write the members; `plain` ones go to a file system without owners and modes."""
+    """Write the members; `plain` ones go to a file system without owners and modes.
+
+    All get the time of now in whole seconds: a node whose clock is behind sets it by them.
+    """
+    now = int(time.time())
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(members):
-            _add(archive, members[path], owners, sources, plain=plain)
+            _add(archive, members[path], owners, sources, now, plain=plain)
     stream.flush()
 
 
@@ -65,9 +67,11 @@ def content(entry: File, sources: Sources) -> BinaryIO:
             return joined
 
 
-def _add(archive: tarfile.TarFile, member: Member, owners: Owners, sources: Sources, *, plain: bool) -> None:
+def _add(
+    archive: tarfile.TarFile, member: Member, owners: Owners, sources: Sources, mtime: int, *, plain: bool
+) -> None:
     header = tarfile.TarInfo(member.path.lstrip("/"))
-    header.mtime = MTIME
+    header.mtime = mtime
     entry = member.entry
     match entry:
         case Symlink():

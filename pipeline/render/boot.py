@@ -4,14 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model import Entry, Fault, ResolvedNode
+from ..model import Directory, Edit, Entry, Fault, ImageFact, ResolvedNode, Settings
+from .k3s import unit_of
+from .units import enabled, script, unit
+
+# The kernels of Raspberry Pi OS start with memory's cgroup off, and without it k3s does not start
+# (https://docs.k3s.io/installation/requirements, Raspberry Pi).
+CGROUPS = ("cgroup_memory=1", "cgroup_enable=memory")
+
+# What makes an image set itself up at its first start, under a name and with users of its own.
+FIRST_RUN = (
+    "init=/usr/lib/raspberrypi-sys-mods/firstboot",
+    "init=/usr/lib/raspi-config/init_resize.sh",
+    "resize",
+    "systemd.run",
+    "systemd.run_failure_action",
+    "systemd.run_success_action",
+    "systemd.unit=kernel-command-line.target",
+)
+
+# What beats cloud-init's settings on the root: whether it runs, and from which seed.
+CLOUD_INIT = ("cloud-init", "ds=nocloud*")
 
 
-def render(_node: ResolvedNode) -> tuple[Entry, ...]:
-    """Edits of the firmware's files, and two units."""
-    return ()
+def render(node: ResolvedNode) -> tuple[Entry, ...]:
+    """Edits of the firmware's files, and units that grow the root and set the clock.
+
+    The firmware and its files are a Raspberry Pi's. An amd64 golden starts by a boot loader of its own, whose
+    entries name the root by label: they stay as they are.
+    """
+    return (
+        *(_of_firmware(node) if node.klass.arch == "arm64" else ()),
+        script("grow-root"),
+        unit("metis-grow-root.service"),
+        enabled("metis-grow-root.service", "multi-user.target"),
+        script("set-clock"),
+        unit("metis-clock.service"),
+        enabled("metis-clock.service", "sysinit.target"),
+        Directory("/var/lib/metis"),
+    )
 
 
-def check(_node: ResolvedNode) -> Iterator[Fault]:
-    """What of it this machine cannot do."""
-    yield from ()
+def check(node: ResolvedNode) -> Iterator[Fault]:
+    """Options that are not the operator's to choose, and what this machine or its system does not have."""
+    boot: Settings = node.settings.get("boot", {})
+    if node.klass.arch != "arm64":
+        text = f"only a Raspberry Pi's firmware takes it, and the class is of {node.klass.arch}: leave it out"
+        yield from ((f"boot.{key}", text) for key in sorted(boot))
+        return
+    if "page_size" in boot and node.klass.os != "raspios":
+        yield "boot.page_size", f"only raspios has a choice of kernels, found {node.klass.os}: leave it out"
+    cmdline: Settings = boot.get("cmdline", {})
+    needed = CGROUPS if unit_of(node) else ()
+    for option in cmdline.get("remove", ()):
+        if any(option in {each, _name(each)} for each in needed):
+            yield "boot.cmdline.remove", f"expected no {option}, as k3s does not start without it"
+    for key in ("add", "remove"):
+        if any(_name(option) == "root" for option in cmdline.get(key, ())):
+            yield f"boot.cmdline.{key}", "expected no root, which is set to the card's own partition"
+
+
+def _of_firmware(node: ResolvedNode) -> Iterator[Entry]:
+    boot: Settings = node.settings.get("boot", {})
+    cmdline: Settings = boot.get("cmdline", {})
+    has_k3s = unit_of(node) is not None
+    add = (*(CGROUPS if has_k3s else ()), *cmdline.get("add", ()))
+    remove = (
+        *FIRST_RUN,
+        *(CLOUD_INIT if "cloud_init" in node.settings else ()),
+        *(("cgroup_disable=memory",) if has_k3s else ()),
+        *cmdline.get("remove", ()),
+    )
+    # Ubuntu 25.10 and later keep what they start from in `current`.
+    yield Edit(
+        "/cmdline.txt",
+        "cmdline",
+        (("add", " ".join(add)), ("remove", " ".join(remove)), ("root", ImageFact("root_partuuid"))),
+        side="boot",
+        preferred="/current/cmdline.txt",
+    )
+    if "page_size" in boot:
+        yield Edit("/config.txt", "config_txt", (("name", "kernel"), ("value", "kernel8.img")), side="boot")
+
+
+def _name(option: str) -> str:
+    return option.partition("=")[0]

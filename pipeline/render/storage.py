@@ -1,17 +1,197 @@
-"""Disks of the node: Longhorn's, and a scratch disk that takes the wear off the card."""
+"""Disks of the node: Longhorn's, and a scratch disk that takes the wear off the card.
+
+The card must not stand in for a disk that is not there: its mount point is immutable, so that nothing can be
+written while nothing is mounted; k3s waits for it where `mode` is strict; and metis-disks.service says which
+disk is missing or wrong. No disk is ever formatted or labelled by us.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
 
-from ..model import Entry, Fault, ResolvedNode
+from ..model import Directory, Edit, Entry, Fault, File, ImageFact, Remove, ResolvedNode, Text, Value
+from .k3s import unit_of
+from .units import UNITS, enabled, mount_unit, script, unit
+
+TABLE = "/etc/metis/disks"
+LONGHORN_DATA = "/var/lib/longhorn"
+SCRATCH_UNIT = "metis-scratch.service"
+DISKS_UNIT = "metis-disks.service"
+
+EARLY = ("/var/lib/dpkg", "/var/lib/metis", "/var/lib/systemd", "/var/log/journal")
+"""What the system or its packages use before a disk on USB can be there, or without one."""
+
+NEEDED = {"longhorn": ("disks",), "usb_scratch": ("uuid", "path")}
+"""What a class and its node must have said between them."""
+
+# fsck(8) is for ext4 only: XFS looks after itself when it is mounted (fsck.xfs(8)).
+PASSES = {"ext4": 2, "xfs": 0}
 
 
-def render(_node: ResolvedNode) -> tuple[Entry, ...]:
-    """Mounts, mount points that nobody can write to while they are empty, and what watches over them."""
-    return ()
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk as it is declared at `place` in the settings; `binds` are folders that lie on it."""
+
+    place: str
+    uuid: str
+    path: str
+    filesystem: str
+    disk_uuid: str
+    is_strict: bool
+    binds: tuple[str, ...]
 
 
-def check(_node: ResolvedNode) -> Iterator[Fault]:
-    """What of the disks would only fail on the node."""
-    yield from ()
+def render(node: ResolvedNode) -> tuple[Entry, ...]:
+    """Mounts (fstab(5)), mount points that nobody can write to, and units that watch over them."""
+    disks = tuple(_disks(node))
+    arguments = _fstab(node, disks)
+    return (
+        *((Edit("/etc/fstab", "fstab", arguments),) if arguments else ()),
+        # Disks that were copied with a golden would share their names and replicas in Longhorn.
+        *((Remove(LONGHORN_DATA),) if unit_of(node) or "longhorn" in node.settings else ()),
+        *(_of_disks(node, disks) if disks else ()),
+    )
+
+
+def check(node: ResolvedNode) -> Iterator[Fault]:
+    """Halves of a disk, two disks or folders in one place, and folders that are needed before their disk."""
+    incomplete = tuple(_incomplete(node))
+    yield from incomplete
+    if incomplete:
+        return
+    disks = tuple(_disks(node))
+    for one, other in combinations(disks, 2):
+        if one.uuid == other.uuid:
+            yield f"{other.place}.uuid", f"expected another disk than that of {one.place}, found {one.uuid}"
+    yield from _overlapping(disks)
+    for disk in disks:
+        yield from ((f"{disk.place}.binds", why) for path in disk.binds for why in _unfit(path))
+
+
+def _incomplete(node: ResolvedNode) -> Iterator[Fault]:
+    for part, keys in NEEDED.items():
+        missing = [key for key in keys if part in node.settings and key not in node.settings[part]]
+        yield from ((f"{part}.{key}", f"missing, {part} is nothing without it") for key in missing)
+
+
+def _overlapping(disks: tuple[Disk, ...]) -> Iterator[Fault]:
+    places = [(f"{disk.place}.path", disk.path) for disk in disks]
+    places += [(f"{disk.place}.binds", path) for disk in disks for path in disk.binds]
+    for (_, one), (place, other) in combinations(places, 2):
+        if _overlap(one, other):
+            yield place, f"expected no folder within another, found {other} and {one}"
+
+
+def _unfit(path: str) -> Iterator[str]:
+    """Say why a folder cannot lie on the scratch disk."""
+    if any(_overlap(path, early) for early in EARLY):
+        yield f"{path} is needed before the disk is there: leave it on the card"
+    if _overlap(path, LONGHORN_DATA):
+        yield f"{path} is Longhorn's: give it a disk with longhorn.disks"
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+def _disks(node: ResolvedNode) -> Iterator[Disk]:
+    longhorn, scratch = (node.settings.get(part, {}) for part in NEEDED)
+    parts = [
+        (f"longhorn.disks[{index}]", disk, longhorn) for index, disk in enumerate(longhorn.get("disks", ()))
+    ]
+    for place, disk, of in [*parts, *([("usb_scratch", scratch, scratch)] if scratch else [])]:
+        yield Disk(
+            place,
+            disk["uuid"],
+            disk["path"],
+            disk.get("filesystem", "ext4"),
+            disk.get("disk_uuid", "-"),
+            of.get("mode") != "soft",
+            disk.get("binds", ()),
+        )
+
+
+# ------------------------------------------------------------------------------------------- fstab(5)
+
+
+def _fstab(node: ResolvedNode, disks: tuple[Disk, ...]) -> tuple[tuple[str, Value], ...]:
+    """What fstab is to say, by the names of the edit's arguments.
+
+    A Raspberry Pi's card is found by the ids of its partitions, which no other card has. The boot loader of
+    an amd64 golden names labels in places of its own, so there they stay.
+    """
+    lines = [line for disk in disks for line in (_mount(disk), *(_bind(disk, path) for path in disk.binds))]
+    mounts = "".join(f"{line}\n" for line in lines)
+    is_pi = node.klass.arch == "arm64"
+    ids = (("boot", ImageFact("boot_partuuid")), ("root", ImageFact("root_partuuid"))) if is_pi else ()
+    return tuple(sorted((*ids, *((("mounts", mounts),) if mounts else ()))))
+
+
+def _mount(disk: Disk) -> str:
+    options = "defaults,noatime,nofail,x-systemd.device-timeout=60s"
+    return f"UUID={disk.uuid} {disk.path} {disk.filesystem} {options} 0 {PASSES[disk.filesystem]}"
+
+
+def _bind(disk: Disk, path: str) -> str:
+    options = f"bind,nofail,x-systemd.requires-mounts-for={disk.path},x-systemd.requires={SCRATCH_UNIT}"
+    return f"{_source(disk, path)} {path} none {options} 0 0"
+
+
+def _source(disk: Disk, path: str) -> str:
+    """Where a folder lies on its disk: under its own path, so that a look at the disk says what is what."""
+    return f"{disk.path}{path}"
+
+
+# ---------------------------------------------------------------------------------------------- units
+
+
+def _of_disks(node: ResolvedNode, disks: tuple[Disk, ...]) -> Iterator[Entry]:
+    for disk in disks:
+        for path in (disk.path, *disk.binds):
+            yield Directory(path, mode=0, immutable=True)
+        if disk.binds:
+            yield unit(SCRATCH_UNIT, _scratch_unit(disk))
+    yield File(TABLE, (Text("".join(map(_row, disks))),))
+    yield script("check-disks")
+    yield unit(DISKS_UNIT)
+    yield File(f"{UNITS}/{DISKS_UNIT}.d/10-mounts.conf", (Text(f"[Unit]\nAfter={_mounts(disks)}\n"),))
+    yield enabled(DISKS_UNIT, "multi-user.target")
+    k3s = unit_of(node)
+    if k3s:
+        yield File(f"{UNITS}/{k3s}.d/20-metis-mounts.conf", (Text(_waiting(disks)),))
+
+
+def _row(disk: Disk) -> str:
+    """A disk for check-disks: a missing one is a failure where it is strict, and else a warning."""
+    return f"{disk.uuid} {disk.path} {disk.disk_uuid} {'strict' if disk.is_strict else 'soft'}\n"
+
+
+def _scratch_unit(disk: Disk) -> Text:
+    """A unit that makes the folders on the disk once it is mounted, and before they are mounted elsewhere."""
+    folders = " ".join(_source(disk, path) for path in disk.binds)
+    return Text(
+        "[Unit]\n"
+        "Description=Make the folders that lie on the scratch disk\n"
+        "DefaultDependencies=no\n"
+        f"RequiresMountsFor={disk.path}\n"
+        f"AssertPathIsMountPoint={disk.path}\n"
+        "Conflicts=shutdown.target\n"
+        "Before=shutdown.target\n"
+        "\n[Service]\n"
+        "Type=oneshot\n"
+        "RemainAfterExit=yes\n"
+        f"ExecStart=/usr/bin/mkdir -p {folders}\n"
+    )
+
+
+def _waiting(disks: tuple[Disk, ...]) -> str:
+    """How k3s waits: for all disks, and in vain for a strict one that is not there or not the right one."""
+    strict = [path for disk in disks if disk.is_strict for path in (disk.path, *disk.binds)]
+    needs = f"RequiresMountsFor={' '.join(strict)}\nRequires={DISKS_UNIT}\n" if strict else ""
+    return f"[Unit]\n{needs}After={DISKS_UNIT} {_mounts(disks)}\n"
+
+
+def _mounts(disks: tuple[Disk, ...]) -> str:
+    return " ".join(mount_unit(path) for disk in disks for path in (disk.path, *disk.binds))

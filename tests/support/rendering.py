@@ -1,8 +1,8 @@
 """Rendering in tests: a node from a few lines of YAML, and what becomes of it.
 
 A case is a folder tests/cases/render/<concern>/<case> with a node's `node.yaml`, and `class.yaml` and
-`cluster.yaml` where they matter. `expected.json` holds the entries as a manifest does; `problems.txt` instead
-of it holds the lines that the operator gets.
+`cluster.yaml` where they matter. `expected.json` holds the entries as a manifest does, but what lies in
+pipeline/render/files by its name; `problems.txt` instead of it holds the lines that the operator gets.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.inventory.document import parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.inventory.validate import check
+from pipeline.manifest import Contribution, collect, to_data
 from pipeline.model import Entry, File, ResolvedNode, SecretRef, Text
+from pipeline.render import assets
 from pipeline.render.concerns import CONCERNS
 
 FOLDER = Path(__file__).parents[1] / "cases/render"
 CASES = sorted(file.parent for file in FOLDER.glob("*/*/node.yaml"))
+ASSETS = {file.read_text("utf-8"): file.name for file in Path(assets.__file__).with_name("files").iterdir()}
 CLASS = "{arch: arm64, os: debian}"
 CLUSTER = "k3s: {flags: {cluster-cidr: 10.42.0.0/16, flannel-backend: vxlan, disable: [servicelb]}}"
 
@@ -55,6 +59,16 @@ def node_of_case(case: Path) -> ResolvedNode:
 def rendered(case: Path) -> tuple[Entry, ...]:
     """What a case's own concern makes of it."""
     return CONCERNS[case.parent.name].render(node_of_case(case))
+
+
+def data_of(case: Path) -> list[dict[str, Any]]:
+    """What `expected.json` of a case must hold."""
+    manifest = collect("titan-13", [Contribution(case.parent.name, rendered(case))])
+    data: list[dict[str, Any]] = to_data(manifest)["entries"]
+    for piece in (piece for entry in data for piece in entry.get("content", ())):
+        if piece.get("text") in ASSETS:
+            piece["asset"] = ASSETS[piece.pop("text")]
+    return data
 
 
 def all_entries(node: ResolvedNode) -> list[Entry]:

@@ -15,7 +15,6 @@ from pipeline.compose import Composer
 from pipeline.errors import InventoryError
 from pipeline.inventory.overlay import Found
 from pipeline.inventory.read import Inventory
-from pipeline.manifest import Contribution, collect, to_data
 from pipeline.model import Blob, Edit, Entry, File, ResolvedNode, Text
 from pipeline.render import record
 from pipeline.render.concerns import CONCERNS
@@ -24,6 +23,7 @@ from tests.support.rendering import (
     FOLDER,
     all_entries,
     cases_of,
+    data_of,
     files,
     name_of,
     node_of,
@@ -41,8 +41,7 @@ def test_a_node_gets_the_entries_or_the_problems_that_are_written_beside_it(case
             node_of_case(case)
         assert f"{caught.value}\n" == problems.read_text("utf-8")
         return
-    data = to_data(collect("titan-13", [Contribution(case.parent.name, rendered(case))]))["entries"]
-    assert data == json.loads((case / "expected.json").read_text("utf-8"))
+    assert data_of(case) == json.loads((case / "expected.json").read_text("utf-8"))
 
 
 def test_every_concern_has_cases() -> None:
@@ -222,7 +221,5 @@ def test_the_record_speaks_of_the_layer_that_won(tmp_path: Path) -> None:
     )
     entries = tuple(item.entry for item in manifest.entries)
     about = json.loads(files(entries)["/etc/metis/node.json"])
-    assert {path: item["sha256"] for path, item in about["files"].items()} == {
-        "/etc/hostname": "cd" * 32,
-        "/etc/issue": "ef" * 32,
-    }
+    hashes = {path: item["sha256"] for path, item in about["files"].items()}
+    assert (hashes["/etc/hostname"], hashes["/etc/issue"]) == ("cd" * 32, "ef" * 32)
