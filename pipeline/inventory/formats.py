@@ -10,8 +10,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
+
+from ..render import k3s_flags
 
 if TYPE_CHECKING:
     from jsonschema import FormatChecker
@@ -33,11 +36,14 @@ _KEY_TYPES = (
     r"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com"
 )
 _KEY = re.compile(rf"({_KEY_TYPES}) AAAA[0-9A-Za-z+/]+={{0,2}}( [^\x00-\x1f\x7f]*)?")
+_LONGEST_OPTION = 60
 _EFFECTS = frozenset(("NoSchedule", "PreferNoSchedule", "NoExecute"))
 LONGEST_NAME = 255
 """Bytes, of one name in a path (path_resolution(7))."""
 DEBIAN_SUITE = re.compile(r"[a-z]{1,32}")
 """By its code name, or by what it is for; `golden.debian` builds from no other."""
+LONGEST_SSID = 32
+"""Bytes (IEEE 802.11, 9.4.2.2)."""
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
@@ -70,6 +76,11 @@ def hostname_label(value: str) -> None:
 def domain_name(value: str) -> None:
     """Accept a domain of one label or more (RFC 1123)."""
     _need(len(value) <= _DOMAIN_LENGTH and all(map(_LABEL.fullmatch, value.split("."))))
+
+
+def wireless_name(value: str) -> None:
+    """Accept the name of a wireless network (SSID): 1 to 32 bytes of UTF-8 that can all be shown."""
+    _need(1 <= len(value.encode()) <= LONGEST_SSID and value.isprintable())
 
 
 def size(value: str | int) -> None:
@@ -165,6 +176,22 @@ def kubernetes_taint(value: str) -> None:
     kubernetes_value(content)
 
 
+def k3s_option(value: str) -> None:
+    """Accept the name of an option that a flag may set, for some role."""
+    if value in k3s_flags.ELSEWHERE:
+        raise UnfitError(k3s_flags.ELSEWHERE[value])
+    known = k3s_flags.AGENT | k3s_flags.SERVER
+    if value not in known:
+        close = get_close_matches(value[:_LONGEST_OPTION], sorted(known | k3s_flags.ELSEWHERE.keys()), n=1)
+        raise UnfitError(f"did you mean {close[0]}?" if close else "k3s would skip it with a warning")
+
+
+def registry_url(value: str) -> None:
+    """Accept where a registry is asked for images: an http or https address, with a path if need be."""
+    url = _url(value)
+    _need(url.scheme in {"https", "http"} and not url.query and not url.fragment)
+
+
 def _url(value: str) -> SplitResult:
     no_credentials(value)
     url = urlsplit(value)
@@ -184,6 +211,7 @@ _OF_STRINGS = (
     mac_address,
     hostname_label,
     domain_name,
+    wireless_name,
     absolute_path,
     relative_path,
     https_url,
@@ -194,6 +222,8 @@ _OF_STRINGS = (
     kubernetes_name,
     kubernetes_value,
     kubernetes_taint,
+    k3s_option,
+    registry_url,
 )
 
 

@@ -1,49 +1,107 @@
-"""How the node joins its cluster: config.yaml for k3s."""
+"""How the node comes back into its cluster: config.yaml for k3s, with the secrets beside it.
+
+Images for a node without a way to a registry are no concern of this module: a class puts them with `files:`
+under /var/lib/rancher/k3s/agent/images, and k3s takes them from there (docs.k3s.io/installation/airgap).
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import ipaddress
 from typing import Any
 
-from ..model import Directory, Entry, Fault, File, ResolvedNode, Settings
+from ..model import (
+    Directory,
+    Entry,
+    File,
+    Piece,
+    RemoteFile,
+    Remove,
+    ResolvedNode,
+    SecretRef,
+    Settings,
+    Symlink,
+    Text,
+)
+from . import k3s_state, k3s_units
 from .yaml_text import yaml_text
 
-UNITS = {"agent": "k3s-agent.service", "server": "k3s.service"}
-"""The unit of each role, as k3s's install.sh names them."""
+FOLDER = "/etc/rancher/k3s"
+TOKEN_FILE = f"{FOLDER}/join-token"
+
+KUBELET_ARGS = {
+    "image-gc-high-threshold": 75,
+    "image-gc-low-threshold": 65,
+    "container-log-max-size": "10Mi",
+    "container-log-max-files": 3,
+    "eviction-hard": "memory.available<100Mi,nodefs.available<10%,imagefs.available<10%,nodefs.inodesFree<5%",
+}
+"""Limits where nobody sets others, as cards are small.
+
+k3s's own eviction limits differ by version and say nothing of memory; these are Kubernetes' defaults
+(https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/), but for images, whose
+collection at 75 % leaves less to fear.
+"""
+
+_PROGRAMS = ("crictl", "ctr", "kubectl")
+"""What k3s is under other names."""
 
 
 def unit_of(node: ResolvedNode) -> str | None:
     """The unit that runs k3s on the node, or None where none does."""
-    return UNITS.get(node.settings.get("k3s", {}).get("role", "none"))
+    return k3s_units.UNITS.get(_role(node))
+
+
+def fetched(node: ResolvedNode) -> tuple[RemoteFile, ...]:
+    """The files that must be in the cache before the node's manifest can be applied."""
+    return k3s_state.fetched(node)
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
-    """`/etc/rancher/k3s/config.yaml`: k3s's flags without their dashes."""
-    k3s = node.settings.get("k3s")
-    if k3s is None or k3s["role"] == "none":
+    """The unit, its configuration and the node's identity in the cluster; k3s gone where the role is none."""
+    if "k3s" not in node.settings:
         return ()
+    units = k3s_units.render(_role(node), k3s_state.datastore(node))
+    if unit_of(node) is None:
+        return units
+    return (*units, *_configuration(node), *_identity(), *_programs(node), *k3s_state.render(node))
+
+
+def _role(node: ResolvedNode) -> str:
+    return str(node.settings.get("k3s", {}).get("role", "none"))
+
+
+def _configuration(node: ResolvedNode) -> tuple[Entry, ...]:
+    token = SecretRef("k3s_token", "k3s-token") if _role(node) == "agent" else k3s_state.SERVER_TOKEN
     return (
-        Directory("/etc/rancher/k3s", mode=0o755),
-        File("/etc/rancher/k3s/config.yaml", (yaml_text(_config(node, k3s)),), mode=0o600),
+        Directory(FOLDER, mode=0o755),
+        File(f"{FOLDER}/config.yaml", (yaml_text(_config(node)), *_datastore(node)), mode=0o600),
+        Remove(f"{FOLDER}/config.yaml.d"),
+        File(TOKEN_FILE, (token,), mode=0o600),
+        *_registries(node.settings["k3s"]),
     )
 
 
-def _config(node: ResolvedNode, k3s: Settings) -> dict[str, Any]:
+def _config(node: ResolvedNode) -> dict[str, Any]:
+    k3s = node.settings["k3s"]
     config: dict[str, Any] = {"node-name": node.hostname}
     if "server" in k3s:
         config["server"] = k3s["server"]
+    config["token-file"] = TOKEN_FILE
+    address = node.settings.get("network", {}).get("address")
+    if address is not None:
+        config["node-ip"] = str(ipaddress.ip_interface(address).ip)
     lists = {
         "node-label": _pairs(k3s.get("labels", {})),
         "node-taint": list(k3s.get("taints", ())),
-        "kubelet-arg": _pairs(k3s.get("kubelet_args", {})),
+        "kubelet-arg": _pairs(kubelet_args(k3s)),
     }
     config.update({key: values for key, values in lists.items() if values})
-    if k3s["role"] == "server":
-        # All servers must agree on these, so they come from one place only.
-        config.update(node.cluster.get("k3s", {}).get("flags", {}))
-    config.update(k3s.get("flags", {}))
-    return config
+    return config | k3s_state.flags(node)
+
+
+def kubelet_args(k3s: Settings) -> dict[str, Any]:
+    """The kubelet's options: as declared, and limits where they say nothing."""
+    return {**KUBELET_ARGS, **k3s.get("kubelet_args", {})}
 
 
 def _pairs(mapping: Settings) -> list[str]:
@@ -54,27 +112,33 @@ def _scalar(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def check(node: ResolvedNode) -> Iterator[Fault]:
-    """What would keep the node from joining its cluster, or let it found one of its own."""
-    k3s = node.settings.get("k3s")
-    if k3s is None:
-        return
-    if "role" not in k3s:
-        yield "k3s.role", "missing, expected one of agent, server and none"
-    if k3s.get("role") == "agent" and "server" not in k3s:
-        yield "k3s.server", "missing, an agent needs the address of a server, such as https://192.0.2.1:6443"
-    taints = [taint.rpartition(":") for taint in k3s.get("taints", ())]
-    pairs = Counter((pair.partition("=")[0], effect) for pair, _, effect in taints)
-    for key, effect in (pair for pair, count in pairs.items() if count > 1):
-        yield "k3s.taints", f"expected one taint of a key and effect, found several of {key} with {effect}"
-    yield from _critical_flags(node, k3s)
+def _datastore(node: ResolvedNode) -> tuple[Piece, ...]:
+    """The line that leads to an external datastore, whose address may hold a password."""
+    if _role(node) != "server" or k3s_state.datastore(node) != "external":
+        return ()
+    return (Text("datastore-endpoint: "), SecretRef("extra.datastore_endpoint", "quoted"), Text("\n"))
 
 
-def _critical_flags(node: ResolvedNode, k3s: Settings) -> Iterator[Fault]:
-    """A server with other critical flags than its cluster's does not join."""
-    of_cluster = node.cluster.get("k3s", {}).get("flags", {})
-    flags = k3s.get("flags", {}) if k3s.get("role") == "server" else {}
-    for key in flags:
-        if key in of_cluster and flags[key] != of_cluster[key]:
-            text = "all servers must agree on it: change it for the cluster, or leave it out here"
-            yield f"k3s.flags.{key}", text
+def _registries(k3s: Settings) -> tuple[Entry, ...]:
+    """Mirrors and their certificates; with passwords in it the whole file is a secret."""
+    registries = k3s.get("registries")
+    if registries is None:
+        return ()
+    secret = registries == "secret"
+    content = SecretRef("extra.registries", "registries") if secret else yaml_text(registries)
+    return (File(f"{FOLDER}/registries.yaml", (content,), mode=0o600),)
+
+
+def _identity() -> tuple[Entry, ...]:
+    """The password by which the cluster knows the node again; with another it is refused (403)."""
+    return (
+        Directory("/etc/rancher/node", mode=0o755),
+        File("/etc/rancher/node/password", (SecretRef("extra.node_password", "node-password"),), mode=0o600),
+    )
+
+
+def _programs(node: ResolvedNode) -> tuple[Entry, ...]:
+    """Links to k3s by the names that operators type, unless the class brings programs of these names."""
+    brought = {file.path for file in node.klass.files}
+    paths = {name: f"/usr/local/bin/{name}" for name in _PROGRAMS}
+    return tuple(Symlink(path, "k3s") for path in paths.values() if path not in brought)
