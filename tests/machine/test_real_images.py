@@ -11,6 +11,7 @@ from pipeline import disk, receipts
 from pipeline.inject.appliance import Appliance
 from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.partitions import exactly
+from pipeline.inject.sources import Sources
 from pipeline.inject.tree import Places
 from pipeline.lab import user_cache
 from pipeline.manifest import from_data
@@ -33,7 +34,9 @@ class TitanLab(Lab):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return TitanLab(tmp_path_factory.mktemp("titan"), {"METIS_CACHE": str(goldens.store_folder())})
+    lab = TitanLab(tmp_path_factory.mktemp("titan"), {"METIS_CACHE": str(goldens.store_folder())})
+    lab.write_secrets("titan-13", f"k3s_token: K10{'ab' * 32}::node:hunter2\n")
+    return lab
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,9 @@ def test_what_was_injected_is_read_back_as_the_manifest_says(lab: Lab, titan_13:
     injector = GuestfsInjector(Appliance(user_cache() / "appliance.json", QuietReporter()))
     places = exactly(Places(**receipt.places))  # type: ignore[arg-type]
     with injector.open(titan_13, disk.read(titan_13), places, read_only=True) as trees:
-        assert differences(entries, trees, REPOSITORY) == []
+        facts = disk.facts(disk.read(titan_13), trees.places.root, trees.places.boot)
+        sources = Sources(lambda blob: (REPOSITORY / blob.source).open("rb"), lab.reveal("titan-13"), facts)
+        assert differences(entries, trees, sources) == []
         assert trees.root.read("/etc/hostname") == b"titan-13\n"
 
 

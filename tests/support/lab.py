@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline import process
+from pipeline.inject.sources import Reveal
+from pipeline.secrets import forms
+from pipeline.secrets.plain import PlainFolder
 
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -74,6 +77,11 @@ class Lab:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         return file
+
+    def reveal(self, node: str) -> Reveal:
+        """Gives the secrets of a node as an image has them."""
+        values = PlainFolder(self.secrets, may_write=False).read(node).values
+        return lambda ref: forms.reveal(ref, node, values)
 
     def doit(self, *arguments: str, **extra: str) -> Report:
         return self._run("doit", arguments, extra)

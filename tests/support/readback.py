@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import cast
 
 from pipeline.edits import registry as edits
+from pipeline.inject.sources import Sources
 from pipeline.inject.tree import Status, Tree, Trees
-from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, Symlink, Text
+from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, SecretRef, Symlink, Text
 
 
-def differences(entries: Iterable[Entry], trees: Trees, inventory: Path) -> list[str]:
+def differences(entries: Iterable[Entry], trees: Trees, sources: Sources) -> list[str]:
     """What is not as the entries say, one line each."""
     return [
         f"{entry.side}:{entry.path}: {what}"
         for entry in entries
-        for what in _wrong(entry, trees.side(entry.side), inventory)
+        for what in _wrong(entry, trees.side(entry.side), sources)
     ]
 
 
-def _wrong(entry: Entry, tree: Tree | None, inventory: Path) -> Iterator[str]:
+def _wrong(entry: Entry, tree: Tree | None, sources: Sources) -> Iterator[str]:
     assert tree is not None
     status = tree.status(entry.path)
     if status is None or isinstance(entry, Remove):
@@ -34,33 +33,32 @@ def _wrong(entry: Entry, tree: Tree | None, inventory: Path) -> Iterator[str]:
                 yield f"leads to {tree.read_link(entry.path)}"
         case Edit():
             content = tree.read(entry.path)
-            if (
-                edits.apply(
-                    entry.edit, content, {name: str(value) for name, value in entry.arguments}, entry.path
-                )
-                != content
-            ):
+            arguments = {name: sources.text(value) for name, value in entry.arguments}
+            if edits.apply(entry.edit, content, arguments, entry.path) != content:
                 yield "not edited"
         case Directory():
             yield from _wrong_status(entry, status, "directory", tree)
         case File():
-            yield from _wrong_file(entry, status, tree, inventory)
+            yield from _wrong_file(entry, status, tree, sources)
 
 
-def _wrong_file(entry: File, status: Status, tree: Tree, inventory: Path) -> Iterator[str]:
+def _wrong_file(entry: File, status: Status, tree: Tree, sources: Sources) -> Iterator[str]:
     yield from _wrong_status(entry, status, "file", tree)
-    if hashlib.sha256(tree.read(entry.path)).digest() != _expected(entry, inventory):
+    if hashlib.sha256(tree.read(entry.path)).digest() != _expected(entry, sources):
         yield "other content"
 
 
-def _expected(entry: File, inventory: Path) -> bytes:
+def _expected(entry: File, sources: Sources) -> bytes:
     content = hashlib.sha256()
     for piece in entry.content:
-        content.update(
-            (inventory / piece.source).read_bytes()
-            if isinstance(piece, Blob)
-            else cast(Text, piece).text.encode()
-        )
+        match piece:
+            case Blob():
+                with sources.open_blob(piece) as blob:
+                    content.update(blob.read())
+            case SecretRef():
+                content.update(sources.reveal(piece))
+            case Text(text):
+                content.update(text.encode())
     return content.digest()
 
 

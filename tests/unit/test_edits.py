@@ -13,7 +13,14 @@ from pipeline.errors import MetisError
 
 NODE = {"names": "titan-13"}
 ATLAS = {"user": "atlas", "uid": "1000", "home": "/home/atlas"}
-ARGUMENTS = {"hosts": NODE, "passwd": ATLAS, "group": ATLAS, "shadow": ATLAS}
+HASH = "$6$saltsaltsaltsalt$hash"
+ARGUMENTS = {
+    "hosts": NODE,
+    "passwd": ATLAS,
+    "group": ATLAS,
+    "gshadow": {"user": "atlas"},
+    "shadow": {"user": "atlas", "hash": HASH},
+}
 
 
 @dataclass(frozen=True)
@@ -92,11 +99,37 @@ CASES = {
     "group: a group that is there stays, with its members": Case(
         "group", "atlas:x:1000:ann,bob\n", "atlas:x:1000:ann,bob\n"
     ),
-    "shadow: a user gets no password, and needs none": Case(
-        "shadow", "root:*:19700:0:99999:7:::\n", "root:*:19700:0:99999:7:::\natlas:*:19700:0:99999:7:::\n"
+    "gshadow: the user's own group is added without a password": Case(
+        "gshadow", "root:*::\n", "root:*::\natlas:!::\n"
     ),
-    "shadow: a password that is there stays": Case(
-        "shadow", "atlas:$y$j9T$salt$hash:19000:0:99999:7:::\n", "atlas:$y$j9T$salt$hash:19000:0:99999:7:::\n"
+    "gshadow: a group that is there stays, with its members": Case(
+        "gshadow", "atlas:!:ann:bob\n", "atlas:!:ann:bob\n"
+    ),
+    "shadow: a user is added with its password": Case(
+        "shadow",
+        "daemon:*:19700:0:99999:7:::\n",
+        f"daemon:*:19700:0:99999:7:::\natlas:{HASH}:19700:0:99999:7:::\n",
+    ),
+    "shadow: a password of the golden gives way, and what is said of its age stays": Case(
+        "shadow", "atlas:$y$j9T$salt$hash:19000:1:90:7:30::\n", f"atlas:{HASH}:19000:1:90:7:30::\n"
+    ),
+    "shadow: nobody is asked for a new password at the first login": Case(
+        "shadow", "atlas:$y$j9T$salt$hash:0:0:99999:7:::\n", f"atlas:{HASH}:19700:0:99999:7:::\n"
+    ),
+    "shadow: a password that the golden gives root is locked": Case(
+        "shadow",
+        "root:$y$j9T$salt$hash:0:0:99999:7:::\natlas:!:19000::::::\n",
+        f"root:*:19700:0:99999:7:::\natlas:{HASH}:19000::::::\n",
+    ),
+    "shadow: a user that stands twice has no old password left": Case(
+        "shadow",
+        "atlas::19000::::::\natlas:x:19000::::::\n",
+        f"atlas:{HASH}:19000::::::\natlas:{HASH}:19000::::::\n",
+    ),
+    "shadow: a name that only begins alike keeps its password": Case(
+        "shadow",
+        "atlas2:!:19000::::::\nrooty:!:1::::::\n",
+        f"atlas2:!:19000::::::\nrooty:!:1::::::\natlas:{HASH}:19700:0:99999:7:::\n",
     ),
 }
 
@@ -104,6 +137,12 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_an_edit_gives_the_file_that_is_written_beside_it(case: Case) -> None:
     assert apply(case.edit, case.old.encode(), ARGUMENTS[case.edit], "/etc/x").decode() == case.new
+
+
+def test_the_password_of_root_is_its_own_where_root_is_the_user() -> None:
+    old = b"root:*:0:0:99999:7:::\n"
+    new = apply("shadow", old, {"user": "root", "hash": HASH}, "/etc/shadow").decode()
+    assert new == f"root:{HASH}:19700:0:99999:7:::\n"
 
 
 @pytest.mark.parametrize("edit", ["passwd", "group"])
@@ -129,7 +168,7 @@ account_fields = st.sampled_from(["atlas", "root", "x", "0", "999", "", "+", "/h
 texts = {
     "hosts": st.lists(st.lists(hosts_words).map(" ".join)),
     **dict.fromkeys(
-        ("passwd", "group", "shadow"), st.lists(st.lists(account_fields, max_size=8).map(":".join))
+        ("passwd", "group", "gshadow", "shadow"), st.lists(st.lists(account_fields, max_size=8).map(":".join))
     ),
 }
 files = st.sampled_from(sorted(texts)).flatmap(
@@ -145,12 +184,19 @@ def test_an_edit_done_twice_is_an_edit_done_once(file: tuple[str, list[str], str
     assert apply(edit, once, ARGUMENTS[edit], "/etc/x") == once
 
 
+def is_meant(edit: str, line: str) -> bool:
+    """Whether an edit may change a line."""
+    if edit == "shadow":
+        return line.split(":")[0] in {"atlas", "root"}
+    return edit == "hosts" and line.split()[:1] == ["127.0.1.1"]
+
+
 @settings(deadline=None)
 @given(files)
 def test_all_other_lines_stay_and_keep_their_order(file: tuple[str, list[str], str]) -> None:
     edit, lines, end = file
     new = apply(edit, ("\n".join(lines) + end).encode(), ARGUMENTS[edit], "/etc/x").decode().split("\n")
-    others = [line for line in lines if line.split()[:1] != ["127.0.1.1"] or edit != "hosts"]
+    others = [line for line in lines if not is_meant(edit, line)]
     remaining = iter(new)
     assert all(line in remaining for line in others), "a line is missing or has moved"
     assert len(new) <= len(others) + 4  # at most localhost, the name, and the ends of two last lines

@@ -47,7 +47,12 @@ PARTS = {"inventory.schemas": {"importlib.resources"}, "render.assets": {"import
 """Schemas, scripts and units are part of the program, as its modules are: they are read as an import is."""
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
 LAZY = {"guestfs", "hvac", "requests", "rich", "urllib3"}
-ONLY_AT_TOP_OF = {"jsonschema": {"inventory.schemas"}, "referencing": {"inventory.schemas"}, "click": {"cli"}}
+ONLY_AT_TOP_OF = {
+    "jsonschema": {"inventory.schemas"},
+    "referencing": {"inventory.schemas"},
+    "click": {"cli"},
+    "cryptography": {"secrets.ssh_keys"},
+}
 
 FETCHERS = "golden.debian golden.file golden.http".split()
 """Each brings goldens of one kind."""
