@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +41,23 @@ def claims(settings: Mapping[str, Any], name: str) -> tuple[str, ...]:
     Each is a dotted path and a value in one spelling, so that equal claims are equal strings. `settings` may
     be invalid; what makes no sense is not claimed.
     """
-    network = settings.get("network")
-    network = network if isinstance(network, Mapping) else {}
-    found = {
-        "hostname": _spelt(str.lower, hostname_label, settings.get("hostname", name)),
-        "network.address": _spelt(_bare_address, address_with_prefix, network.get("address")),
-        "network.mac": _spelt(str.lower, mac_address, network.get("mac")),
-    }
-    return tuple(f"{path} {value}" for path, value in found.items() if value is not None)
+    found = [("hostname", _spelt(str.lower, hostname_label, settings.get("hostname", name)))]
+    for interface in _interfaces(settings.get("network")):
+        address = _spelt(_bare_address, address_with_prefix, interface.get("address"))
+        found += [("network.address", address)]
+        found += [("network.mac", _spelt(str.lower, mac_address, interface.get("mac")))]
+    return tuple(f"{path} {value}" for path, value in found if value is not None)
+
+
+def _interfaces(network: object) -> Iterator[Mapping[str, Any]]:
+    """The main interface's settings, then those of all others."""
+    if not isinstance(network, Mapping):
+        return
+    yield network
+    for key in ("interfaces", "vlans", "wifis"):
+        further = network.get(key)
+        if isinstance(further, Mapping):
+            yield from (one for one in further.values() if isinstance(one, Mapping))
 
 
 def duplicates(claims_of: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:

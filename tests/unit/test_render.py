@@ -10,25 +10,22 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import process
 from pipeline.compose import Composer
 from pipeline.errors import InventoryError
 from pipeline.inventory.overlay import Found
 from pipeline.inventory.read import Inventory
+from pipeline.manifest import secret_refs
 from pipeline.model import Blob, Edit, Entry, File, ResolvedNode, Text
 from pipeline.render import record
 from pipeline.render.concerns import CONCERNS
 from tests.support.rendering import (
     CASES,
-    FOLDER,
     all_entries,
-    cases_of,
     data_of,
     files,
     name_of,
     node_of,
     node_of_case,
-    program,
     rendered,
 )
 
@@ -63,25 +60,32 @@ def test_a_file_of_yaml_is_yaml_that_others_read_in_the_same_way(case: Path) -> 
             assert isinstance(yaml.safe_load(text), dict), path
 
 
-def config_of(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(
-        files(CONCERNS["k3s"].render(node_of(text)))["/etc/rancher/k3s/config.yaml"]
-    )
-    return found
-
-
 # --------------------------------------------------------------------------- the few rules behind cases
 
 
-def test_a_server_has_the_clusters_flags_and_an_agent_has_not() -> None:
-    assert config_of("class: pi\nk3s: {role: server}")["cluster-cidr"] == "10.42.0.0/16"
-    assert "cluster-cidr" not in config_of("class: pi\nk3s: {role: agent, server: 'https://192.0.2.1:6443'}")
+ALL_KINDS = """
+class: pi
+k3s: {role: server, server: 'https://192.0.2.1:6443'}
+network: {dhcp: true}
+cloud_init: seed
+ssh: {user: atlas}
+"""
 
 
-def test_only_the_private_files_are_private() -> None:
-    text = "class: pi\nk3s: {role: server}\nnetwork: {dhcp: true}\ncloud_init: seed\nssh: {user: atlas}\n"
-    entries = all_entries(node_of(text))
-    private = {entry.path for entry in entries if isinstance(entry, File) and entry.mode == 0o600}
+def test_what_holds_a_secret_is_private_unless_all_may_know_it() -> None:
+    entries = [entry for entry in all_entries(node_of(ALL_KINDS)) if isinstance(entry, File)]
+    open_to_all = {entry.path for entry in entries if secret_refs(entry) and entry.mode & 0o077}
+    assert open_to_all == {
+        "/etc/machine-id",
+        "/etc/ssh/ssh_host_ecdsa_key.pub",
+        "/etc/ssh/ssh_host_ed25519_key.pub",
+        "/etc/ssh/ssh_host_rsa_key.pub",
+    }
+
+
+def test_of_the_others_only_the_private_files_are_private() -> None:
+    entries = [entry for entry in all_entries(node_of(ALL_KINDS)) if isinstance(entry, File)]
+    private = {entry.path for entry in entries if not secret_refs(entry) and entry.mode == 0o600}
     assert private == {
         "/etc/netplan/60-metis.yaml",
         "/etc/rancher/k3s/config.yaml",
@@ -89,56 +93,6 @@ def test_only_the_private_files_are_private() -> None:
         "/var/lib/cloud/seed/nocloud/meta-data",
         "/var/lib/cloud/seed/nocloud/user-data",
     }
-
-
-def test_a_mac_address_of_digits_stays_text_for_every_reader_of_yaml() -> None:
-    """YAML 1.1 takes 12:34:56 for a number of base 60."""
-    case = FOLDER / "network/mac-like-a-number-of-base-60"
-    document = yaml.safe_load(files(rendered(case))["/etc/netplan/60-metis.yaml"])
-    assert document["network"]["ethernets"]["lan0"]["match"]["macaddress"] == "12:34:56:10:20:30"
-
-
-# ------------------------------------------------------------------------------------------- netplan
-
-NETWORKS = [case for case in cases_of("network") if case.name != "none"]
-
-
-def generate(tmp_path: Path, case: Path) -> dict[str, str]:
-    """What netplan makes of a case: the text of each file for systemd-networkd."""
-    netplan = program("netplan", "netplan.io")
-    file = tmp_path / "etc/netplan/60-metis.yaml"
-    file.parent.mkdir(parents=True)
-    file.write_text(files(rendered(case))["/etc/netplan/60-metis.yaml"])
-    file.chmod(0o600)
-    said = process.run([netplan, "generate", "--root-dir", tmp_path])
-    assert said.err == b"", "netplan warns"
-    return {made.name: made.read_text() for made in (tmp_path / "run/systemd/network").iterdir()}
-
-
-@pytest.mark.parametrize("case", NETWORKS, ids=lambda case: case.name)
-def test_netplan_takes_the_file_without_a_warning(tmp_path: Path, case: Path) -> None:
-    assert [name for name in generate(tmp_path, case) if name.endswith(".network")]
-
-
-def test_netplan_makes_the_address_the_gateway_and_the_name_servers_of_it(tmp_path: Path) -> None:
-    text = generate(tmp_path, FOLDER / "network/static")["10-netplan-eth0.network"]
-    assert "Name=eth0\n" in text
-    assert "Address=192.0.2.13/24\n" in text
-    assert "Gateway=192.0.2.1\n" in text
-    assert "DNS=192.0.2.2\n" in text
-    assert "Domains=lab.example\n" in text
-    assert "DHCP=" not in text
-
-
-def test_netplan_names_the_interface_of_a_mac_address(tmp_path: Path) -> None:
-    made = generate(tmp_path, FOLDER / "network/mac-and-name")
-    assert "MACAddress=02:00:5e:10:00:01\n" in made["10-netplan-eth0.link"]
-    assert "Name=eth0\n" in made["10-netplan-eth0.link"]
-    assert "DHCP=ipv4\n" in made["10-netplan-eth0.network"]
-
-
-def test_netplan_matches_a_pattern(tmp_path: Path) -> None:
-    assert "Name=enp?s*\n" in generate(tmp_path, FOLDER / "network/pattern")["10-netplan-lan0.network"]
 
 
 # -------------------------------------------------------------------------------------------- record
@@ -195,7 +149,8 @@ def test_the_record_leaves_out_what_is_no_file_of_the_root() -> None:
 
 def test_the_record_holds_no_content_of_any_file() -> None:
     text = "class: pi\nssh: {user: atlas, authorized_keys: ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 ops']}\n"
-    node = node_of(text + "k3s: {role: server, flags: {tls-san: [very.private.example]}}\n")
+    server = "role: server, server: 'https://192.0.2.7:6443'"
+    node = node_of(f"{text}k3s: {{{server}, flags: {{tls-san: [very.private.example]}}}}\n")
     entries = all_entries(node)
     (_, file) = record.render(node, entries)
     assert isinstance(file, File)
