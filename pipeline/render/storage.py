@@ -81,7 +81,7 @@ def _overlapping(disks: tuple[Disk, ...]) -> Iterator[Fault]:
     places += [(f"{disk.place}.binds", path) for disk in disks for path in disk.binds]
     for (_, one), (place, other) in combinations(places, 2):
         if _overlap(one, other):
-            yield place, f"expected no folder within another, found {other} and {one}"
+            yield place, f"expected a folder apart from {one}, found {other}"
 
 
 def _unfit(path: str) -> Iterator[str]:

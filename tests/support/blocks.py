@@ -1,0 +1,59 @@
+"""Real disks for tests of scripts: files behind loop devices, with partitions that the kernel knows.
+
+Only root may make them; what this machine cannot do is a reason to skip.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline import process
+
+MIB = 1 << 20
+CAP_SYS_RESOURCE = 24
+"""What growing a mounted ext4 needs (capabilities(7)); containers often lack it."""
+
+
+def need_disks() -> None:
+    """Skip where no disks can be made."""
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        pytest.skip("only root may attach and mount disks, and only where there are loop devices")
+
+
+def need_growing(filesystem: str) -> None:
+    """Skip where a mounted file system cannot be grown."""
+    status = Path("/proc/self/status").read_text()
+    capabilities = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    if filesystem == "ext4" and not int(capabilities, 16) >> CAP_SYS_RESOURCE & 1:
+        pytest.skip("this root may not grow a mounted ext4")
+
+
+@contextmanager
+def attached(image: Path, sector: int = 512) -> Iterator[str]:
+    """A disk of what is in a file while the block runs; its partitions are known to the kernel."""
+    options = ["--find", "--show", "--sector-size", str(sector)]
+    device = process.run(["losetup", *options, image]).out.decode().strip()
+    try:
+        # A kernel that scans loop devices by itself knows them already.
+        process.run(["partx", "--update", device], check=False)
+        process.run(["partx", "--add", device], check=False)
+        yield device
+    finally:
+        process.run(["partx", "--delete", device], check=False)
+        process.run(["losetup", "--detach", device])
+
+
+@contextmanager
+def mounted(device: str, point: Path, *options: str) -> Iterator[Path]:
+    """Something mounted at a folder while the block runs."""
+    point.mkdir(parents=True, exist_ok=True)
+    process.run(["mount", *options, device, point])
+    try:
+        yield point
+    finally:
+        process.run(["umount", point])
