@@ -2,8 +2,9 @@
 
 It lets a newcomer build a first card without a registry or a published image. mmdebstrap(1) installs the
 packages, in a user namespace where we are not root; nothing is mounted on the host, and what comes out is
-a tar. Here it becomes a disk: GPT, an ESP with systemd-boot, kernel and initrd, and an ext4 root which is
-the last partition, so that it can grow.
+a tar. Here it becomes a disk: a FAT that the firmware reads, and an ext4 root which is the last partition,
+so that it can grow. For amd64 that is a GPT and an ESP with systemd-boot, kernel and initrd; for arm64 it is
+what a Raspberry Pi 3 or 4 starts from: an MBR and the FAT as Debian's raspi-firmware fills it.
 
 Verifying and unpacking published images is in the modules beside this one; caching is in `store`. The
 recipe is data: its hash is what the cache knows the image by, because the packages have no hash of their own.
@@ -21,11 +22,12 @@ import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from .. import process
 from ..durable import PART, out_of_room
@@ -60,23 +62,33 @@ _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 class Recipe:
     """Everything that decides what the image holds, apart from what the archive has today.
 
-    Sizes are in bytes. `root` is the GPT type of the root partition (Discoverable Partitions
-    Specification), `loader` the boot loader in the root file system and its name on the ESP.
+    Sizes are in bytes. The partitions' types are as sfdisk(8) takes them, a GPT root's from the Discoverable
+    Partitions Specification.
     """
 
     packages: tuple[str, ...]
+    components: tuple[str, ...]
+    """The parts of the archive that the packages come from."""
+    early_files: Mapping[str, tuple[int, str]]
+    """Like `files`, but there before the packages are, whose installation they steer."""
     files: Mapping[str, tuple[int, str]]
     """Path in the root file system: mode and content; owned by root."""
     links: Mapping[str, str]
     hooks: tuple[str, ...]
     """Shell lines for mmdebstrap(1), run once the packages and the files are there; `$1` is the root."""
     dpkg_options: tuple[str, ...]
-    esp_size: int
     slack: int
     """Room that is left free in the root, beside a quarter of what is in it for the file system itself."""
-    root_type: str
-    loader: tuple[str, str]
     cmdline: str
+    """How the kernel is started, where the loader's entry is ours to write."""
+    table: Literal["gpt", "dos"]
+    fat_type: str
+    fat_label: str
+    fat_size: int
+    root_type: str
+    root_label: str
+    loader: tuple[str, str] | None
+    """The boot loader in the root file system and its name on the ESP; None where packages fill the FAT."""
 
 
 _CLOUD_INIT = """\
@@ -95,55 +107,126 @@ ExecStart=
 ExecStart=/usr/lib/systemd/systemd-networkd-wait-online --any --timeout=30
 """
 
+_HOSTS = """\
+127.0.0.1\tlocalhost
+127.0.1.1\tgolden
+
+::1\tlocalhost ip6-localhost ip6-loopback
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+
+_PACKAGES = (
+    "ca-certificates cloud-init dbus dosfstools e2fsprogs fdisk initramfs-tools iproute2 kmod netplan.io "
+    "openssh-server sudo systemd systemd-resolved systemd-sysv udev"
+)
+
+_FILES: Mapping[str, tuple[int, str]] = {
+    "etc/cloud/cloud.cfg.d/90_metis.cfg": (0o644, _CLOUD_INIT),
+    "etc/hostname": (0o644, "golden\n"),
+    "etc/hosts": (0o644, _HOSTS),
+    "etc/systemd/system/systemd-networkd-wait-online.service.d/metis.conf": (0o644, _NO_WAIT),
+    # Empty, not "uninitialized": that would run the first-boot presets and questions (machine-id(5)).
+    "etc/machine-id": (0o444, ""),
+}
+
+_LINKS = {"etc/resolv.conf": "../run/systemd/resolve/stub-resolv.conf"}
+
+_HOOKS = (
+    'chroot "$1" systemctl enable systemd-networkd systemd-resolved ssh',
+    # the second is what the host uses for name resolution
+    'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/.resolv.conf.*.bak',
+)
+
+_DPKG_OPTIONS = (
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+)
+
+
+def _fstab(root: str, fat: str, folder: str, options: str) -> tuple[int, str]:
+    """The mode and content of an fstab(5) for these labels, with the FAT at `folder`."""
+    lines = f"LABEL={root} / ext4 errors=remount-ro 0 1\nLABEL={fat} {folder} vfat {options} 0 2\n"
+    return 0o644, lines
+
+
 _CMDLINE = "root=LABEL=rootfs rw console=tty0 console=ttyS0,115200"
 
 _AMD64 = Recipe(
-    packages=tuple(
-        "ca-certificates cloud-init dbus dosfstools e2fsprogs initramfs-tools iproute2 kmod "
-        "linux-image-cloud-amd64 netplan.io openssh-server sudo systemd systemd-boot systemd-boot-efi "
-        "systemd-resolved systemd-sysv udev".split()
-    ),
+    packages=(*_PACKAGES.split(), "linux-image-cloud-amd64", "systemd-boot", "systemd-boot-efi"),
+    components=("main",),
+    early_files={},
     files={
-        "etc/cloud/cloud.cfg.d/90_metis.cfg": (0o644, _CLOUD_INIT),
-        "etc/fstab": (
-            0o644,
-            "LABEL=rootfs / ext4 errors=remount-ro 0 1\nLABEL=ESP /boot/efi vfat umask=0077,nofail 0 2\n",
-        ),
-        "etc/hostname": (0o644, "golden\n"),
-        "etc/hosts": (
-            0o644,
-            "127.0.0.1\tlocalhost\n127.0.1.1\tgolden\n\n"
-            "::1\tlocalhost ip6-localhost ip6-loopback\n"
-            "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
-        ),
+        **_FILES,
+        "etc/fstab": _fstab("rootfs", "ESP", "/boot/efi", "umask=0077,nofail"),
         # where kernel-install(8) puts the entry of a later kernel, in the same form as ours
         "etc/kernel/cmdline": (0o644, f"{_CMDLINE}\n"),
         "etc/kernel/entry-token": (0o644, f"{ENTRIES}\n"),
-        "etc/systemd/system/systemd-networkd-wait-online.service.d/metis.conf": (0o644, _NO_WAIT),
-        # Empty, not "uninitialized": that would run the first-boot presets and questions (machine-id(5)).
-        "etc/machine-id": (0o444, ""),
     },
-    links={"etc/resolv.conf": "../run/systemd/resolve/stub-resolv.conf"},
-    hooks=(
-        'chroot "$1" systemctl enable systemd-networkd systemd-resolved ssh',
-        # the second is what the host uses for name resolution
-        'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/.resolv.conf.*.bak',
-        'mkdir -p "$1"/boot/efi',
-    ),
-    dpkg_options=(
-        "path-exclude=/usr/share/man/*",
-        "path-exclude=/usr/share/locale/*",
-        "path-exclude=/usr/share/doc/*",
-        "path-include=/usr/share/doc/*/copyright",
-    ),
-    esp_size=256 * MIB,
+    links=_LINKS,
+    hooks=(*_HOOKS, 'mkdir -p "$1"/boot/efi'),
+    dpkg_options=_DPKG_OPTIONS,
     slack=192 * MIB,
-    root_type="4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
-    loader=("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "BOOTX64.EFI"),
     cmdline=_CMDLINE,
+    table="gpt",
+    fat_type="U",
+    fat_label="ESP",
+    fat_size=256 * MIB,
+    root_type="4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
+    root_label="rootfs",
+    loader=("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "BOOTX64.EFI"),
 )
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType({"amd64": _AMD64})
+_PI_FIRMWARE = "boot/firmware"
+"""Where the FAT of a Raspberry Pi is mounted, and raspi-firmware puts what belongs on it."""
+
+_PI_DEFAULTS = """\
+ROOTPART=LABEL=RASPIROOT
+CONSOLES="ttyS1,115200 tty0"
+CMA=0
+"""
+
+_PI_MODULES = """\
+#!/bin/sh
+# What is needed to find the root: on the card or a USB disk of a Raspberry Pi, or in a virtual machine.
+[ "$1" != prereqs ] || exit 0
+. /usr/share/initramfs-tools/hook-functions
+manual_add_modules ext4 mmc_block sdhci_iproc bcm2835 sdhci_brcmstb \\
+    raspberrypi_hwmon gpio_raspberrypi_exp regulator_fixed gpio_regulator clk_raspberrypi bcm2835_dma \\
+    reset_raspberrypi pcie_brcmstb xhci_pci usb_storage uas sd_mod \\
+    virtio_pci virtio_mmio virtio_blk virtio_scsi
+"""
+
+_ARM64 = Recipe(
+    packages=(*_PACKAGES.split(), "linux-image-arm64", "raspi-firmware"),
+    components=("main", "non-free-firmware"),
+    early_files={
+        # All modules would make the initrd ten times as large, and an emulated build many minutes longer.
+        "etc/initramfs-tools/conf.d/metis": (0o644, "MODULES=list\n"),
+        "etc/initramfs-tools/hooks/metis": (0o755, _PI_MODULES),
+    },
+    files={
+        **_FILES,
+        "etc/fstab": _fstab("RASPIROOT", "RASPIFIRM", f"/{_PI_FIRMWARE}", "nofail"),
+        "etc/default/raspi-firmware": (0o644, _PI_DEFAULTS),
+    },
+    links=_LINKS,
+    hooks=(*_HOOKS, 'DEB_MAINT_PARAMS=configure chroot "$1" /etc/kernel/postinst.d/z50-raspi-firmware'),
+    dpkg_options=_DPKG_OPTIONS,
+    slack=192 * MIB,
+    cmdline="",
+    table="dos",
+    fat_type="c",
+    fat_label="RASPIFIRM",
+    fat_size=256 * MIB,
+    root_type="83",
+    root_label="RASPIROOT",
+    loader=None,
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({"amd64": _AMD64, "arm64": _ARM64})
 """By architecture as Debian names it."""
 
 
@@ -194,17 +277,17 @@ def _recipe(suite: str, arch: str) -> Recipe:
 # ----------------------------------------------------------------------------------------- packages
 
 
-def _sources(suite: str) -> list[str]:
+def _sources(suite: str, components: Sequence[str] = ("main",)) -> list[str]:
     """Where mmdebstrap(1) takes packages from; nothing for its own default."""
     mirror = os.environ.get(MIRROR, "")
     if not mirror:
-        return _host_sources(suite)
+        return _host_sources(suite, components)
     if not _ARCHIVE.fullmatch(mirror):
         raise UsageError(f"{MIRROR} is not the address of an archive", "set it to http(s)://host/path")
     return [mirror]
 
 
-def _host_sources(suite: str) -> list[str]:
+def _host_sources(suite: str, components: Sequence[str]) -> list[str]:
     """The host's own archives of Debian, with the suite in place of the host's.
 
     What other publishers offer to the host has no place in an image. Nothing where apt knows of no Debian
@@ -219,17 +302,17 @@ def _host_sources(suite: str) -> list[str]:
     for line in listed.out.decode(errors="replace").splitlines():
         match = _DEBIAN_TARGET.fullmatch(line)
         if match and not (match["pocket"] and suite in _ROLLING) and _ARCHIVE.fullmatch(match["uri"]):
-            found.append(f"deb {trust}{match['uri']} {suite}{match['pocket']} main")
+            found.append(f"deb {trust}{match['uri']} {suite}{match['pocket']} {' '.join(components)}")
     return list(dict.fromkeys(found))
 
 
-def bootstrap(suite: str, tar: Path, options: Iterable[str]) -> None:
+def bootstrap(suite: str, tar: Path, options: Iterable[str], components: Sequence[str] = ("main",)) -> None:
     """Run mmdebstrap(1) for a root file system as a tar; nothing is mounted on the host, nothing left behind.
 
     Raises the errors of `build`.
     """
     command = ["unshare", "--mount", "--", "mmdebstrap", "--mode=unshare"] if _root() else ["mmdebstrap"]
-    argv: Words = [*command, "--format=tar", *options, suite, tar, *_sources(suite)]
+    argv: Words = [*command, "--format=tar", *options, suite, tar, *_sources(suite, components)]
     with _scratch() as scratch:
         problem = f"cannot install the packages of debian:{suite}"
         _run(argv, problem, extra_environment={"TMPDIR": os.fspath(scratch)})
@@ -237,18 +320,26 @@ def bootstrap(suite: str, tar: Path, options: Iterable[str]) -> None:
 
 def _install(recipe: Recipe, suite: str, arch: str, work: Path) -> Path:
     """Install the recipe's packages and files, and give the root file system as a tar."""
-    tar, config = work / "root.tar", work / "config.tar"
-    _write_config(recipe, config)
-    hooks = (f"tar-in {shlex.quote(os.fspath(config))} /", *recipe.hooks)
+    tar, early, config = (work / f"{name}.tar" for name in ("root", "early", "config"))
+    _write_config(recipe.early_files, {}, early)
+    _write_config(recipe.files, recipe.links, config)
+    hooks = (_unpacks(config), *recipe.hooks)
     options = [
         "--variant=minbase",
         f"--architectures={arch}",
+        f"--components={','.join(recipe.components)}",
         f"--include={','.join(recipe.packages)}",
         *(f"--dpkgopt={option}" for option in recipe.dpkg_options),
+        f"--essential-hook={_unpacks(early)}",
         *(f"--customize-hook={hook}" for hook in hooks),
     ]
-    bootstrap(suite, tar, options)
+    bootstrap(suite, tar, options, recipe.components)
     return tar
+
+
+def _unpacks(tar: Path) -> str:
+    """The hook of mmdebstrap(1) that unpacks a tar into the root file system."""
+    return f"tar-in {shlex.quote(os.fspath(tar))} /"
 
 
 def _root() -> bool:
@@ -273,14 +364,14 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_config(recipe: Recipe, target: Path) -> None:
-    """Write the recipe's files and links as a tar, so that they get their owner inside the namespace."""
+def _write_config(files: Mapping[str, tuple[int, str]], links: Mapping[str, str], target: Path) -> None:
+    """Write files and links as a tar, so that they get their owner inside the namespace."""
     with tarfile.open(target, "w") as tar:
-        for path, (mode, text) in recipe.files.items():
+        for path, (mode, text) in files.items():
             member = tarfile.TarInfo(path)
             member.mode, member.size, member.mtime = mode, len(text.encode()), time.time()
             tar.addfile(member, io.BytesIO(text.encode()))
-        for path, goal in recipe.links.items():
+        for path, goal in links.items():
             member = tarfile.TarInfo(path)
             member.type, member.linkname, member.mtime = tarfile.SYMTYPE, goal, time.time()
             tar.addfile(member)
@@ -290,7 +381,7 @@ def _write_config(recipe: Recipe, target: Path) -> None:
 
 
 def _assemble(recipe: Recipe, tar: Path, work: Path, target: Path) -> None:
-    """Make the disk: partitions, the ESP, and the root from the tar."""
+    """Make the disk: partitions, the FAT, and the root from the tar."""
     tree, owners = work / "tree", work / "owners"
     tree.mkdir()
     problem = "cannot make the root file system"
@@ -298,29 +389,42 @@ def _assemble(recipe: Recipe, tar: Path, work: Path, target: Path) -> None:
     # extended attributes: no package here has capabilities, and the journal's ACL is set anew at boot.
     unpack: Words = ["tar", "--extract", "--preserve-permissions"]
     _run(["fakeroot", "-s", owners, "--", *unpack, "--directory", tree, "--file", tar], problem)
-    esp, root = START, START + recipe.esp_size
+    fat, root = START, START + recipe.fat_size
     size = -(-(tar.stat().st_size * 5 // 4 + recipe.slack) // MIB) * MIB
     tar.unlink()
-    partitions = [(esp, recipe.esp_size, "U"), (root, size, recipe.root_type)]
-    _partition(target, root + size + BACKUP_GPT, partitions)
-    _make_esp(recipe, tree, target, esp)
-    make: Words = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", "-d", tree, "-E", f"offset={root}"]
+    partitions = [(fat, recipe.fat_size, recipe.fat_type), (root, size, recipe.root_type)]
+    _partition(target, recipe.table, root + size + BACKUP_GPT, partitions)
+    _make_fat(recipe, _uefi_files(recipe, tree) if recipe.loader else _pi_files(tree), target, fat)
+    _empty(tree / _PI_FIRMWARE)
+    label = recipe.root_label
+    make: Words = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", tree, "-E", f"offset={root}"]
     _run(["fakeroot", "-i", owners, "--", *make, target, f"{size // 1024}k"], problem)
 
 
-def _partition(target: Path, size: int, partitions: Iterable[tuple[int, int, str]]) -> None:
-    """Make a sparse file of `size` bytes with a GPT; a partition is its start, size and type (sfdisk(8))."""
+def _empty(folder: Path) -> None:
+    """Take out what lies where the FAT will be mounted; the folder, if there is one, stays."""
+    for path in folder.glob("*"):
+        path.unlink()
+
+
+def _partition(target: Path, table: str, size: int, partitions: Iterable[tuple[int, int, str]]) -> None:
+    """Make a sparse disk of `size` bytes; a partition is its start, size and type (sfdisk(8))."""
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.truncate(size)
-    script = "label: gpt\n"
+    script = f"label: {table}\n"
     for start, length, kind in partitions:
         script += f"start={start // SECTOR}, size={length // SECTOR}, type={kind}\n"
     _run(["sfdisk", "--quiet", target], "cannot partition the image", stdin=script.encode())
 
 
-def _make_esp(recipe: Recipe, tree: Path, target: Path, offset: int) -> None:
-    """Put the boot loader, the kernel and its entry on the ESP, as kernel-install(8) lays them out."""
+FatFiles = Mapping[str, Path | str]
+"""What goes onto the FAT: by its path there a file, or a text."""
+
+
+def _uefi_files(recipe: Recipe, tree: Path) -> FatFiles:
+    """The boot loader, the kernel and its entry for an ESP, as kernel-install(8) lays them out."""
+    assert recipe.loader is not None
     kernels = sorted((tree / "boot").glob("vmlinuz-*"))
     if not kernels:
         raise MetisError("the packages brought no kernel", "this is an error in Metis: please report it")
@@ -331,7 +435,7 @@ def _make_esp(recipe: Recipe, tree: Path, target: Path, offset: int) -> None:
         f"linux /{folder}/linux\ninitrd /{folder}/initrd.img-{release}\n"
     )
     program, name = recipe.loader
-    files: dict[str, Path | str] = {
+    return {
         f"EFI/BOOT/{name}": tree / program,
         f"EFI/systemd/{Path(program).name}": tree / program,
         "loader/loader.conf": "timeout 0\n",
@@ -339,14 +443,31 @@ def _make_esp(recipe: Recipe, tree: Path, target: Path, offset: int) -> None:
         f"{folder}/linux": kernels[-1],
         f"{folder}/initrd.img-{release}": tree / "boot" / f"initrd.img-{release}",
     }
-    start, kib = str(offset // SECTOR), str(recipe.esp_size // 1024)
+
+
+def _pi_files(tree: Path) -> FatFiles:
+    """What raspi-firmware and the kernel's hooks have put where the FAT is mounted."""
+    folder = tree / _PI_FIRMWARE
+    files = {file.name: file for file in folder.iterdir() if file.is_file()}
+    missing = [name for name in ("config.txt", "cmdline.txt") if name not in files]
+    if missing:
+        raise MetisError(
+            f"the packages brought no {missing[0]}", "this is an error in Metis: please report it"
+        )
+    return files
+
+
+def _make_fat(recipe: Recipe, files: FatFiles, target: Path, offset: int) -> None:
+    """Make the FAT with these files."""
+    start, kib = str(offset // SECTOR), str(recipe.fat_size // 1024)
     disk = f"{target}@@{offset}"
     folders = {parent.as_posix() for path in files for parent in Path(path).parents} - {"."}
-    problem = "cannot make the ESP"
+    problem = "cannot make the FAT"
     # Left to itself mkfs.vfat(8) looks at the whole file, and makes too few clusters for what is a FAT32.
-    words = ["-F", "32", "-s", "2", "-n", "ESP", "-h", start, f"--offset={start}"]
+    words = ["-F", "32", "-s", "2", "-n", recipe.fat_label, "-h", start, f"--offset={start}"]
     _run(["mkfs.vfat", *words, target, kib], problem)
-    _run(["mmd", "-i", disk, *(f"::{path}" for path in sorted(folders))], problem)
+    if folders:
+        _run(["mmd", "-i", disk, *(f"::{path}" for path in sorted(folders))], problem)
     for path, content in files.items():
         source, data = ("-", content.encode()) if isinstance(content, str) else (content, b"")
         _run(["mcopy", "-i", disk, source, f"::{path}"], problem, stdin=data)
@@ -357,6 +478,11 @@ def _make_esp(recipe: Recipe, tree: Path, target: Path, offset: int) -> None:
 _REASONS: tuple[tuple[str, type[MetisError], str], ...] = (
     (r"No space left on device|Disk quota exceeded", MetisError, "free some space, or set TMPDIR"),
     (r"NO_PUBKEY|BADSIG|KEYEXPIRED|EXPKEYSIG|is not signed|Hash Sum mismatch", MismatchError, ""),
+    (
+        r"neither be executed natively nor via qemu|cannot find /usr/bin/qemu-\S+-static|install arch-test",
+        MetisError,
+        "install qemu-user-static, binfmt-support and arch-test",
+    ),
     (r"does not have a Release file", SourceError, f"check the name of the suite, or set {MIRROR}"),
     (r"Failed to fetch|Unable to fetch|Could not (?:resolve|connect)", SourceError, f"or set {MIRROR}"),
 )

@@ -164,7 +164,7 @@ def test_a_disk_that_is_full(tmp_path: Path, scratch: Path, monkeypatch: pytest.
 
 
 def test_mmdebstrap_is_not_installed(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(debian, "_host_sources", lambda _: [])
+    monkeypatch.setattr(debian, "_host_sources", lambda *_: [])
     monkeypatch.setattr(process, "environment", lambda _=None: {"PATH": "/nowhere"})
     assert "not installed" in str(fail(tmp_path))
 

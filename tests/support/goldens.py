@@ -280,8 +280,11 @@ def _make_ext4(image: Path, offset: int, size: int, label: str, tree: Path) -> N
 SUITE = "bookworm"
 
 
-def debian_golden() -> Path:
-    """The raw amd64 image that `debian:bookworm` stands for; builds find it in the same store."""
+def debian_golden(arch: Literal["amd64", "arm64"] = "amd64") -> Path:
+    """The raw image that `debian:bookworm` stands for; builds find it in the same store.
+
+    For a foreign architecture it is built under emulation, which takes ten minutes once.
+    """
     found = fetch.golden(
         f"debian:{SUITE}",
         None,
@@ -289,7 +292,7 @@ def debian_golden() -> Path:
         store=Store(store_folder(), QuietReporter()),
         reporter=QuietReporter(),
         offline=False,
-        arch="amd64",
+        arch=arch,
         limit=1 << 40,
     )
     return found.path

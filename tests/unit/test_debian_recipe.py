@@ -81,8 +81,12 @@ def test_a_hostile_suite_is_refused(suite: str, tmp_path: Path) -> None:
 
 
 def test_an_architecture_without_a_recipe_is_refused() -> None:
-    with pytest.raises(UsageError, match="arm64"):
-        debian.recipe_key("bookworm", "arm64")
+    with pytest.raises(UsageError, match="riscv64"):
+        debian.recipe_key("bookworm", "riscv64")
+
+
+def test_each_architecture_has_a_key_of_its_own() -> None:
+    assert debian.recipe_key("bookworm", "amd64") != debian.recipe_key("bookworm", "arm64")
 
 
 @pytest.mark.usefixtures("host")
@@ -91,6 +95,13 @@ def test_the_host_s_own_archives_of_debian_are_used_and_no_others() -> None:
         "deb http://192.0.2.1/debian/ bookworm main",
         "deb http://192.0.2.1/debian/ bookworm-updates main",
         "deb http://192.0.2.1/debian-security/ bookworm-security main",
+    ]
+
+
+@pytest.mark.usefixtures("host")
+def test_what_a_recipe_needs_beside_the_free_packages_is_asked_for() -> None:
+    assert debian._sources("sid", ("main", "non-free-firmware")) == [
+        "deb http://192.0.2.1/debian/ sid main non-free-firmware"
     ]
 
 
@@ -129,6 +140,11 @@ def test_a_hostile_mirror_is_refused_without_being_repeated(
             "W: GPG error: http://h x: NO_PUBKEY 123\nE: The repository is not signed.",
             MismatchError,
             "NO_PUBKEY",
+        ),
+        (
+            "E: arm64 can neither be executed natively nor via qemu user emulation with binfmt_misc",
+            MetisError,
+            "qemu-user-static",
         ),
         ("tar: x: Cannot write: No space left on device\ntar: Exiting", MetisError, "No space left"),
         ("I: x\nE: Unable to locate package y\nE: mmdebstrap failed to run", MetisError, "package y"),
