@@ -46,6 +46,10 @@ class Artifacts:
         """A node's image."""
         return self.root / f"{node}.img"
 
+    def boot(self, node: str) -> Path:
+        """Where a copy of a node's image boots."""
+        return self.root / "boots" / node
+
     def burn(self, node: str, when: str) -> Path:
         """The receipt of a burn."""
         return self.root / "burns" / f"{node}-{when}.json"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .errors import MetisError, SeveralErrors, UsageError, from_os
+from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -161,6 +161,97 @@ def image(
     else:
         for path in written:
             click.echo(path)
+
+
+@cli.command()
+@common
+@node_option(required=True)
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path),
+    help="Read this image or card (a block device) back, not the node's image among the artifacts.",
+)
+def verify(nodes: Sequence[str], image: Path | None, as_json: bool, **flags: str | None) -> None:
+    """Read an image or a card back and compare it with the inventory. Changes nothing."""
+    if image is not None and len(nodes) != 1:
+        raise UsageError("--image is of one node", "name one node with --node")
+    lab = _lab(flags)
+    verdicts, errors = _each(lambda name: lab.verify(name, image), nodes)
+    if as_json:
+        data = [verdict.to_data() for verdict in verdicts]
+        _print_json(data[0] if len(nodes) == 1 and data else data)
+    else:
+        for verdict in verdicts:
+            click.echo(verdict.to_text())
+    errors += [verdict.error for verdict in verdicts if verdict.differences]
+    if errors:
+        raise SeveralErrors(errors)
+
+
+@cli.command()
+@common
+@node_option(required=True)
+@click.option(
+    "--image", type=click.Path(path_type=Path), help="Boot this image, not the node's among the artifacts."
+)
+@click.option(
+    "--disk",
+    "disks",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Another disk, raw; what is written to it is lost. May be given several times.",
+)
+@click.option("--peer", metavar="HOST:PORT", help="A service of this host that answers for the k3s server.")
+@click.option(
+    "--boots", type=click.IntRange(min=1), default=1, show_default=True, help="Boot the copy so many times."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=600,
+    show_default=True,
+    help="Seconds that a boot may take until systemd has settled.",
+)
+@click.option("--keep", is_flag=True, help="Keep the copy and its console among the artifacts.")
+def boot(
+    nodes: Sequence[str],
+    image: Path | None,
+    disks: tuple[Path, ...],
+    peer: str | None,
+    boots: int,
+    timeout: float,
+    keep: bool,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """Boot a copy of a node's image in QEMU and compare what comes up with the node."""
+    from .boot import network, session
+
+    if len(nodes) != 1:
+        raise UsageError("one node boots at a time", "name one with --node")
+    name = nodes[0]
+    options = session.Options(
+        disks=disks,
+        peer=network.parse_peer(peer) if peer is not None else None,
+        boots=boots,
+        timeout=timeout,
+        ends_clean=keep,
+    )
+    lab = _lab(flags)
+    report = lab.boot(name, options, image, keep=keep)
+    if as_json:
+        _print_json(session.to_data(report))
+    else:
+        click.echo(session.to_text(report), nl=False)
+    if keep:
+        click.echo(f"kept: {lab.artifacts.boot(name)}, which holds secrets", err=True)
+    if report.differing:
+        differing = ", ".join(dict.fromkeys(check.name for check in report.differing))
+        raise MismatchError(
+            f"{name} came up, but not as its manifest says: {differing}",
+            f"build the image again with `metis image --node {name}`, or see what changes it as it boots",
+        )
 
 
 def _print_summary(lab: Lab, node: str, path: Path) -> None:

@@ -10,13 +10,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from . import receipts
+from . import durable, receipts
 from .artifacts import Artifacts
 from .errors import InventoryError, MetisError, MismatchError, Problem
 from .ids import base_made_from, image_made_from
@@ -26,6 +27,7 @@ from .inventory.overlay import Found
 from .inventory.read import Inventory
 from .inventory.wording import masked
 from .manifest import digest, from_data, secrets_of
+from .model import Side
 from .progress import Reporter, reporter
 from .secrets.plain import PlainFolder
 from .settings import Settings, image_variable
@@ -33,14 +35,19 @@ from .store import Store
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
+    from .boot.additions import Exists
+    from .boot.session import Options as BootOptions
+    from .boot.session import Report as BootReport
     from .build import Revealed, Tools
     from .compose import Composer
     from .golden.fetch import Fetched
+    from .inject.appliance import Appliance
     from .inject.sources import Reveal
     from .inject.tree import Injector
-    from .model import Blob, Manifest
+    from .model import Blob, Entry, Manifest
     from .plan import Plan
     from .secrets.source import SecretSource
+    from .verify import Verdict
 
 DEFAULT_SIZE_LIMIT = "256G"
 
@@ -182,6 +189,70 @@ class Lab:
             receipts.check_target(target, name)
         return target
 
+    def verify(self, name: str, image: Path | None = None) -> Verdict:
+        """Compare a node's image, or another image or card of it, with what the inventory says now."""
+        from . import verify
+
+        target = image or self.artifacts.image(name)
+        if not (target.is_file() or target.is_block_device()):
+            hint = (
+                "name an image or a card with --image" if image else f"`metis image --node {name}` makes it"
+            )
+            raise MetisError(f"{target} is no image", hint)
+        wanted = self.live_composer.base_manifest(self.live_composer.node(name).klass.name)
+        manifest = self.live_composer.manifest(name)
+        return verify.read_back(target, wanted, manifest, self.revealed_only(name), self.tools)
+
+    def boot(
+        self, name: str, options: BootOptions, image: Path | None = None, *, keep: bool = False
+    ) -> BootReport:
+        """Boot a copy of a node's image, or of another one, and compare what comes up with the node.
+
+        With `keep` the copy and what its console said stay among the artifacts.
+        """
+        from .boot import session
+
+        node = self.live_composer.node(name)
+        source = image or self.artifacts.image(name)
+        if not source.is_file():
+            hint = "name an image with --image" if image else f"`metis image --node {name}` makes it"
+            raise MetisError(f"{source} is no image", hint)
+        folder = self.artifacts.boot(name)
+
+        def put_in(copy: Path, entries: Callable[[Exists], Iterable[Entry]]) -> int | None:
+            return self._put_in(copy, node.klass.labels, entries)
+
+        reveal = self.revealed_only(name)
+        tools = session.Tools(put_in, self._appliance.accelerator, reveal, self.reporter)
+        with durable.locked(folder.with_name(f".{name}.lock"), self._waits(f"booting {name}")):
+            shutil.rmtree(folder, ignore_errors=True)  # what a kill has left
+            try:
+                durable.make_private(folder)
+                return session.run(node, self.manifest(name), source, folder, options, tools)
+            finally:
+                if not keep:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _put_in(
+        self, image: Path, labels: Mapping[Side, str], entries: Callable[[Exists], Iterable[Entry]]
+    ) -> int | None:
+        """Put a few more entries into an image, without a receipt; gives the number of its boot partition."""
+        from . import disk
+        from .inject.apply import apply
+        from .inject.partitions import by_label_or_content
+        from .inject.sources import Sources, no_secrets
+        from .manifest import Contribution, collect
+
+        layout = disk.read(image)
+        with self.tools.injector.open(image, layout, by_label_or_content(labels)) as trees:
+            wanted = entries(lambda path: trees.root.status(path) is not None)
+            manifest = collect(image.name, [Contribution("boot", tuple(wanted))])
+            apply(manifest, trees, Sources(self.open_blob, no_secrets, {}), image.parent)
+        return trees.places.boot
+
+    def _waits(self, purpose: str) -> Callable[[str], None]:
+        return lambda holder: self.reporter.note(f"{purpose}: waiting for {holder}")
+
     def describe(self, image: Path) -> dict[str, Any]:
         """What the receipt beside an image says, for machines."""
         receipt = receipts.read(image)
@@ -214,12 +285,18 @@ class Lab:
         limit = self.inventory.cluster().data.get("card", {}).get("max_size", DEFAULT_SIZE_LIMIT)
         return Tools(self._injector(), self.open_blob, self.reporter, size_in_bytes(limit))
 
+    @cached_property
+    def _appliance(self) -> Appliance:
+        """Also what knows whether KVM works here."""
+        from .inject.appliance import Appliance
+
+        return Appliance(user_cache() / "appliance.json", self.reporter)
+
     def _injector(self) -> Injector:
         def guestfs() -> Injector:
-            from .inject.appliance import Appliance
             from .inject.guestfs import GuestfsInjector
 
-            return GuestfsInjector(Appliance(user_cache() / "appliance.json", self.reporter))
+            return GuestfsInjector(self._appliance)
 
         def loop() -> Injector:
             from .inject.loop import LoopInjector

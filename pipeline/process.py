@@ -7,6 +7,7 @@ back as one line.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -116,6 +117,57 @@ def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[by
             raise ToolError(f"{argv[0]} failed: {Finished(code, b'', complaints.read()).last_words}")
 
 
+class Background:
+    """A child that runs beside us; it has no input, and what it says goes to a file."""
+
+    def __init__(self, child: subprocess.Popen[bytes], log: Path) -> None:
+        self._child = child
+        self._log = log
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._child.poll() is None
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it said, else its exit code."""
+        return Finished(self._child.returncode or 0, b"", self._log.read_bytes()).last_words
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most so many seconds for its end, and say whether it came."""
+        try:
+            self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it at once, with everything that it started."""
+        _kill(self._child)
+
+
+@contextmanager
+def background(
+    argv: Sequence[str | Path], log: Path, *, extra_environment: Mapping[str, str] | None = None
+) -> Iterator[Background]:
+    """Run a program for as long as the block runs; both its outputs go to `log`, which starts empty.
+
+    It ends with the thread that started it too, even where that is killed (setpriv(1), --pdeathsig). Raises
+    ToolError when the program is missing.
+    """
+    if shutil.which(argv[0], path=environment(extra_environment)["PATH"]) is None:
+        raise ToolError(f"{argv[0]} is not installed", "run `make setup`")
+    words = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+    with (
+        log.open("wb") as sink,
+        _started(words, extra_environment, None, sink.fileno(), sink.fileno()) as child,
+    ):
+        assert child.stdin is not None
+        child.stdin.close()
+        yield Background(child, log)
+
+
 class _Feeder(threading.Thread):
     """Writes chunks to a filter; keeps what went wrong for the thread that waits."""
 
@@ -151,6 +203,7 @@ def _started(
     extra_environment: Mapping[str, str] | None,
     cwd: Path | None,
     stderr: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a process group of its own, which is gone when the block is left."""
     words = [os.fspath(word) for word in argv]
@@ -158,7 +211,7 @@ def _started(
         child = subprocess.Popen(  # noqa: S603 - argv is a list, no shell takes part
             words,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=stderr,
             env=environment(extra_environment),
             cwd=cwd,

@@ -3,7 +3,7 @@
 words     what everything is said in
 pure      values in, values out: nothing is read, started or fetched
 machine   files, processes and settings of this machine
-adapters  where goldens come from, how images are opened and burned; they do not know each other
+adapters  where goldens come from, how images are opened, burned and booted; they do not know each other
 steps     build and compose, which put the floors below together
 tasks     the composition root, and what the graph does with it
 doors     doit's and the operator's ways in
@@ -32,7 +32,7 @@ FLOORS = {
     "inventory.resolve inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
     "machine": "artifacts bmap disk durable freshness hashing hooks mapped process progress receipts settings "
     "sparse store inventory.index inventory.overlay inventory.read",
-    "adapters": "golden.* inject.* card.* secrets.*",
+    "adapters": "boot.* golden.* inject.* card.* secrets.*",
     "steps": "build compose ids verify",
     "tasks": "lab tasks",
     "doors": "cli dodo doit_setup graph",
@@ -105,7 +105,7 @@ def level(name: str) -> int:
 
 
 NOWHERE = len(FLOORS)
-PACKAGES = {"pipeline", "card", "edits", "golden", "inject", "render", "secrets"}
+PACKAGES = {"pipeline", "boot", "card", "edits", "golden", "inject", "render", "secrets"}
 """Their own modules hold words for the reader and nothing else."""
 NAMES = sorted(modules().keys() - PACKAGES)
 each_module = pytest.mark.parametrize("name", NAMES)
@@ -173,7 +173,7 @@ def test_adapters_do_not_know_each_other(group: list[str]) -> None:
 
 
 def test_goldens_injectors_and_cards_do_not_know_each_other() -> None:
-    packages = {"golden", "inject", "card"}
+    packages = {"boot", "golden", "inject", "card"}
     for name in NAMES:
         known = {found.partition(".")[0] for found in ours(name)} & packages
         assert known <= {name.partition(".")[0]} or name.partition(".")[0] not in packages, name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,3 +76,49 @@ def test_a_child_that_takes_too_long_is_killed_with_its_children(tmp_path: Path)
         process.run(["sh", "-c", f"(sleep 1; touch {tmp_path}/late) & wait"], timeout=0.3)
     process.run(["sleep", "1"])
     assert not (tmp_path / "late").exists()
+
+
+def test_a_child_in_the_background_runs_for_as_long_as_its_block(tmp_path: Path) -> None:
+    with process.background(["sh", "-c", "echo up; exec sleep 60"], tmp_path / "log") as child:
+        assert child.is_running
+        assert not child.wait(0.2)
+        assert (tmp_path / "log").read_text() == "up\n"
+    assert not child.is_running
+
+
+def test_a_child_in_the_background_is_gone_with_what_it_started_when_its_block_fails(tmp_path: Path) -> None:
+    def fail() -> None:
+        words = f"(sleep 1; touch {tmp_path}/late) & wait"
+        with process.background(["sh", "-c", words], tmp_path / "log") as child:
+            child.wait(0.2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    process.run(["sleep", "1.2"])
+    assert not (tmp_path / "late").exists()
+
+
+def test_a_child_in_the_background_is_gone_when_we_are_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, pathlib, sys; from pipeline import process\n"
+        "with process.background(['sh', '-c', 'sleep 1; touch late'], pathlib.Path('log')) as child:\n"
+        "    child.wait(0.3); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = {"PYTHONPATH": str(Path(process.__file__).parents[1])}
+    ended = process.run([sys.executable, "-c", code], cwd=tmp_path, check=False, extra_environment=path)
+    assert ended.code == -9
+    process.run(["sleep", "1.5"])
+    assert not (tmp_path / "late").exists()
+
+
+def test_a_child_in_the_background_says_why_it_ended(tmp_path: Path) -> None:
+    with process.background(["sh", "-c", "echo no luck >&2; exit 3"], tmp_path / "log") as child:
+        assert child.wait(10)
+        assert child.last_words == "no luck"
+
+
+def test_a_program_for_the_background_that_is_missing_is_one_line(tmp_path: Path) -> None:
+    words = ["no-such-program"]
+    with pytest.raises(ToolError, match="is not installed"), process.background(words, tmp_path / "log"):
+        pass

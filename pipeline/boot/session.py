@@ -1,0 +1,228 @@
+"""One image booted as its node: a copy that is made for it, and everything that was found.
+
+The image itself is only read. Its copy holds secrets too, so it lies in a private folder and goes with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import disk, process, sparse
+from ..errors import MetisError, one_line
+from ..model import Entry, Manifest, ResolvedNode
+from ..progress import Reporter
+from . import additions, checks, network, start
+from .additions import OFF_REQUEST, Exists
+from .checks import Check, Expected, Reveal
+from .guest import Deadline, GoneError, Guest, LateError
+from .machine import Machine, Running, is_native, running
+from .programs import require
+
+_POLL = 0.2
+
+Inject = Callable[[Path, Callable[[Exists], Iterable[Entry]]], int | None]
+"""Puts entries, which may hang on what is there, into an image; gives the number of its boot partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a boot works with; `accelerator` says what QEMU can use for a machine like this computer."""
+
+    inject: Inject
+    accelerator: Callable[[], str]
+    reveal: Reveal
+    reporter: Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to boot.
+
+    `timeout` is in seconds and for each boot. Before the `boots` that are checked there is one for each of
+    `cuts`, whose power is cut as soon as the console says that text.
+    """
+
+    disks: tuple[Path, ...] = ()
+    peer: network.Peer | None = None
+    boots: int = 1
+    timeout: float = 600
+    cuts: tuple[str, ...] = ()
+    ends_clean: bool = False
+    """Whether the machine is switched off in good order after the last boot too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What one boot showed; `seconds` is the time from the start until systemd had settled."""
+
+    number: int
+    seconds: float
+    checks: tuple[Check, ...]
+    k3s: dict[str, list[str]] = field(default_factory=dict)
+    """What the stand-in for k3s noted; empty where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All boots of one image."""
+
+    node: str
+    accelerator: str
+    boots: tuple[Boot, ...]
+
+    @property
+    def differing(self) -> list[Check]:
+        """The checks that failed."""
+        return [check for boot in self.boots for check in boot.checks if not check.ok]
+
+
+def run(
+    node: ResolvedNode, manifest: Manifest, image: Path, folder: Path, options: Options, tools: Tools
+) -> Report:
+    """Boot a copy of an image in `folder`, which is private and empty, and compare it with its node.
+
+    Raises LateError or GoneError where it does not come up, MetisError for what keeps it from being started.
+    """
+    require(["ssh", "ssh-keygen", "ssh-keyscan"])
+    arch = node.klass.arch
+    wires = network.wiring(node, network.free_port())
+    nic = network.nic(wires, node.settings.get("k3s", {}).get("server"), options.peer)
+    wanted = checks.expected(
+        node,
+        manifest,
+        tools.reveal,
+        address=wires.address,
+        uuids=uuids_on(options.disks),
+        has_peer=options.peer is not None,
+    )
+    guest = Guest(node.settings.get("ssh", {}).get("user", "root"), wires.port, folder)
+    guest.trust(wanted.host_keys.values())
+    key = guest.make_key()
+    copy = folder / image.name
+    with tools.reporter.step(f"{node.name}: copying the image", sparse.mapped_bytes(image)) as advance:
+        sparse.copy(image, copy, advance)
+    with tools.reporter.step(f"{node.name}: making it ready to be asked"):
+        boot = tools.inject(copy, lambda exists: additions.entries(node, wires, key, exists))
+    accelerator = tools.accelerator() if is_native(arch) else "tcg"
+    machine = _machine(arch, copy, boot, folder, nic, accelerator, options.disks)
+    boots = tuple(_boots(machine, guest, wanted, folder, options, tools.reporter))
+    return Report(node.name, accelerator, boots)
+
+
+def _machine(
+    arch: str, copy: Path, boot: int | None, folder: Path, nic: str, accelerator: str, disks: tuple[Path, ...]
+) -> Machine:
+    layout = disk.read(copy)
+    kernel = None
+    if arch == "arm64":
+        fat = next((part for part in layout.partitions if part.number == boot), None)
+        if fat is None:
+            raise MetisError(
+                f"{copy.name} has no boot partition", "only a Raspberry Pi's arm64 images boot here"
+            )
+        kernel = start.pi_kernel(copy, fat, folder)
+    uefi = kernel is None and start.has_uefi(layout)
+    return Machine(arch, copy, nic, uefi, kernel, accelerator, disks)
+
+
+def _boots(
+    machine: Machine, guest: Guest, wanted: Expected, folder: Path, options: Options, reporter: Reporter
+) -> Iterator[Boot]:
+    for text in options.cuts:
+        with reporter.step(f"booting, to be cut off at {text!r}"), running(machine, folder) as emulated:
+            wait_for(emulated, text, Deadline.after(options.timeout))
+    seen: list[str] = []
+    for number in range(1, options.boots + 1):
+        with reporter.step(f"boot {number} of {options.boots}"), running(machine, folder) as emulated:
+            try:
+                boot = _ask(number, emulated, guest, wanted, seen, Deadline.after(options.timeout))
+                if boot.checks and (number < options.boots or options.ends_clean):
+                    _switch_off(emulated, guest, Deadline.after(options.timeout))
+            except (LateError, GoneError):
+                for line in emulated.last_words:
+                    reporter.note(f"  console: {one_line(line)}")
+                raise
+        yield boot
+        if not all(check.ok for check in boot.checks if check.name.startswith("host key")):
+            return
+
+
+def _ask(
+    number: int, emulated: Running, guest: Guest, wanted: Expected, seen: list[str], deadline: Deadline
+) -> Boot:
+    """Wait for the node and compare it; `seen` are the boot ids of earlier boots, to which its own is added.
+
+    With other host keys than its own it is asked nothing more.
+    """
+    begin = time.monotonic()
+    guest.wait_for_greeting(deadline, lambda: emulated.child.is_running)
+    keys = checks.check_keys(wanted, guest.host_keys(deadline))
+    if not all(check.ok for check in keys):
+        return Boot(number, time.monotonic() - begin, tuple(keys))
+    command = f"sh -s -- {wanted.k3s_unit or checks.NO_UNIT} {deadline.left:.0f}"
+    found = checks.parts(guest.run(command, deadline, additions.asset("probe").encode()))
+    if not found:
+        raise LateError(f"the node was not settled within {deadline.limit:g} s")
+    seconds = time.monotonic() - begin
+    rows = checks.check_node(wanted, found, seen, time.time())
+    seen.append(found.get("boot-id", ""))
+    noted = found.get("stand-in", "")
+    return Boot(number, seconds, (*keys, *rows), checks.stand_in(noted) if noted else {})
+
+
+def _switch_off(emulated: Running, guest: Guest, deadline: Deadline) -> None:
+    guest.run(f"touch {OFF_REQUEST}", deadline)
+    if not emulated.child.wait(deadline.left):
+        raise LateError(f"the machine did not switch itself off within {deadline.limit:g} s")
+
+
+def wait_for(emulated: Running, text: str, deadline: Deadline) -> str:
+    """Wait until the console has said a text, and give all of the console; raises LateError and GoneError."""
+    while text not in (console := emulated.console):
+        if not emulated.child.is_running:
+            raise GoneError(f"the machine ended before it said {text!r} ({emulated.child.last_words})")
+        if deadline.has_passed:
+            raise LateError(f"the machine did not say {text!r} within {deadline.limit:g} s")
+        time.sleep(_POLL)
+    return console
+
+
+def uuids_on(disks: Iterable[Path]) -> frozenset[str]:
+    """The UUIDs of the file systems on raw disks, with or without a partition table, in lower case."""
+    found: list[str | None] = []
+    for image in disks:
+        whole = process.run(
+            ["blkid", "--probe", "--output", "value", "--match-tag", "UUID", image], check=False
+        )
+        found.append(whole.out.decode(errors="replace").strip())
+        try:
+            found += [part.uuid for part in disk.read(image).partitions]
+        except MetisError:
+            continue  # a file system without a partition table
+    return frozenset(uuid.lower() for uuid in found if uuid)
+
+
+def to_data(report: Report) -> dict[str, Any]:
+    """A report for machines."""
+    return {"ok": not report.differing, **asdict(report)}
+
+
+def to_text(report: Report) -> str:
+    """A report as one table for people: check, expected, found."""
+    rows = [("", "check", "expected", "found")]
+    for boot in report.boots:
+        rows.append(("", f"boot {boot.number}", "", f"ready after {boot.seconds:.0f} s"))
+        rows += [
+            ("ok" if check.ok else "DIFFERS", check.name, check.expected or "-", check.found)
+            for check in boot.checks
+        ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "".join(
+        "  ".join([*(row[column].ljust(widths[column]) for column in range(3)), one_line(row[3])]).rstrip()
+        + "\n"
+        for row in rows
+    )
