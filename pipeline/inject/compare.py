@@ -72,8 +72,9 @@ def _findings(
     for path, entry in wanted.items():
         yield from reader.findings(path, entry)
     strays = Strays(side, tree, paths, wanted)
-    for path, status_kind, reason in (*_still_there(removed, wanted, paths, strays), *strays.owned()):
-        yield Finding(side, path, "extra", f"nothing: {reason}", status_kind)
+    left = (stray for path in removed for stray in strays.beneath(path, "it is to be removed"))
+    for path, found, reason in (*left, *strays.owned()):
+        yield Finding(side, path, "extra", f"nothing: {reason}", found)
 
 
 # ------------------------------------------------------------------------------------ what is wanted where
@@ -109,17 +110,6 @@ def _merged(
 
 def _is_in(path: str, top: str) -> bool:
     return path == top or path.startswith(f"{top}/")
-
-
-def _still_there(
-    removed: Iterable[str], wanted: Iterable[str], paths: Paths, strays: Strays
-) -> Iterator[tuple[str, str, str]]:
-    for path in removed:
-        status = paths.status(path)
-        if any(_is_in(place, path) for place in wanted):  # removed first, and then filled again
-            yield from strays.beneath(path, "it is to be removed")
-        elif status is not None:
-            yield path, status.kind, "it is to be removed"
 
 
 # ----------------------------------------------------------------------------------------- what is there

@@ -353,11 +353,12 @@ def test_what_stays_in_a_removed_folder_is_extra_though_it_is_filled_again(image
     assert found == [("/srv/a/old", "extra"), ("/srv/b/old", "extra")]
 
 
-def test_an_empty_folder_that_was_to_be_removed_is_extra(image: Path) -> None:
-    (image / "root/srv").mkdir()
-    assert ("/srv", "extra", "nothing: it is to be removed", "directory") in said(
-        findings(image, [Remove("/srv")])
-    )
+def test_a_removed_folder_that_the_class_filled_and_the_node_emptied_is_no_difference(image: Path) -> None:
+    base: list[Entry] = [Remove("/srv"), File("/srv/a", ())]
+    own: list[Entry] = [Remove("/srv/a"), Remove("/etc/netplan"), Remove("/user-data", side="boot")]
+    put_in(image, base)
+    put_in(image, own)
+    assert findings(image, own, base) == []
 
 
 # -------------------------------------------------------------------------------------------------- extras
