@@ -19,8 +19,8 @@ from .inventory.overlay import Found
 from .inventory.read import Inventory
 from .inventory.resolve import ImageOverride, class_of, resolve_class, resolve_node
 from .manifest import Contribution, collect
-from .model import Blob, Entry, File, Image, Layer, Manifest, Overlay, ResolvedClass, ResolvedNode
-from .render import record
+from .model import Blob, Entry, File, Image, Layer, Manifest, Overlay, RemoteFile, ResolvedClass, ResolvedNode
+from .render import k3s, record
 from .render.concerns import CONCERNS
 
 CACHED = "cache:"
@@ -60,6 +60,10 @@ class Composer:
             raise InventoryError([Problem(f"nodes/{name}.yaml", 0, "", "no such node")])
         klass = self.klass(class_of(document, self._document))
         return resolve_node(name, document, klass, self._inventory.cluster())
+
+    def fetched(self, name: str) -> tuple[RemoteFile, ...]:
+        """What must be in the cache before a node's manifest can be applied."""
+        return k3s.fetched(self.node(name))
 
     def base_manifest(self, name: str) -> BaseManifest:
         """What a class's base is made of, beside its golden."""

@@ -13,7 +13,8 @@ from typing import Any
 from .errors import MetisError
 from .inventory.wording import masked
 from .manifest import kind
-from .model import Directory, File, Manifest, Placed, ResolvedNode
+from .model import Directory, File, Manifest, Placed, RemoteFile, ResolvedNode
+from .render import k3s
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +83,9 @@ def make(
     image_is_kept = base_is_kept and found.image_is_current
     steps = (
         Step(f"golden of {klass}", _fetched(found.golden_is_cached, needed=not base_is_kept), source),
-        *(
-            Step(
-                f"file {item.path}",
-                _fetched(item.sha256 in found.cached_files, needed=not base_is_kept),
-                masked(item.source),
-            )
-            for item in node.klass.files
-        ),
+        *(_file(item, found, needed=not base_is_kept) for item in node.klass.files),
         Step(f"base of {klass}", "keep" if base_is_kept else "build", f"{len(in_base.entries)} entries"),
+        *(_file(item, found, needed=not image_is_kept) for item in k3s.fetched(node)),
         Step(
             f"image of {node.name}",
             "keep" if image_is_kept else "build",
@@ -98,6 +93,11 @@ def make(
         ),
     )
     return Plan(node, steps, in_base, in_image, target, image_is_kept, found.secrets)
+
+
+def _file(item: RemoteFile, found: Found, *, needed: bool) -> Step:
+    is_cached = item.sha256 in found.cached_files
+    return Step(f"file {item.path}", _fetched(is_cached, needed=needed), masked(item.source))
 
 
 def _fetched(is_cached: bool, *, needed: bool) -> str:

@@ -282,6 +282,8 @@ class Tasks:
         if receipt is None or not self.lab.is_there(
             target, image_made_from(manifest.id, receipt.id, secrets.versions)
         ):
+            for item in self.lab.composer.fetched(name):
+                self.lab.fetch(item.source, item.sha256, self.lab.composer.node(name).klass.arch)
             build.make_image(manifest, base, target, secrets, self.lab.tools)
 
     @action
