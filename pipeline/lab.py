@@ -149,7 +149,9 @@ class Lab:
             base_is_current=receipts.is_current(base, made_from),
             image_is_current=self._is_current(name, manifest.id, digest(made_from)),
             cached_files=frozenset(
-                item.sha256 for item in node.klass.files if self.store.path(item.sha256).is_file()
+                item.sha256
+                for item in (*node.klass.files, *self.live_composer.fetched(name))
+                if self.store.path(item.sha256).is_file()
             ),
             secrets=survey(self.secret_source, name, secrets_of(manifest)),
         )
