@@ -56,7 +56,8 @@ def test_what_is_rendered_is_the_same_each_time(case: Path) -> None:
 @pytest.mark.parametrize("case", GOOD, ids=name_of)
 def test_a_file_of_yaml_is_yaml_that_others_read_in_the_same_way(case: Path) -> None:
     for path, text in files(rendered(case)).items():
-        if path.endswith((".yaml", "-data", ".cfg")):
+        is_one_secret = text.startswith("<")
+        if path.endswith((".yaml", "-data", ".cfg")) and not is_one_secret:
             assert isinstance(yaml.safe_load(text), dict), path
 
 
@@ -176,5 +177,5 @@ def test_the_record_speaks_of_the_layer_that_won(tmp_path: Path) -> None:
     )
     entries = tuple(item.entry for item in manifest.entries)
     about = json.loads(files(entries)["/etc/metis/node.json"])
-    hashes = {path: item["sha256"] for path, item in about["files"].items()}
+    hashes = {path: item.get("sha256") for path, item in about["files"].items()}
     assert (hashes["/etc/hostname"], hashes["/etc/issue"]) == ("cd" * 32, "ef" * 32)
