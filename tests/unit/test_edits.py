@@ -187,7 +187,7 @@ def test_an_edit_done_twice_is_an_edit_done_once(file: tuple[str, list[str], str
 def is_meant(edit: str, line: str) -> bool:
     """Whether an edit may change a line."""
     if edit == "shadow":
-        return line.split(":")[0] in {"atlas", "root"}
+        return line.split(":", maxsplit=1)[0] in {"atlas", "root"}
     return edit == "hosts" and line.split()[:1] == ["127.0.1.1"]
 
 
