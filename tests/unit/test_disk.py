@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -229,3 +231,58 @@ def test_a_failed_growth_leaves_the_old_length(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(MetisError, match="sfdisk failed"):
         disk.grow_last(path, 2, MIB)
     assert path.stat().st_size == 32 * MIB
+
+
+# ---------------------------------------------------------------------------------------------- own ids
+
+
+@pytest.mark.parametrize("script", [GPT, MBR, LOGICAL])
+def test_each_owners_disk_has_ids_of_its_own_and_always_the_same(tmp_path: Path, script: str) -> None:
+    path = image(tmp_path, script)
+    golden = disk.read(path)
+    ids = {}
+    for owner in ("titan-13", "titan-15", "titan-13"):
+        found = disk.with_own_ids(path, owner)
+        assert found == disk.read(path)
+        of_owner = [each.partuuid for each in found.partitions]
+        assert ids.setdefault(owner, of_owner) == of_owner
+    known = [*ids["titan-13"], *ids["titan-15"], *(each.partuuid for each in golden.partitions)]
+    assert len(set(known)) == len(known)
+
+
+@pytest.mark.parametrize("script", [GPT, MBR])
+def test_ids_are_all_that_changes(tmp_path: Path, script: str) -> None:
+    path = image(tmp_path, script)
+    put(path, 0, BOOT_CODE)
+    put(path, MBR_ENTRY, b"\x80")
+    put(path, 5 * MIB, b"root's first bytes")
+    before, old = words(path), disk.read(path)
+    disk.with_own_ids(path, "titan-13")
+    changed = {one.split("=")[0].split(":")[0].strip() for one in set(words(path)) ^ set(before)}
+    assert changed == ({"uuid"} if script is GPT else {"label-id"})
+    new = disk.read(path)
+    assert [replace(each, partuuid="") for each in new.partitions] == [
+        replace(each, partuuid="") for each in old.partitions
+    ]
+    # The four bytes from 440 on are an MBR's id.
+    assert path.read_bytes()[:440].startswith(BOOT_CODE)
+    assert path.read_bytes()[MBR_ENTRY] == 0x80
+    assert path.read_bytes()[5 * MIB :].startswith(b"root's first bytes")
+    assert b"No errors detected" in process.run(["sfdisk", "--verify", path]).out
+
+
+def test_an_owners_ids_outlast_a_growth(tmp_path: Path) -> None:
+    path = image(tmp_path, GPT)
+    ids = [each.partuuid for each in disk.with_own_ids(path, "titan-13").partitions]
+    assert [each.partuuid for each in disk.grow_last(path, 2, MIB).partitions] == ids
+
+
+def test_an_edit_is_told_the_ids_of_root_and_boot(tmp_path: Path) -> None:
+    found = disk.with_own_ids(image(tmp_path, MBR), "titan-13")
+    id_of_disk = found.partitions[0].partuuid.removesuffix("-01")
+    assert re.fullmatch("[0-9a-f]{8}", id_of_disk)
+    assert disk.facts(found, root=2, boot=1) == {
+        "root_partuuid": f"{id_of_disk}-02",
+        "boot_partuuid": f"{id_of_disk}-01",
+    }
+    assert disk.facts(found, root=2, boot=None) == {"root_partuuid": f"{id_of_disk}-02"}

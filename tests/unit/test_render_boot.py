@@ -151,7 +151,7 @@ def test_the_clock_is_set_before_what_looks_at_it() -> None:
 # ------------------------------------------------------------------------------------------ grow-root
 
 TABLES = {
-    "gpt": "label: gpt\nstart=2048, size=8192, type=U, attrs=RequiredPartition\nsize=655360, type=L, name=r\n",
+    "gpt": "label: gpt\nstart=2048, size=8192, type=U, name=boot\nsize=655360, type=L, name=r\n",
     "dos": "label: dos\nlabel-id: 0x1234\nstart=2048, size=8192, type=c, bootable\nsize=655360, type=83\n",
 }
 GROWN = re.compile(r"(?<=size=)\s*\d{6}\b|(?<=last-lba:) \d+")
