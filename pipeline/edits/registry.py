@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 from ..errors import MetisError
 from .accounts import group, gshadow, passwd, shadow
+from .assignments import assignments
+from .cmdline import cmdline
+from .config_txt import config_txt
+from .fstab import fstab
 from .hosts import hosts
 from .lines import Arguments, EditFunction
 
@@ -13,11 +17,15 @@ VERSION = 3
 """Of what all edits do: counts up when one of them would give other bytes, as manifests only name them."""
 
 EDITS: Mapping[str, EditFunction] = {
+    "assignments": assignments,
     "hosts": hosts,
     "passwd": passwd,
     "group": group,
     "gshadow": gshadow,
     "shadow": shadow,
+    "cmdline": cmdline,
+    "config_txt": config_txt,
+    "fstab": fstab,
 }
 
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model import Directory, Entry, Fault, File, Remove, ResolvedNode, Text
+from ..model import Directory, Entry, Fault, File, Remove, ResolvedNode, SecretRef, Text
+from . import user_data
 from .yaml_text import yaml_text
 
 SEED = "/var/lib/cloud/seed/nocloud"
 # Where a FAT partition's seed would win over ours: NoCloud reads it later.
 SEED_FILES = ("user-data", "meta-data", "network-config")
 
-USER_DATA = {
-    "preserve_hostname": True,
-    "manage_etc_hosts": False,
-    "ssh_deletekeys": False,
+# Where images say that the seed is on a FAT partition. The one of Raspberry Pi OS is read after ours ("_"
+# comes after "-"), and its seedfrom would replace our user-data.
+SOURCES = (
+    "/etc/cloud/cloud.cfg.d/99-fake-cloud.cfg",  # Ubuntu
+    "/etc/cloud/cloud.cfg.d/99-fake_cloud.cfg",  # Armbian
+    "/etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg",
+)
+
+SYSTEM = {
+    **user_data.OURS,
+    "ssh_genkeytypes": [],
     "users": [],
+    # Else a card whose cache is gone, or a stick with a seed, would make the node a new instance.
+    "manual_cache_clean": True,
+    "datasource": {"NoCloud": {"fs_label": None, "seedfrom": None}},
 }
+"""What cloud-init is told before it reads any user-data; its networking is `network`'s to turn off."""
+
+# ds-identify reads the list from one line only.
+DATASOURCES = Text("datasource_list: [NoCloud, None]\n")
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
@@ -26,21 +41,21 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
         return ()
     without_seeds = tuple(Remove(f"/{name}", side="boot") for name in SEED_FILES)
     if choice == "off":
+        # Only cloud-init=enabled on the kernel's command line would win over this file.
         return (File("/etc/cloud/cloud-init.disabled", ()), *without_seeds)
     return (*_seed(node), *without_seeds)
 
 
 def _seed(node: ResolvedNode) -> tuple[Entry, ...]:
+    # The same for each card of the node: what runs once for an instance is not undone by a second card.
     meta_data = {"instance-id": f"metis-{node.name}", "local-hostname": node.hostname}
-    user_data = Text("#cloud-config\n" + yaml_text(USER_DATA).text)
+    own = SecretRef("cloud_init", "user-data", optional=True)
     return (
         Directory(SEED, mode=0o700),
         File(f"{SEED}/meta-data", (yaml_text(meta_data),), mode=0o600),
-        File(f"{SEED}/user-data", (user_data,), mode=0o600),
-        File(
-            "/etc/cloud/cloud.cfg.d/99-metis.cfg",
-            (yaml_text({"datasource_list": ["NoCloud", "None"], **USER_DATA}),),
-        ),
+        File(f"{SEED}/user-data", (own,), mode=0o600),
+        File("/etc/cloud/cloud.cfg.d/99-metis.cfg", (yaml_text(SYSTEM), DATASOURCES)),
+        *(Remove(path) for path in SOURCES),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..model import Symlink
 
 _ADMIN = "/etc/systemd/system"
@@ -14,8 +16,9 @@ def want(unit: str, target: str) -> str:
 
 
 def wanted(unit: str, target: str) -> Symlink:
-    """The link of an enabled unit; systemd goes by its name, wherever the unit itself lies."""
-    return Symlink(want(unit, target), f"{_SHIPPED}/{unit}")
+    """The link of an enabled unit; that of an instance (`getty@tty1.service`) leads to its template."""
+    template = re.sub(r"@.*\.", "@.", unit)
+    return Symlink(want(unit, target), f"{_SHIPPED}/{template}")
 
 
 def masked(unit: str) -> Symlink:

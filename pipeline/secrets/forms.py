@@ -16,6 +16,7 @@ import yaml
 from ..errors import InventoryError, MetisError, SeveralErrors
 from ..inventory.document import parse
 from ..model import SecretRef
+from ..render.user_data import merged
 from . import quoting
 from .crypt import sha512_crypt
 from .secret import Secret
@@ -103,6 +104,11 @@ def quoted(given: Given) -> bytes:
 def keyfile(given: Given) -> bytes:
     """The value of one line for a GLib key file, as NetworkManager's connections are."""
     return quoting.keyfile(_one_line(given)).encode()
+
+
+def user_data(given: Given) -> bytes:
+    """The user-data of cloud-init: what the secret says, if it is there, under what every node needs."""
+    return merged(given.text if given.is_there else None, f"{given.name} of {given.node}").encode()
 
 
 def _one_line(given: Given) -> str:
@@ -256,6 +262,7 @@ FORMS: Mapping[str, Form] = {
     "quoted": quoted,
     "keyfile": keyfile,
     "registries": registries,
+    "user-data": user_data,
     "machine-id": machine_id,
     "node-password": node_password,
     "initiator-name": initiator_name,
