@@ -23,6 +23,7 @@ from ..model import (
     Text,
 )
 from . import k3s_state, k3s_units
+from .links import links
 from .yaml_text import yaml_text
 
 FOLDER = "/etc/rancher/k3s"
@@ -48,7 +49,7 @@ _PROGRAMS = ("crictl", "ctr", "kubectl")
 
 def unit_of(node: ResolvedNode) -> str | None:
     """The unit that runs k3s on the node, or None where none does."""
-    return k3s_units.UNITS.get(_role(node))
+    return k3s_units.ROLES.get(_role(node))
 
 
 def fetched(node: ResolvedNode) -> tuple[RemoteFile, ...]:
@@ -87,9 +88,7 @@ def _config(node: ResolvedNode) -> dict[str, Any]:
     if "server" in k3s:
         config["server"] = k3s["server"]
     config["token-file"] = TOKEN_FILE
-    address = node.settings.get("network", {}).get("address")
-    if address is not None:
-        config["node-ip"] = str(ipaddress.ip_interface(address).ip)
+    config.update(_address(node))
     lists = {
         "node-label": _pairs(k3s.get("labels", {})),
         "node-taint": list(k3s.get("taints", ())),
@@ -97,6 +96,14 @@ def _config(node: ResolvedNode) -> dict[str, Any]:
     }
     config.update({key: values for key, values in lists.items() if values})
     return config | k3s_state.flags(node)
+
+
+def _address(node: ResolvedNode) -> dict[str, str]:
+    """The static address of the main interface; of a node with several, k3s might choose another."""
+    main = next(iter(links(node.settings.get("network", {}))), None)
+    if main is None or "address" not in main.settings:
+        return {}
+    return {"node-ip": str(ipaddress.ip_interface(main.settings["address"]).ip)}
 
 
 def kubelet_args(k3s: Settings) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..model import Fault, ResolvedNode, Settings
 from . import k3s_state
 from .k3s import kubelet_args
 from .k3s_flags import AGENT, CRITICAL, SERVER
+from .links import links
 
 _EXAMPLE = "such as https://192.0.2.1:6443"
 _OF_KUBERNETES = re.compile(r"(^|\.)(kubernetes|k8s)\.io$")
@@ -60,9 +61,7 @@ def _peer(node: ResolvedNode, k3s: Settings) -> Iterator[Fault]:
         if server is None:
             yield "k3s.server", f"missing, an agent needs the address of a server, {_EXAMPLE}"
     elif datastore == "etcd" and server is None:
-        text = (
-            f"missing, a server needs the address of another, {_EXAMPLE}, or it founds a cluster of its own"
-        )
+        text = f"missing, a server needs that of another, {_EXAMPLE}, or it founds a cluster of its own"
         yield "k3s.server", text
     elif datastore == "sqlite" and server is not None:
         yield "k3s.server", "expected none, as a cluster with k3s.datastore: sqlite has one server"
@@ -81,12 +80,12 @@ def _host(url: str) -> str:
 
 def _own_names(node: ResolvedNode) -> set[str]:
     """What the node may be called in an address."""
-    network = node.settings.get("network", {})
     name = node.hostname.lower()
     names = {"localhost", "127.0.0.1", "127.0.1.1", "::1", name}
-    names |= {f"{name}.{domain.lower()}" for domain in network.get("search", ())}
-    if "address" in network:
-        names.add(str(ipaddress.ip_interface(network["address"]).ip))
+    for link in links(node.settings.get("network", {})):
+        names |= {f"{name}.{domain.lower()}" for domain in link.listed("search")}
+        if "address" in link.settings:
+            names.add(str(ipaddress.ip_interface(link.settings["address"]).ip))
     return names
 
 
@@ -96,10 +95,8 @@ def _restore(node: ResolvedNode, k3s: Settings) -> Iterator[Fault]:
         text = "missing, expected database and sha256: without its database the only server cannot come back"
         yield "k3s.restore", text
     if not lone_server and "restore" in k3s:
-        yield (
-            "k3s.restore",
-            "expected none, as only the server of a cluster with k3s.datastore: sqlite has one",
-        )
+        text = "expected none, as only the server of a cluster with k3s.datastore: sqlite has one"
+        yield "k3s.restore", text
 
 
 # ---------------------------------------------------------------------------------- labels and taints

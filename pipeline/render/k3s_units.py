@@ -2,53 +2,49 @@
 
 from __future__ import annotations
 
-from ..model import Entry, File, Remove, Symlink, Text
+from ..model import Entry, File, Remove, Text
+from . import units
 from .assets import asset
+from .systemd import want
 
-UNITS = {"agent": "k3s-agent.service", "server": "k3s.service"}
+ROLES = {"agent": "k3s-agent.service", "server": "k3s.service"}
 """The unit of each role, as k3s's install.sh names them."""
 
-GUARD = "/usr/local/lib/metis/k3s-guard"
-
-_FOLDER = "/etc/systemd/system"
-_ENABLED = f"{_FOLDER}/multi-user.target.wants"
+_TARGET = "multi-user.target"
 
 
 def render(role: str, datastore: str) -> tuple[Entry, ...]:
-    """The unit of the role, enabled, and no other; what a golden added to it goes.
+    """The unit of the role, enabled, and no other; what a golden's operators added to it goes.
 
-    `role` is a key of UNITS, or `none`: then no unit is left that could start k3s.
+    `role` is a key of ROLES, or `none`: then no unit is left that could start k3s.
     """
-    return (*_without_others(role), *_unit(role), *_guard(role, datastore))
+    guard = _guard(ROLES[role], datastore) if role == "server" else ()
+    return (*_without_others(role), *_unit(role), *guard)
 
 
 def _without_others(role: str) -> tuple[Entry, ...]:
-    others = [unit for other, unit in UNITS.items() if other != role]
+    others = [unit for other, unit in ROLES.items() if other != role]
     return (
-        *(Remove(f"{_FOLDER}/{unit}") for unit in others),
-        *(Remove(f"{_ENABLED}/{unit}") for unit in others),
-        *(Remove(f"{_FOLDER}/{unit}.env") for unit in UNITS.values()),
-        *(Remove(f"{_FOLDER}/{unit}.d/override.conf") for unit in UNITS.values()),
+        *(Remove(f"{units.UNITS}/{unit}") for unit in others),
+        *(Remove(want(unit, _TARGET)) for unit in others),
+        *(Remove(f"{units.UNITS}/{unit}.env") for unit in ROLES.values()),
+        *(Remove(f"{units.UNITS}/{unit}.d/override.conf") for unit in ROLES.values()),
     )
 
 
 def _unit(role: str) -> tuple[Entry, ...]:
-    if role not in UNITS:
+    if role not in ROLES:
         return ()
-    unit = UNITS[role]
+    unit = ROLES[role]
     start = Text(f"ExecStart=/usr/local/bin/k3s {role}\n")
     return (
-        File(f"{_FOLDER}/{unit}", (asset("k3s.service"), start)),
-        Symlink(f"{_ENABLED}/{unit}", f"{_FOLDER}/{unit}"),
+        File(f"{units.UNITS}/{unit}", (asset("k3s.service"), start)),
+        units.enabled(unit, _TARGET),
     )
 
 
-def _guard(role: str, datastore: str) -> tuple[Entry, ...]:
-    if role != "server":
-        return ()
+def _guard(unit: str, datastore: str) -> tuple[Entry, ...]:
+    guard = units.script("k3s-guard")
     # Without a "-" before the path: where the guard fails, k3s must not start.
-    drop_in = Text(f"[Service]\nExecStartPre={GUARD} {datastore}\n")
-    return (
-        File(GUARD, (asset("k3s-guard"),), mode=0o755),
-        File(f"{_FOLDER}/{UNITS[role]}.d/10-metis-guard.conf", (drop_in,)),
-    )
+    drop_in = Text(f"[Service]\nExecStartPre={guard.path} {datastore}\n")
+    return (guard, units.unit(f"{unit}.d/10-metis-guard.conf", drop_in))

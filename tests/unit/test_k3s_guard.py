@@ -468,6 +468,7 @@ def test_data_that_k3s_would_not_use_is_none(joining: Node, make: Callable[[Node
 
 def test_the_folder_for_data_may_come_from_the_environment(node: Node) -> None:
     wal(node)
+    node.configure("https://localhost:1")
     config = (node.folder / "config.yaml").read_text()
     node.write("config.yaml", config.replace(f"data-dir: {node.data}\n", ""))
     node.is_refused("no answer")

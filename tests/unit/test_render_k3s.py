@@ -193,9 +193,20 @@ def test_the_static_address_is_the_nodes_in_the_cluster_unless_a_flag_names_anot
     assert config_of(node)["node-ip"] == address
 
 
-def test_a_node_without_a_static_address_names_none() -> None:
+def test_of_several_interfaces_the_main_one_has_the_address_and_no_peer_has_any_of_them() -> None:
+    network = (
+        "network: {interface: eth0, address: 192.0.2.13/24, interfaces: {eth1: {address: 198.51.100.13/24}}}"
+    )
+    node = node_of(f"class: pi\n{network}\nk3s: {{role: agent, server: '{SERVER}'}}")
+    assert config_of(node)["node-ip"] == "192.0.2.13"
+    itself = f"class: pi\n{network}\nk3s: {{role: agent, server: 'https://198.51.100.13:6443'}}"
+    assert "expected another machine than the node itself" in refused(itself)
+
+
+@pytest.mark.parametrize("network", ["{dhcp: true}", "{interfaces: {}}"])
+def test_a_node_without_a_static_address_names_none(network: str) -> None:
     assert "node-ip" not in config_of(
-        node_of(f"class: pi\nnetwork: {{dhcp: true}}\nk3s: {{role: agent, server: '{SERVER}'}}")
+        node_of(f"class: pi\nnetwork: {network}\nk3s: {{role: agent, server: '{SERVER}'}}")
     )
 
 
