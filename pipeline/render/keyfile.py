@@ -39,7 +39,7 @@ def _content(link: Link) -> Iterator[Piece]:
     yield Text(_HEADER + "\n".join(map(_ini, sections)))
     if link.kind == "wifi":
         yield Text("\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=")
-        yield SecretRef(link.password, "keyfile")
+        yield SecretRef(link.password, "wifi-keyfile")
         yield Text("\n")
 
 

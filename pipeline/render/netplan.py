@@ -72,5 +72,5 @@ def _wifis(links: Iterable[Link]) -> Iterator[Piece]:
         # A string of JSON is a double-quoted scalar of YAML.
         ssid = json.dumps(link.settings["ssid"], ensure_ascii=False)
         yield Text(f"{indented}      access-points:\n        {ssid}:\n          password: ")
-        yield SecretRef(link.password, "quoted")
+        yield SecretRef(link.password, "wifi-quoted")
         yield Text("\n")

@@ -108,24 +108,27 @@ def _read(text: str, what: str) -> dict[str, Any]:
         )
     if all(not line.strip() or line.lstrip().startswith("#") for line in lines):
         return {}
+    data, line = _loaded(text)
+    # on, off, yes and no are keys that are not strings.
+    if data is None or not all(isinstance(key, str) for key in data):
+        where = f", by line {line}" if line else ""
+        raise MetisError(
+            f"{what} is not the plain YAML of a cloud-config{where}",
+            "write one map of keys, each once, without tags and merge keys",
+        )
+    return data
+
+
+def _loaded(text: str) -> tuple[dict[str, Any] | None, int]:
+    """The data, or nothing and the line of what is wrong: an exception would carry a part of the text."""
     try:
-        parse(text, what)
-        data = yaml.safe_load(text)
+        parse(text, "")
+        data: dict[str, Any] = yaml.safe_load(text)
     except InventoryError as error:
-        raise _not_plain(what, error.problems[0].line) from None
+        return None, error.problems[0].line
     except (yaml.YAMLError, ValueError, OverflowError):
-        raise _not_plain(what) from None
-    if not all(isinstance(key, str) for key in data):
-        raise _not_plain(what)  # on, off, yes and no are keys that are not strings
-    return dict(data)
-
-
-def _not_plain(what: str, line: int = 0) -> MetisError:
-    where = f", by line {line}" if line else ""
-    return MetisError(
-        f"{what} is not the plain YAML of a cloud-config{where}",
-        "write one map of keys, each once, without tags and merge keys",
-    )
+        return None, 0
+    return data, 0
 
 
 def _faults(own: Mapping[str, Any]) -> Iterator[str]:

@@ -101,9 +101,28 @@ def quoted(given: Given) -> bytes:
     return quoting.quoted(given.text).encode()
 
 
-def keyfile(given: Given) -> bytes:
-    """The value of one line for a GLib key file, as NetworkManager's connections are."""
-    return quoting.keyfile(_one_line(given)).encode()
+_WIFI_PASSWORD = re.compile(r"[ -~]{8,63}|[0-9A-Fa-f]{64}")
+
+
+def wifi_quoted(given: Given) -> bytes:
+    """The password of a wireless network as a double-quoted scalar of YAML.
+
+    netplan that is given another one gives no interface an address, wired ones neither.
+    """
+    return quoting.quoted(_wifi_password(given)).encode()
+
+
+def wifi_keyfile(given: Given) -> bytes:
+    """The password of a wireless network in a GLib key file, as NetworkManager's connections are."""
+    return quoting.keyfile(_wifi_password(given)).encode()
+
+
+def _wifi_password(given: Given) -> str:
+    """A passphrase, or the key itself (IEEE 802.11, J.4.1)."""
+    value = given.text.removesuffix("\n")
+    if not _WIFI_PASSWORD.fullmatch(value):
+        raise given.unfit("the password of a wireless network: 8 to 63 characters of ASCII, or 64 hex digits")
+    return value
 
 
 def user_data(given: Given) -> bytes:
@@ -260,7 +279,8 @@ FORMS: Mapping[str, Form] = {
     "text": text,
     "line": line,
     "quoted": quoted,
-    "keyfile": keyfile,
+    "wifi-quoted": wifi_quoted,
+    "wifi-keyfile": wifi_keyfile,
     "registries": registries,
     "user-data": user_data,
     "machine-id": machine_id,

@@ -45,6 +45,7 @@ def of(text: str | None) -> dict[str, Any]:
 def refusal(text: str) -> str:
     with pytest.raises(MetisError) as caught:
         merged(text)
+    assert caught.value.__context__ is None, "a traceback would show what was read"
     return str(caught.value)
 
 
