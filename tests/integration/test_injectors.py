@@ -135,11 +135,15 @@ ROOT_ENTRIES = (
     Remove("/bin"),  # a link in the golden: its target stays
     Edit("/etc/hosts", "hosts", (("names", "titan-13"),)),
     Edit("/etc/passwd", "passwd", (("home", "/home/atlas"), ("uid", "1000"), ("user", "atlas"))),
-    Edit("/etc/shadow", "shadow", (("user", "atlas"),)),
+    Edit("/etc/shadow", "shadow", (("hash", "*"), ("user", "atlas"))),
     file("/evil-up/stolen", "beneath"),
     file("/evil-absolute/stolen-too", "beneath"),
     Remove("/evil-up/sentinel"),
+    Directory("/mnt/longhorn", 0, immutable=True),
+    Directory("/var/log", immutable=True),  # a directory of the golden
+    file("/var/log/put-in-before", "x"),
 )
+IMMUTABLE = tuple(entry for entry in ROOT_ENTRIES if isinstance(entry, Directory) and entry.immutable)
 GROUPS = "root:x:0:\nours:x:42:\natlas:x:1000:\n"
 BOOT_ENTRIES = (
     file("/ssh", "", side="boot"),
@@ -161,8 +165,9 @@ class Applied:
     boot: Found
     host: Path
     refused_writing: str
-    sha256: str
-    """Of the large file."""
+    immutable: frozenset[str]
+    again: Found
+    hashes: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +196,16 @@ def make(adapter: Adapter, folder: Path) -> Applied:
         apply(manifest(*entries, *boot), trees, SOURCES, folder)
     with refused() as said, adapter.open(image, read_only=True) as trees:
         found, boot_found = dump(trees.root), dump(trees.boot) if trees.boot else {}
-        places, sha256 = trees.places, trees.root.sha256("/srv/blob")
+        places = trees.places
+        hashes = {path: trees.root.sha256(path) for path in ("/srv/blob", "/srv/empty", ODD)}
+        folders = [path for path, about in found.items() if about[0] == "directory"]
+        immutable = frozenset(path for path in folders if trees.root.is_immutable(path))
         trees.root.remove("/etc/hosts")
-    return Applied(image, disk.read(image), places, found, boot_found, host, said[0], sha256)
+    with adapter.open(image) as trees:
+        apply(manifest(*IMMUTABLE), trees, SOURCES, folder)
+        again = dump(trees.root)
+    layout = disk.read(image)
+    return Applied(image, layout, places, found, boot_found, host, said[0], immutable, again, hashes)
 
 
 class refused:  # noqa: N801 - reads as pytest.raises
@@ -252,7 +264,11 @@ def test_a_large_file_is_whole(applied: Applied, tmp_path: Path) -> None:
     copy = tmp_path / "blob"
     process.run(["debugfs", "-R", f"dump /srv/blob {copy}", f"{applied.image}?offset={start}"])
     assert copy.read_bytes() == BLOB
-    assert applied.sha256 == hashlib.sha256(BLOB).hexdigest()
+
+
+def test_files_of_any_length_have_their_hash(applied: Applied) -> None:
+    contents = {"/srv/blob": BLOB, "/srv/empty": b"", ODD: b"odd"}
+    assert applied.hashes == {path: hashlib.sha256(text).hexdigest() for path, text in contents.items()}
 
 
 def test_names_of_owners_are_those_of_the_image_after_its_edits(applied: Applied) -> None:
@@ -302,6 +318,16 @@ def test_edits_keep_mode_and_owner(applied: Applied) -> None:
 def test_an_existing_directory_gets_its_mode(applied: Applied) -> None:
     assert applied.root["/etc/sudoers.d"][:4] == ("directory", 0o700, 0, 0)
     assert applied.root["/tmp"][:4] == ("directory", 0o1777, 0, 0)
+
+
+def test_only_the_immutable_directories_are_immutable(applied: Applied) -> None:
+    assert applied.immutable == {"/mnt/longhorn", "/var/log"}
+    assert applied.root["/mnt/longhorn"][:4] == ("directory", 0, 0, 0)
+    assert applied.root["/var/log/put-in-before"][4] == b"x"
+
+
+def test_an_immutable_directory_that_is_there_is_no_hindrance(applied: Applied) -> None:
+    assert applied.again == applied.root
 
 
 def test_no_link_in_an_image_leads_to_the_host(applied: Applied) -> None:

@@ -5,11 +5,12 @@ What holds for every adapter, owners and modes among it, is in the integration t
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import process
 from pipeline.errors import InventoryError, MetisError
+from pipeline.inject import syscalls
 from pipeline.inject.apply import apply
 from pipeline.inject.beneath import Beneath
 from pipeline.inject.folder import FolderTree
@@ -132,6 +135,41 @@ def test_all_has_the_time_of_the_build(top: Path) -> None:
     times = {os.lstat(top / path).st_mtime for path in ("d", "d/x", "d/l")}
     assert len(times) == 1
     assert before <= times.pop() <= time.time()
+
+
+@pytest.fixture
+def guarded(top: Path) -> Iterator[Path]:
+    """A folder whose immutable directory is mended afterwards, so that it can be removed."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may make a directory immutable")
+    yield top
+    process.run(["chattr", "-R", "-i", top], check=False)
+
+
+def test_nobody_makes_anything_in_an_immutable_directory(guarded: Path) -> None:
+    applied(guarded, Directory("/mnt/disk", 0, immutable=True), File("/mnt/disk/before", ()))
+    with pytest.raises(PermissionError):
+        (guarded / "mnt/disk/after").touch()
+    assert dump(guarded) == {"/mnt": None, "/mnt/disk": None, "/mnt/disk/before": b""}
+    (guarded / "mnt/beside").touch()
+
+
+def test_an_immutable_directory_that_is_there_stays_as_it_is(guarded: Path) -> None:
+    applied(guarded, Directory("/disk", 0o700, immutable=True))
+    applied(guarded, Directory("/disk", 0, immutable=True), File("/other", ()))
+    assert (guarded / "disk").stat().st_mode & 0o777 == 0o700
+    assert (guarded / "other").exists()
+
+
+def test_what_can_have_no_attributes_is_refused_in_one_line(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
+
+    monkeypatch.setattr(syscalls, "set_immutable", refuse)
+    with pytest.raises(MetisError, match=r"^/disk of node\.img: Inappropriate ioctl for device$"):
+        applied(top, Directory("/disk", immutable=True))
 
 
 # -------------------------------------------------------------------------------------------- property
