@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.errors import MetisError
 from pipeline.inventory.document import parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Directory, Edit, File, Remove, Symlink, Text
-from pipeline.plan import Found, Plan, make, to_data, to_text
+from pipeline.plan import Found, Plan, SecretState, make, to_data, to_text
 
 NODE = resolve_node(
     "titan-13",
@@ -159,6 +160,32 @@ def test_the_columns_of_the_text_stand_below_each_other() -> None:
     image_rows = rows[1:]
     assert len({line.index("/etc/") for line in image_rows}) == 1
     assert not any(line.endswith(" ") for line in to_text(planned(DONE)).splitlines())
+
+
+FAULT = MetisError("titan-13 has no k3s_token", "put it into x")
+SECRETS = (
+    SecretState("extra.machine_id", "will be made", "kept in x"),
+    SecretState("k3s_token", "missing", str(FAULT), FAULT),
+)
+
+
+def test_each_secret_has_a_line_and_what_is_wrong_is_a_fault() -> None:
+    plan = planned(replace(DONE, secrets=SECRETS))
+    lines = [" ".join(line.split()) for line in to_text(plan).splitlines()]
+    assert lines[lines.index("secrets:") + 1 :][:2] == [
+        "extra.machine_id will be made kept in x",
+        "k3s_token missing titan-13 has no k3s_token: put it into x",
+    ]
+    assert to_data(plan)["secrets"] == [
+        {"name": "extra.machine_id", "state": "will be made", "detail": "kept in x"},
+        {"name": "k3s_token", "state": "missing", "detail": str(FAULT)},
+    ]
+    assert plan.faults == (FAULT,)
+
+
+def test_a_node_without_secrets_has_no_lines_for_them() -> None:
+    assert "secrets" not in to_text(planned(DONE))
+    assert planned(DONE).faults == ()
 
 
 def test_a_manifest_without_entries_says_so() -> None:
