@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pipeline import disk
-from pipeline.inject.sources import Sources
 from pipeline.process import run
 from tests.support import goldens, machine
 from tests.support.lab import REPOSITORY, Lab
