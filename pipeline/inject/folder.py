@@ -13,8 +13,9 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from ..errors import MetisError
 from . import syscalls
@@ -118,7 +119,7 @@ class FolderTree:
     # --------------------------------------------------------------------------------------- inside
 
     @contextmanager
-    def _regular_file(self, path: str) -> Iterator[BinaryIO]:
+    def _regular_file(self, path: str) -> Iterator[BufferedReader]:
         # NONBLOCK: a pipe in the image must not make us wait for somebody who writes into it.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
         with self._beneath.opened(path, flags) as found:
