@@ -147,7 +147,7 @@ def registries(given: Given) -> bytes:
         data = {}
     parts = {"mirrors", "configs"}
     if not data or data.keys() - parts or not all(isinstance(value, dict) for value in data.values()):
-        raise given.unfit("the YAML of a registries.yaml: maps called mirrors and configs, without anchors")
+        raise given.unfit("the YAML of a registries.yaml: maps called mirrors and configs")
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
 
 

@@ -248,9 +248,16 @@ def state(lab: Lab, node: str) -> tuple[int, int]:
     return about.st_ino, about.st_mtime_ns
 
 
-def test_another_inventory_with_the_same_names_gets_its_own_images(lab: Lab, tmp_path: Path) -> None:
-    other = Lab(tmp_path, lab.environment | {"METIS_ARTIFACTS": str(lab.artifacts)})
+def neighbour(lab: Lab, root: Path) -> Lab:
+    """A lab with the same inventory in another place; it shares artifacts and secrets."""
+    shared = {"METIS_ARTIFACTS": str(lab.artifacts), "METIS_SECRETS": f"plain:{lab.secrets}"}
+    other = Lab(root, lab.environment | shared)
     shutil.copytree(lab.inventory, other.inventory)
+    return other
+
+
+def test_another_inventory_with_the_same_names_gets_its_own_images(lab: Lab, tmp_path: Path) -> None:
+    other = neighbour(lab, tmp_path)
     other.write("nodes/alpha.yaml", node_text("plain", 99))
     before = state(lab, "alpha"), state(lab, "beta")
     assert other.doit("image").code == 0
@@ -259,8 +266,7 @@ def test_another_inventory_with_the_same_names_gets_its_own_images(lab: Lab, tmp
 
 
 def test_another_inventory_with_the_same_classes_gets_its_own_bases(lab: Lab, tmp_path: Path) -> None:
-    other = Lab(tmp_path, lab.environment | {"METIS_ARTIFACTS": str(lab.artifacts)})
-    shutil.copytree(lab.inventory, other.inventory)
+    other = neighbour(lab, tmp_path)
     other.write("overlays/plain/root/etc/issue", "another lab\n")
     assert other.doit("image").code == 0
     report = lab.doit("image")
