@@ -92,7 +92,6 @@ def test_of_the_others_only_the_private_files_are_private() -> None:
         "/etc/rancher/k3s/config.yaml",
         "/home/atlas/.ssh/authorized_keys",
         "/var/lib/cloud/seed/nocloud/meta-data",
-        "/var/lib/cloud/seed/nocloud/user-data",
     }
 
 
