@@ -240,7 +240,7 @@ def test_a_failed_growth_leaves_the_old_length(tmp_path: Path, monkeypatch: pyte
 def test_each_owners_disk_has_ids_of_its_own_and_always_the_same(tmp_path: Path, script: str) -> None:
     path = image(tmp_path, script)
     golden = disk.read(path)
-    ids = {}
+    ids: dict[str, list[str]] = {}
     for owner in ("titan-13", "titan-15", "titan-13"):
         found = disk.with_own_ids(path, owner)
         assert found == disk.read(path)
