@@ -20,8 +20,17 @@ LONGHORN_DATA = "/var/lib/longhorn"
 SCRATCH_UNIT = "metis-scratch.service"
 DISKS_UNIT = "metis-disks.service"
 
-EARLY = ("/var/lib/dpkg", "/var/lib/metis", "/var/lib/systemd", "/var/log/journal")
-"""What the system or its packages use before a disk on USB can be there, or without one."""
+ON_CARD = (
+    "/var/lib/cloud",
+    "/var/lib/dpkg",
+    "/var/lib/metis",
+    "/var/lib/rancher/k3s/agent/etc",
+    "/var/lib/rancher/k3s/agent/images",
+    "/var/lib/rancher/k3s/server",
+    "/var/lib/systemd",
+    "/var/log/journal",
+)
+"""What is read before a disk on USB can be there, or holds files of the card that a mount would hide."""
 
 NEEDED = {"longhorn": ("disks",), "usb_scratch": ("uuid", "path")}
 """What a class and its node must have said between them."""
@@ -86,8 +95,8 @@ def _overlapping(disks: tuple[Disk, ...]) -> Iterator[Fault]:
 
 def _unfit(path: str) -> Iterator[str]:
     """Say why a folder cannot lie on the scratch disk."""
-    if any(_overlap(path, early) for early in EARLY):
-        yield f"{path} is needed before the disk is there: leave it on the card"
+    if any(_overlap(path, kept) for kept in ON_CARD):
+        yield f"{path} has what the node needs without the disk: leave it on the card"
     if _overlap(path, LONGHORN_DATA):
         yield f"{path} is Longhorn's: give it a disk with longhorn.disks"
 
