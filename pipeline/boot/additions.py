@@ -17,6 +17,8 @@ K3S = "/usr/local/bin/k3s"
 SSHD_DROP_INS = "/etc/ssh/sshd_config.d"
 OFF_REQUEST = "/dev/shm/metis-boot-off"  # noqa: S108 - in the machine, gone when it starts anew
 _OFF_UNIT = "metis-boot-off.path"
+WAIT_ONLINE = "/usr/lib/systemd/systemd-networkd-wait-online"
+_PATIENT = f"[Service]\nExecStart=\nExecStart={WAIT_ONLINE} --any --timeout=300\n"
 _KEYS = "/etc/ssh/metis-boot-keys"
 
 
@@ -26,7 +28,7 @@ def asset(name: str) -> str:
 
 
 def entries(node: ResolvedNode, wires: Wiring, key: str, exists: Exists) -> Iterator[Entry]:
-    """A door for the key of this boot, the network card's name, a way to end it, and k3s where it is missing.
+    """A door for the key of this boot, the network card's name, patience, an end, and k3s where it is missing.
 
     `key` is the line of a public key. Raises MetisError for an image whose sshd would not read the key.
     """
@@ -40,6 +42,10 @@ def entries(node: ResolvedNode, wires: Wiring, key: str, exists: Exists) -> Iter
     yield File(_KEYS, (Text(key),))
     yield File(f"/etc/systemd/system/{_OFF_UNIT}", (Text(asset(_OFF_UNIT)),))
     yield Symlink(f"/etc/systemd/system/multi-user.target.wants/{_OFF_UNIT}", f"../{_OFF_UNIT}")
+    if exists(WAIT_ONLINE):
+        # An emulated machine may take minutes to find its network card, and that is no fault of the node.
+        folder = "/etc/systemd/system/systemd-networkd-wait-online.service.d"
+        yield File(f"{folder}/99-metis-boot.conf", (Text(_PATIENT),))
     if wires.interface is not None:
         link = f"[Match]\nMACAddress={wires.mac}\n\n[Link]\nName={wires.interface}\n"
         yield File("/etc/systemd/network/00-metis-boot.link", (Text(link),))

@@ -46,7 +46,7 @@ def firmware_settings(config: str) -> Mapping[str, str]:
             if line.startswith("initramfs") and (not mark or " " in name.strip()):
                 name, value = "initramfs", line.removeprefix("initramfs")
             settings[name.strip()] = value.strip()
-    return settings
+    return {name: value for name, value in settings.items() if value}
 
 
 def command_line(own: str, console: str) -> str:
