@@ -35,5 +35,10 @@ def debian_golden() -> Path:
 
 
 @pytest.fixture(scope="session")
+def debian_pi_golden() -> Path:
+    return goldens.debian_golden("arm64")
+
+
+@pytest.fixture(scope="session")
 def pi_golden() -> Path:
     return goldens.pi_golden()

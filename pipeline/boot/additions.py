@@ -28,7 +28,7 @@ def asset(name: str) -> str:
 
 
 def entries(node: ResolvedNode, wires: Wiring, key: str, exists: Exists) -> Iterator[Entry]:
-    """A door for the key of this boot, the network card's name, patience, an end, and k3s where it is missing.
+    """A door for the key of this boot, the network card's name, a way to end it, and k3s where it is missing.
 
     `key` is the line of a public key. Raises MetisError for an image whose sshd would not read the key.
     """

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from pipeline import process, sparse
+from pipeline import disk, process, sparse
 from pipeline.errors import MetisError, SourceError, UsageError
 from pipeline.golden import debian
 from pipeline.progress import QuietReporter
@@ -20,15 +21,15 @@ ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 ROOT_TYPE = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
 
 
-def partitions(image: Path) -> list[tuple[str, int, int]]:
+def partitions(image: Path, kind: str = "gpt") -> list[tuple[str, int, int]]:
     """Type, start and size of each partition, in bytes."""
     table = json.loads(process.run(["sfdisk", "--json", image]).out)["partitiontable"]
-    assert table["label"] == "gpt"
+    assert table["label"] == kind
     return [(part["type"], part["start"] * 512, part["size"] * 512) for part in table["partitions"]]
 
 
-def extract(image: Path, number: int, target: Path) -> Path:
-    _, start, size = partitions(image)[number]
+def extract(image: Path, number: int, target: Path, kind: str = "gpt") -> Path:
+    _, start, size = partitions(image, kind)[number]
     process.run(
         [
             "dd",
@@ -119,6 +120,26 @@ def test_owners_and_modes_are_those_of_the_packages(
     root: Path, path: str, mode: str, user: str, group: str
 ) -> None:
     assert owner(root, path) == (mode, user, group)
+
+
+@pytest.mark.timeout(2400)
+def test_a_raspberry_pi_finds_its_firmware_and_a_kernel_on_the_fat(
+    debian_pi_golden: Path, tmp_path: Path
+) -> None:
+    layout = disk.read(debian_pi_golden)
+    assert layout.scheme == "dos"
+    assert [part.label for part in layout.partitions] == ["RASPIFIRM", "RASPIROOT"]
+    fat = f"{debian_pi_golden}@@{layout.partitions[0].start}"
+    listed = set(process.run(["mdir", "-i", fat, "-b", "::"]).out.decode().split())
+    config = process.run(["mtype", "-i", fat, "::config.txt"]).out.decode()
+    named = [re.search(rf"^{name}[= ](\S+)$", config, re.MULTILINE) for name in ("kernel", "initramfs")]
+    assert {f"::/{match[1]}" for match in named if match} <= listed
+    assert all(named)
+    assert {"::/start4.elf", "::/fixup4.dat", "::/bootcode.bin", "::/bcm2711-rpi-4-b.dtb"} <= listed
+    cmdline = process.run(["mtype", "-i", fat, "::cmdline.txt"]).out.decode()
+    assert "root=LABEL=RASPIROOT" in cmdline.split()
+    process.run(["fsck.vfat", "-n", extract(debian_pi_golden, 0, tmp_path / "fat", "dos")])
+    process.run(["e2fsck", "-fn", extract(debian_pi_golden, 1, tmp_path / "root", "dos")])
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ class Lab:
             [BIN / program, *arguments],
             cwd=REPOSITORY,
             check=False,
-            timeout=600,
+            timeout=1200,
             extra_environment=self.variables(extra),
         )
         return Report(done.code, done.out.decode(), done.err.decode())

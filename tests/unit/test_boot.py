@@ -128,7 +128,7 @@ def test_the_relay_passes_bytes_both_ways_until_the_service_ends(tmp_path: Path)
 
         thread = threading.Thread(target=serve)
         thread.start()
-        relay = [sys.executable, network._RELAY, "127.0.0.1", str(server.getsockname()[1])]
+        relay = [sys.executable, str(network._RELAY), "127.0.0.1", str(server.getsockname()[1])]
         payload = bytes(range(256)) * 1000
         assert process.run(relay, stdin=payload, timeout=30).out == payload[::-1]
         thread.join()

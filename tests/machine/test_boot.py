@@ -1,0 +1,183 @@
+"""`metis boot`: images made from real packages come up as their nodes, and what is not a node's is told.
+
+The nodes are of the two kinds that there are: a PC whose cloud-init is fed with a seed, and a Raspberry Pi
+without cloud-init. Each boots once for all tests that ask what it showed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import disk, process
+from tests.support import goldens
+from tests.support.lab import Lab, Report
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+
+TOKEN = f"K10{'0123456789abcdef' * 4}::node:5ec2e75ec2e75ec2e75ec2e7"
+CLASS = """\
+arch: {arch}
+os: debian
+image: {{source: "debian:bookworm", headroom: 64M}}
+cloud_init: {cloud_init}
+ssh: {{user: atlas}}
+k3s:
+  role: agent
+  server: https://192.168.22.7:6443
+  labels: {{hardware: {arch}}}
+  taints: ["dedicated=storage:NoSchedule"]
+"""
+NODE = """\
+class: {klass}
+network: {{interface: eth0, address: {address}/24, gateway: 192.168.22.1, nameservers: [192.168.22.1]}}
+"""
+
+
+@dataclass(frozen=True)
+class Booted:
+    """What `metis boot` said of a node."""
+
+    report: Report
+    data: dict[str, Any]
+
+    def found(self, name: str) -> list[str]:
+        """What a check found in each boot."""
+        return [row["found"] for boot in self.data["boots"] for row in boot["checks"] if row["name"] == name]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    root = tmp_path_factory.mktemp("boot")
+    secrets = root / "secrets"
+    secrets.mkdir(mode=0o700)
+    environment = {"METIS_CACHE": str(goldens.store_folder()), "METIS_SECRETS": f"plain:{secrets}"}
+    lab = Lab(root, environment)
+    nodes = {"pc-1": ("pc", "192.168.22.77"), "pi-1": ("pi", "192.168.22.13")}
+    lab.write("classes/pc.yaml", CLASS.format(arch="amd64", cloud_init="seed"))
+    lab.write("classes/pi.yaml", CLASS.format(arch="arm64", cloud_init="off"))
+    for node, (klass, address) in nodes.items():
+        lab.write(f"nodes/{node}.yaml", NODE.format(klass=klass, address=address))
+        file = secrets / f"{node}.yaml"
+        file.touch(mode=0o600)
+        file.write_text(f'k3s_token: "{TOKEN}"\n')
+    return lab
+
+
+def built(lab: Lab, node: str) -> Path:
+    report = lab.metis("image", "--node", node)
+    assert report.code == 0, report
+    return lab.artifacts / f"{node}.img"
+
+
+def booted(lab: Lab, node: str, options: Sequence[str] = ()) -> Booted:
+    report = lab.metis("boot", "--node", node, "--json", *options)
+    assert report.out, report
+    return Booted(report, json.loads(report.out))
+
+
+@pytest.fixture(scope="module")
+def pc_image(lab: Lab, debian_golden: Path) -> Path:
+    return built(lab, "pc-1")
+
+
+@pytest.fixture(scope="module")
+def hash_before(pc_image: Path) -> str:
+    return goldens.sha256(pc_image)
+
+
+@pytest.fixture(scope="module")
+def pc(lab: Lab, pc_image: Path, hash_before: str) -> Booted:
+    return booted(lab, "pc-1", ["--boots", "2"])
+
+
+@pytest.fixture(scope="module")
+def pi(lab: Lab, debian_pi_golden: Path) -> Booted:
+    built(lab, "pi-1")
+    return booted(lab, "pi-1")
+
+
+def test_a_pc_comes_up_as_its_node_and_does_so_again(pc: Booted) -> None:
+    assert pc.report.code == 0, pc.report
+    assert pc.data["ok"] is True
+    assert pc.found("hostname") == ["pc-1", "pc-1"]
+    assert pc.found("addresses") == ["192.168.22.77/24 on eth0"] * 2
+
+
+def test_cloud_init_does_not_change_who_the_node_is(pc: Booted) -> None:
+    """The golden's own settings would give it new host keys."""
+    for kind in ("ed25519", "ecdsa", "rsa"):
+        first, second = pc.found(f"host key {kind}")
+        assert first == second
+        assert first.startswith("SHA256:")
+    assert len(set(pc.found("machine-id"))) == 1
+
+
+def test_a_raspberry_pi_s_image_comes_up_as_its_node(pi: Booted) -> None:
+    assert pi.report.code == 0, pi.report
+    assert pi.found("hostname") == ["pi-1"]
+    assert pi.found("addresses") == ["192.168.22.13/24 on eth0"]
+
+
+def test_k3s_is_started_with_what_joins_the_node_to_its_cluster(pc: Booted, pi: Booted) -> None:
+    for node in (pc, pi):
+        assert set(node.found("k3s")) == {"active"}
+        noted = node.data["boots"][0]["k3s"]
+        assert noted["argument"] == ["agent"]
+        assert {"server", "token-file", "node-name", "node-label", "node-taint"} <= set(noted["key"])
+        assert "/etc/rancher/node/password" in noted["file"]
+
+
+def test_no_secret_is_said(lab: Lab, pc: Booted, pi: Booted) -> None:
+    said = "".join(node.report.out + node.report.err for node in (pc, pi))
+    assert TOKEN not in said
+    for node in ("pc-1", "pi-1"):
+        kept = (lab.root / "secrets" / f"{node}.yaml").read_text()
+        lines = [line.strip() for line in kept.splitlines() if len(line.strip()) > 20]
+        values = [line.partition(": ")[2].strip("'\"") or line for line in lines]
+        assert not [value for value in values if len(value) > 20 and value in said]
+
+
+def test_the_image_is_as_it_was_and_nothing_else_is_left(
+    lab: Lab, pc: Booted, pc_image: Path, hash_before: str
+) -> None:
+    assert goldens.sha256(pc_image) == hash_before
+    assert [path for path in (lab.artifacts / "boots").iterdir() if path.is_dir()] == []
+
+
+def test_a_card_with_another_host_key_is_not_the_node(lab: Lab, pc_image: Path, tmp_path: Path) -> None:
+    card, key = tmp_path / "card.img", tmp_path / "key"
+    process.run(["cp", "--sparse=always", pc_image, card])
+    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
+    root = disk.read(card).partitions[-1]
+    commands = "".join(
+        f"rm /etc/ssh/ssh_host_ed25519_key{end}\nwrite {key}{end} /etc/ssh/ssh_host_ed25519_key{end}\n"
+        for end in ("", ".pub")
+    )
+    commands += "sif /etc/ssh/ssh_host_ed25519_key mode 0100600\n"
+    process.run(["debugfs", "-w", "-f", "-", f"{card}?offset={root.start}"], stdin=commands.encode())
+    node = booted(lab, "pc-1", ["--image", str(card)])
+    assert node.report.code == 4, node.report
+    assert node.found("hostname") == []
+    assert "host key ed25519" in node.report.err.splitlines()[-1]
+
+
+def test_a_node_that_does_not_come_up_in_time_is_told_in_one_line(lab: Lab, pc_image: Path) -> None:
+    report = lab.metis("boot", "--node", "pc-1", "--timeout", "2")
+    assert report.code == 1, report
+    assert report.out == ""
+    said = [line for line in report.err.splitlines() if line.startswith("metis: ")]
+    assert len(said) == 1
+    assert "within 2 s" in said[0]
+    assert "Traceback" not in report.err
+
+
+def test_a_node_without_an_image_is_told_how_to_get_one(lab: Lab) -> None:
+    report = lab.metis("boot", "--node", "pi-1", "--image", str(lab.root / "none.img"))
+    assert report.code == 1, report
+    assert len(report.err.splitlines()) == 1
