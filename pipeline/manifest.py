@@ -153,12 +153,19 @@ def _beneath_files(subject: str, taken: Mapping[Key, tuple[Contribution, Entry]]
         parent = posixpath.dirname(path)
         while parent != "/":
             above = taken.get((side, parent))
-            if above and isinstance(above[1], File | Symlink | Edit):
-                kind = type(above[1]).__name__.lower()
-                text = f"lies beneath {above[1].path}, which {above[0].layer} makes a {kind}"
-                problems.append(Problem(part.file or subject, 0, entry.path, text))
+            wrong = _wrong_above(part, *above) if above else ""
+            if wrong:
+                problems.append(Problem(part.file or subject, 0, entry.path, wrong))
             parent = posixpath.dirname(parent)
     return problems
+
+
+def _wrong_above(part: Contribution, above: Contribution, entry: Entry) -> str:
+    if isinstance(entry, File | Symlink | Edit):
+        return f"lies beneath {entry.path}, which {above.layer} makes a {kind(entry)}"
+    if isinstance(entry, Remove) and part.in_base and not above.in_base:
+        return f"lies beneath {entry.path}, which {above.layer} removes: bring it from the node instead"
+    return ""
 
 
 # ---------------------------------------------------------------------------------- what it refers to

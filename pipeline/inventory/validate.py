@@ -46,6 +46,7 @@ def claims(settings: Mapping[str, Any], name: str) -> tuple[str, ...]:
         address = _spelt(_bare_address, address_with_prefix, interface.get("address"))
         found += [("network.address", address)]
         found += [("network.mac", _spelt(str.lower, mac_address, interface.get("mac")))]
+    found += [("disk", uuid) for uuid in _disks(settings)]
     return tuple(f"{path} {value}" for path, value in found if value is not None)
 
 
@@ -58,6 +59,16 @@ def _interfaces(network: object) -> Iterator[Mapping[str, Any]]:
         further = network.get(key)
         if isinstance(further, Mapping):
             yield from (one for one in further.values() if isinstance(one, Mapping))
+
+
+def _disks(settings: Mapping[str, Any]) -> Iterator[str]:
+    """The UUIDs of the node's disks: one disk is in one machine."""
+    longhorn = settings.get("longhorn")
+    disks = longhorn.get("disks") if isinstance(longhorn, Mapping) else ()
+    for disk in (*(disks if isinstance(disks, list | tuple) else ()), settings.get("usb_scratch")):
+        uuid = disk.get("uuid") if isinstance(disk, Mapping) else None
+        if isinstance(uuid, str) and uuid:
+            yield uuid
 
 
 def duplicates(claims_of: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Scripts and units that go to a node as they lie in `files/`, where editors and linters see what they are."""
+"""Scripts and units for a node, as they lie in `files/`, where editors and linters see what they are."""
 
 from __future__ import annotations
 

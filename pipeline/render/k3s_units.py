@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..model import Entry, File, Remove, Text
 from . import units
 from .assets import asset
-from .systemd import want
 
 ROLES = {"agent": "k3s-agent.service", "server": "k3s.service"}
 """The unit of each role, as k3s's install.sh names them."""
@@ -26,7 +25,7 @@ def _without_others(role: str) -> tuple[Entry, ...]:
     others = [unit for other, unit in ROLES.items() if other != role]
     return (
         *(Remove(f"{units.UNITS}/{unit}") for unit in others),
-        *(Remove(want(unit, _TARGET)) for unit in others),
+        *(Remove(units.want(unit, _TARGET)) for unit in others),
         *(Remove(f"{units.UNITS}/{unit}.env") for unit in ROLES.values()),
         *(Remove(f"{units.UNITS}/{unit}.d/override.conf") for unit in ROLES.values()),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..model import Entry, Fault, File, Remove, ResolvedNode, Settings, Symlink, Text
-from . import keyfile, netplan, network_lints, systemd
+from . import keyfile, netplan, network_lints, units
 from .links import links
 from .yaml_text import yaml_text
 
@@ -70,10 +70,10 @@ def _services(manager: str) -> Iterator[Symlink | Remove]:
     """
     for name, (service, wait_online) in SERVICES.items():
         if name == manager:
-            yield systemd.wanted(service, "multi-user.target")
-            yield systemd.wanted(wait_online, "network-online.target")
+            yield units.wanted(service, "multi-user.target")
+            yield units.wanted(wait_online, "network-online.target")
         else:
-            yield Remove(systemd.want(wait_online, "network-online.target"))
+            yield Remove(units.want(wait_online, "network-online.target"))
 
 
 def check(node: ResolvedNode) -> Iterator[Fault]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ..model import Edit, Entry, Fault, File, Remove, ResolvedNode
-from . import systemd
+from . import units
 
 AUTOLOGIN = (
     "/etc/systemd/system/getty@.service.d/override.conf",
@@ -23,14 +23,14 @@ def _armbian() -> Iterator[Entry]:
     yield Remove("/armbian_first_run.txt", side="boot")
     yield from map(Remove, AUTOLOGIN)
     # It deletes the host keys and makes others; an upgrade of its package may enable it again.
-    yield Remove(systemd.want("armbian-firstrun.service", "multi-user.target"))
+    yield Remove(units.want("armbian-firstrun.service", "multi-user.target"))
     keys_stay = (("OPENSSHD_REGENERATE_HOST_KEYS", "false"),)
     yield Edit("/etc/default/armbian-firstrun", "assignments", keys_stay)
     # All of /var/log, with the logs of the pods, would have to fit into 50 MB of memory.
-    yield Remove(systemd.want("armbian-ramlog.service", "sysinit.target"))
+    yield Remove(units.want("armbian-ramlog.service", "sysinit.target"))
     yield Edit("/etc/default/armbian-ramlog", "assignments", (("ENABLED", "false"),), optional=True)
     # metis-grow-root.service grows the root; two at once would race for the partition table.
-    yield Remove(systemd.want("armbian-resize-filesystem.service", "basic.target"))
+    yield Remove(units.want("armbian-resize-filesystem.service", "basic.target"))
     yield File("/root/.no_rootfs_resize", ())
 
 
@@ -59,10 +59,10 @@ def _raspios() -> Iterator[Entry]:
     """RPi-Distro: pi-gen (stage2, export-image), raspberrypi-sys-mods and userconf-pi."""
     yield from (Remove(f"/{name}", side="boot") for name in PI_CUSTOMISATION)
     # Masked, as releases enable them by different targets.
-    yield from map(systemd.masked, PI_FIRST_BOOT)
+    yield from map(units.masked, PI_FIRST_BOOT)
     # Disabled until the user is renamed or a file `ssh` is there, as is the login at the console.
-    yield systemd.wanted("ssh.service", "multi-user.target")
-    yield systemd.wanted("getty@tty1.service", "getty.target")
+    yield units.wanted("ssh.service", "multi-user.target")
+    yield units.wanted("getty@tty1.service", "getty.target")
     # A banner that says that nobody can log in yet.
     yield Remove("/etc/ssh/sshd_config.d/rename_user.conf")
 

@@ -1,4 +1,4 @@
-"""Where our units and scripts lie on a node, and how systemd names a mount."""
+"""Units on a node: ours and the operating system's own, enabled or masked as systemctl(1) does it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .assets import asset
 
 UNITS = "/etc/systemd/system"
 SCRIPTS = "/usr/local/lib/metis"
+_SHIPPED = "/usr/lib/systemd/system"
 
 
 def unit(name: str, text: Text | None = None) -> File:
@@ -16,9 +17,25 @@ def unit(name: str, text: Text | None = None) -> File:
     return File(f"{UNITS}/{name}", (text or asset(name),))
 
 
+def want(name: str, target: str) -> str:
+    """The path of the link by which a target wants a unit."""
+    return f"{UNITS}/{target}.wants/{name}"
+
+
 def enabled(name: str, target: str) -> Symlink:
-    """The link by which a target wants a unit, as `systemctl enable` makes it."""
-    return Symlink(f"{UNITS}/{target}.wants/{name}", f"{UNITS}/{name}")
+    """The link of a unit of ours that a target wants."""
+    return Symlink(want(name, target), f"{UNITS}/{name}")
+
+
+def wanted(name: str, target: str) -> Symlink:
+    """The link of a unit of the system; that of an instance (`getty@tty1.service`) leads to its template."""
+    template = re.sub(r"@.*\.", "@.", name)
+    return Symlink(want(name, target), f"{_SHIPPED}/{template}")
+
+
+def masked(name: str) -> Symlink:
+    """The link of a unit that nothing can start, not even another that wants it or a script in init.d."""
+    return Symlink(f"{UNITS}/{name}", "/dev/null")
 
 
 def script(name: str) -> File:

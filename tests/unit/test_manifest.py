@@ -157,6 +157,15 @@ def test_files_may_lie_beneath_directories_and_where_something_is_removed_first(
     collect("titan-13", [layer("a", Directory("/srv"), text("/srv/a"), Remove("/opt"), text("/opt/b"))])
 
 
+def test_what_the_base_has_does_not_lie_beneath_what_the_node_removes() -> None:
+    """It would be gone without a word."""
+    of_class = layer("class", text("/srv/a/b"), in_base=True)
+    expected = [
+        "class.yaml: /srv/a/b: lies beneath /srv/a, which node removes: bring it from the node instead"
+    ]
+    assert problems(of_class, layer("node", Remove("/srv/a"))) == expected
+
+
 def test_names_that_only_begin_alike_do_not_lie_beneath_each_other() -> None:
     collect("titan-13", [layer("a", text("/srv/a"), text("/srv/ab/c"))])
 

@@ -15,7 +15,7 @@ from pipeline.errors import InventoryError
 from pipeline.inventory.overlay import Found
 from pipeline.inventory.read import Inventory
 from pipeline.manifest import secret_refs
-from pipeline.model import Blob, Edit, Entry, File, ResolvedNode, Text
+from pipeline.model import Blob, Edit, Entry, File, ResolvedNode, SecretRef, Text
 from pipeline.render import record
 from pipeline.render.concerns import CONCERNS
 from tests.support.rendering import (
@@ -140,6 +140,15 @@ def test_the_record_has_the_hash_of_each_file_as_it_is_on_the_card() -> None:
         },
         "/blob": {"mode": "0644", "owner": "root", "group": "root", "sha256": "ab" * 32},
     }
+
+
+def test_the_record_has_no_hash_of_what_is_or_may_hold_a_secret() -> None:
+    about = record_of(
+        NODE,
+        File("/token", (SecretRef("k3s_token"), Text("\n")), mode=0o600),
+        File("/state.db", (Blob("ab" * 32, "cache:"),), mode=0o600),
+    )
+    assert all("sha256" not in file for file in about["files"].values())
 
 
 def test_the_record_leaves_out_what_is_no_file_of_the_root() -> None:

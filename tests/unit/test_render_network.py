@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -147,8 +148,8 @@ passwords = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size
 
 def wifi(ssid: str, renderer: str, password: str) -> str:
     """The private file of one wireless interface, with its secret."""
-    dumped = yaml.safe_dump({"renderer": renderer, "wifis": {"wlan0": {"ssid": ssid, "dhcp": True}}})
-    node = node_of("class: pi\nnetwork:\n" + "".join(f"  {line}\n" for line in dumped.splitlines()))
+    network = {"renderer": renderer, "wifis": {"wlan0": {"ssid": ssid, "dhcp": True}}}
+    node = node_of(json.dumps({"class": "pi", "network": network}, ensure_ascii=False))
     (file,) = [one for one in CONCERNS["network"].render(node) if isinstance(one, File) and one.mode == 0o600]
     secrets = {"extra.wifi_psk": Secret(password)}
     return "".join(

@@ -181,6 +181,12 @@ def test_both_of_a_duplicate_pair_name_each_other() -> None:
     }
 
 
+def test_a_disk_is_in_one_machine_whatever_it_is_for() -> None:
+    one = {"longhorn": {"disks": [{"uuid": "0a"}, {"uuid": "0b"}]}, "usb_scratch": {"uuid": "0c"}}
+    assert claims(one, "a") == ("hostname a", "disk 0a", "disk 0b", "disk 0c")
+    assert claims({"longhorn": {"disks": "x"}, "usb_scratch": ["uuid"]}, "a") == ("hostname a",)
+
+
 def test_a_thousand_nodes_of_one_address_get_short_lines() -> None:
     found = duplicates({f"n{number}": ("network.address 192.0.2.1",) for number in range(1000)})
     assert found["n999"] == ("network.address: 192.0.2.1 is also that of n0, n1, n2 and 996 more",)
