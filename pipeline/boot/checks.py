@@ -15,6 +15,9 @@ from .guest import KINDS, fingerprint
 Reveal = Callable[[SecretRef], bytes]
 """Gives what a secret stands for, in its form."""
 
+HOST_KEY = "host key"
+"""How the names of the checks of host keys begin."""
+
 MACHINE_ID = "/etc/machine-id"
 SHOWN = 8
 """How many digits of a machine-id are shown."""
@@ -126,7 +129,7 @@ def check_keys(wanted: Expected, found: Mapping[str, str]) -> list[Check]:
     """The host keys that a node shows against those that it must have."""
     return [
         Check(
-            f"host key {kind}",
+            f"{HOST_KEY} {kind}",
             fingerprint(wanted.host_keys.get(kind, "")),
             fingerprint(found.get(kind, "")),
             wanted.host_keys.get(kind) == found.get(kind),

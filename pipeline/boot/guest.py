@@ -87,7 +87,9 @@ class Guest:
             if not is_running():
                 raise GoneError("the machine ended before its SSH server answered")
             if deadline.has_passed:
-                raise LateError(f"no SSH server answered within {deadline.limit:g} s")
+                raise LateError(
+                    f"no SSH server answered within {deadline.limit:g} s", "allow more with --timeout"
+                )
             time.sleep(_POLL)
 
     def _greets(self) -> bool:
@@ -118,10 +120,16 @@ class Guest:
         while True:
             try:
                 done = process.run(
-                    [*self._ssh, command], stdin=stdin, check=False, timeout=deadline.left + _ATTEMPT
+                    [*self._ssh, command],
+                    stdin=stdin,
+                    check=False,
+                    timeout=deadline.left + _ATTEMPT,
+                    cwd=self.folder,
                 )
             except process.ToolError:
-                raise LateError(f"the node did not answer within {deadline.limit:g} s") from None
+                raise LateError(
+                    f"the node did not answer within {deadline.limit:g} s", "allow more with --timeout"
+                ) from None
             if done.code != _FAILED:
                 return done.out.decode(errors="replace")
             if deadline.has_passed:
@@ -137,6 +145,7 @@ class Guest:
 
     @property
     def _ssh(self) -> list[str]:
+        # Names within the folder: ssh would expand % and blanks in a path.
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": f"{_ATTEMPT:.0f}",
@@ -145,10 +154,10 @@ class Guest:
             "LogLevel": "ERROR",
             "PreferredAuthentications": "publickey",
             "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": f'"{self._known_hosts}"',
+            "UserKnownHostsFile": self._known_hosts.name,
         }
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        return ["ssh", "-F", "none", *words, "-i", str(self.key), "-p", str(self.port), "-l", self.user, HOST]
+        return ["ssh", "-F", "none", *words, "-i", self.key.name, "-p", str(self.port), "-l", self.user, HOST]
 
 
 def fingerprint(key: str) -> str:

@@ -23,6 +23,8 @@ from .machine import Machine, Running, is_native, running
 from .programs import require
 
 _POLL = 0.2
+_UNSETTLED = frozenset({"", "initializing", "starting", "unknown"})
+"""Of what systemctl(1) calls the state of a system: it has not come up yet."""
 
 Inject = Callable[[Path, Callable[[Exists], Iterable[Entry]]], int | None]
 """Puts entries, which may hang on what is there, into an image; gives the number of its boot partition."""
@@ -65,6 +67,11 @@ class Boot:
     k3s: dict[str, list[str]] = field(default_factory=dict)
     """What the stand-in for k3s noted; empty where there was none."""
 
+    @property
+    def has_its_keys(self) -> bool:
+        """Whether the node showed its own host keys; else nothing more was asked of it."""
+        return all(check.ok for check in self.checks if check.name.startswith(checks.HOST_KEY))
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -102,7 +109,7 @@ def run(
     guest = Guest(node.settings.get("ssh", {}).get("user", "root"), wires.port, folder)
     guest.trust(wanted.host_keys.values())
     key = guest.make_key()
-    copy = folder / image.name
+    copy = folder / f"{node.name}.img"
     with tools.reporter.step(f"{node.name}: copying the image", sparse.mapped_bytes(image)) as advance:
         sparse.copy(image, copy, advance)
     with tools.reporter.step(f"{node.name}: making it ready to be asked"):
@@ -140,14 +147,14 @@ def _boots(
         with reporter.step(f"boot {number} of {options.boots}"), running(machine, folder) as emulated:
             try:
                 boot = _ask(number, emulated, guest, wanted, seen, Deadline.after(options.timeout))
-                if boot.checks and (number < options.boots or options.ends_clean):
+                if boot.has_its_keys and (number < options.boots or options.ends_clean):
                     _switch_off(emulated, guest, Deadline.after(options.timeout))
             except (LateError, GoneError):
                 for line in emulated.last_words:
                     reporter.note(f"  console: {one_line(line)}")
                 raise
         yield boot
-        if not all(check.ok for check in boot.checks if check.name.startswith("host key")):
+        if not boot.has_its_keys:
             return
 
 
@@ -165,8 +172,8 @@ def _ask(
         return Boot(number, time.monotonic() - begin, tuple(keys))
     command = f"sh -s -- {wanted.k3s_unit or checks.NO_UNIT} {deadline.left:.0f}"
     found = checks.parts(guest.run(command, deadline, additions.asset("probe").encode()))
-    if not found:
-        raise LateError(f"the node was not settled within {deadline.limit:g} s")
+    if found.get("state", "starting") in _UNSETTLED:
+        raise LateError(f"systemd had not settled within {deadline.limit:g} s", "allow more with --timeout")
     seconds = time.monotonic() - begin
     rows = checks.check_node(wanted, found, seen, time.time())
     seen.append(found.get("boot-id", ""))

@@ -9,8 +9,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,7 @@ from pipeline.disk import Disk, Partition
 from pipeline.errors import MetisError, UsageError
 from pipeline.manifest import Contribution, collect
 from pipeline.model import File, ResolvedNode, SecretRef, Text
+from pipeline.progress import QuietReporter
 from tests.support.rendering import node_of as node_of_pi
 from tests.support.rendering import program
 
@@ -520,6 +524,108 @@ def test_the_file_systems_on_disks_are_known_with_and_without_partitions(
     found = session.uuids_on([whole, tiny_golden, blank])
     assert UUID in found
     assert len(found) == 2
+
+
+@dataclass
+class Emulated:
+    """Stands for a machine that says one line and then waits to be ended."""
+
+    console: str
+    ended: bool = False
+    last_words: tuple[str, ...] = ("the last line",)
+
+    @property
+    def child(self) -> Emulated:
+        return self
+
+    @property
+    def is_running(self) -> bool:
+        return not self.ended
+
+    def wait(self, _timeout: float) -> bool:
+        self.ended = True
+        return True
+
+
+Asked = Callable[..., session.Boot]
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch) -> list[Emulated]:
+    """The machines that are started, in their order."""
+    started: list[Emulated] = []
+
+    @contextmanager
+    def running(_machine: object, _folder: Path) -> Iterator[Emulated]:
+        started.append(Emulated("Reached target"))
+        yield started[-1]
+
+    monkeypatch.setattr(session, "running", running)
+    monkeypatch.setattr(guest.Guest, "run", lambda *_: "")
+    return started
+
+
+def boots(monkeypatch: pytest.MonkeyPatch, ask: Asked, tmp_path: Path, **options: Any) -> list[session.Boot]:
+    """What the boots of a machine show where each is asked so."""
+    monkeypatch.setattr(session, "_ask", ask)
+    wanted_machine = machine.Machine("amd64", tmp_path / "card", "none")
+    node = guest.Guest("root", 1, tmp_path)
+    chosen = session.Options(timeout=1, **options)
+    return list(session._boots(wanted_machine, node, wanted(), tmp_path, chosen, QuietReporter()))
+
+
+def booted(number: int, *, own_keys: bool) -> session.Boot:
+    return session.Boot(number, 1.0, (checks.Check("host key ed25519", "a", "b", own_keys),))
+
+
+def test_a_boot_is_cut_off_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, machines: list[Emulated], tmp_path: Path
+) -> None:
+    boots(monkeypatch, lambda number, *_: booted(number, own_keys=True), tmp_path, cuts=("Reached",))
+    assert len(machines) == 2
+    assert not machines[0].ended, "its power was cut: nobody switched it off"
+
+
+def test_a_machine_is_switched_off_before_it_boots_again(
+    monkeypatch: pytest.MonkeyPatch, machines: list[Emulated], tmp_path: Path
+) -> None:
+    found = boots(monkeypatch, lambda number, *_: booted(number, own_keys=True), tmp_path, boots=2)
+    assert [boot.number for boot in found] == [1, 2]
+    assert [emulated.ended for emulated in machines] == [True, False]
+
+
+def test_nothing_more_is_asked_of_a_stranger(
+    monkeypatch: pytest.MonkeyPatch, machines: list[Emulated], tmp_path: Path
+) -> None:
+    found = boots(monkeypatch, lambda number, *_: booted(number, own_keys=False), tmp_path, boots=2)
+    assert len(found) == 1
+    assert not machines[0].ended
+
+
+def test_the_last_lines_of_a_machine_that_is_late_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+    machines: list[Emulated],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def late(*_: object) -> session.Boot:
+        raise guest.LateError("too late")
+
+    with pytest.raises(guest.LateError):
+        boots(monkeypatch, late, tmp_path)
+    assert "console: the last line" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("state", ["starting", "initializing", ""])
+def test_a_node_that_has_not_settled_is_late(
+    state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    node = guest.Guest("root", 1, tmp_path)
+    monkeypatch.setattr(guest.Guest, "wait_for_greeting", lambda *_: None)
+    monkeypatch.setattr(guest.Guest, "host_keys", lambda *_: {"ed25519": KEY})
+    monkeypatch.setattr(guest.Guest, "run", lambda *_: f"== state\n{state}\n== end\n")
+    with pytest.raises(guest.LateError, match="settled"):
+        session._ask(1, Emulated(""), node, wanted(), [], guest.Deadline.after(1))  # type: ignore[arg-type]
 
 
 def report(*, ok: bool) -> session.Report:
