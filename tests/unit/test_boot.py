@@ -390,6 +390,17 @@ def test_a_disk_that_is_not_there_leaves_its_place_empty() -> None:
     assert differing(wanted(mounts=(mount,)), mounts="/ 11") == []
 
 
+def test_what_watches_over_a_disk_may_fail_just_where_the_machine_has_it_not() -> None:
+    failed = "metis-disks.service loaded failed failed Disks"
+    missing = expected_of(WITH_K3S + DISK).may_fail
+    there = expected_of(WITH_K3S + DISK, UUID).may_fail
+    assert differing(wanted(may_fail=missing), failed=failed) == []
+    assert differing(wanted(may_fail=missing), failed=f"{failed}\nssh.service loaded failed failed") == [
+        "failed units"
+    ]
+    assert differing(wanted(may_fail=there), failed=failed) == ["failed units"]
+
+
 def test_a_machine_id_is_not_shown_as_a_whole() -> None:
     rows = checks.check_node(wanted(), {**FOUND, "machine-id": "f" * 32}, [], 1000.0)
     assert not any(text in row.expected + row.found for row in rows for text in (MACHINE_ID, "f" * 32))
