@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import process
+from pipeline import cli, process
 from pipeline.boot import additions, checks, guest, machine, network, programs, session, start
 from pipeline.disk import Disk, Partition
 from pipeline.errors import MetisError, UsageError
@@ -655,3 +655,44 @@ def test_a_report_for_machines_is_json() -> None:
     data = json.loads(json.dumps(session.to_data(report(ok=False))))
     assert data["ok"] is False
     assert data["boots"][0]["checks"][0]["expected"] == "titan-13"
+
+
+# ------------------------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lab with one node, none of whose images were built."""
+    for name, text in {
+        "classes/pi.yaml": "arch: arm64\nos: debian\n",
+        "nodes/titan-13.yaml": f"class: pi\n{STATIC}",
+    }.items():
+        file = tmp_path / "inventory" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    monkeypatch.setenv("METIS_INVENTORY", str(tmp_path / "inventory"))
+    monkeypatch.setenv("METIS_ARTIFACTS", str(tmp_path / "artifacts"))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("inventory")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--node", "titan-13"], 1, "metis image --node titan-13"),
+        (["--node", "titan-13", "--node", "titan-14"], 2, "one node"),
+        (["--node", "titan-13", "--peer", "nonsense"], 2, "--peer HOST:PORT"),
+        (["--node", "titan-13", "--disk", "/none"], 2, "/none"),
+        (["--node", "titan-13", "--boots", "0"], 2, "--boots"),
+        (["--node", "titan-99"], 2, "no such node"),
+    ],
+)
+def test_what_cannot_boot_is_told_before_anything_starts(
+    words: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["boot", *words])
+    assert ended.value.code == code
+    captured = capfd.readouterr()
+    assert said in captured.err
+    assert captured.out == ""
