@@ -147,24 +147,26 @@ def _collision(later: Contribution, entry: Entry, earlier: Contribution, old: En
 
 
 def _beneath_files(subject: str, taken: Mapping[Key, tuple[Contribution, Entry]]) -> list[Problem]:
-    """Entries that lie beneath what another entry makes a file or a link."""
+    """Entries that lie beneath what another entry makes a file, a link or a mount point."""
     problems = []
     for (side, path), (part, entry) in taken.items():
         parent = posixpath.dirname(path)
         while parent != "/":
             above = taken.get((side, parent))
-            wrong = _wrong_above(part, *above) if above else ""
+            wrong = _wrong_above(part, entry, *above) if above else ""
             if wrong:
                 problems.append(Problem(part.file or subject, 0, entry.path, wrong))
             parent = posixpath.dirname(parent)
     return problems
 
 
-def _wrong_above(part: Contribution, above: Contribution, entry: Entry) -> str:
-    if isinstance(entry, File | Symlink | Edit):
-        return f"lies beneath {entry.path}, which {above.layer} makes a {kind(entry)}"
-    if isinstance(entry, Remove) and part.in_base and not above.in_base:
-        return f"lies beneath {entry.path}, which {above.layer} removes: bring it from the node instead"
+def _wrong_above(part: Contribution, entry: Entry, above: Contribution, higher: Entry) -> str:
+    if isinstance(higher, File | Symlink | Edit):
+        return f"lies beneath {higher.path}, which {above.layer} makes a {kind(higher)}"
+    if isinstance(higher, Remove) and part.in_base and not above.in_base:
+        return f"lies beneath {higher.path}, which {above.layer} removes: bring it from the node instead"
+    if isinstance(higher, Directory) and higher.immutable and not isinstance(entry, Remove):
+        return f"lies beneath {higher.path}, where {above.layer} mounts a disk that would hide it"
     return ""
 
 

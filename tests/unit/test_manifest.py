@@ -166,6 +166,16 @@ def test_what_the_base_has_does_not_lie_beneath_what_the_node_removes() -> None:
     assert problems(of_class, layer("node", Remove("/srv/a"))) == expected
 
 
+def test_nothing_can_lie_where_a_mount_would_hide_it() -> None:
+    mount = layer("storage", Directory("/srv/disk", mode=0, immutable=True))
+    expected = [
+        "class.yaml: /srv/disk/a: lies beneath /srv/disk, where storage mounts a disk that would hide it"
+    ]
+    assert problems(layer("class", text("/srv/disk/a"), in_base=True), mount) == expected
+    assert problems(mount, layer("class", text("/srv/disk/a"))) == expected
+    collect("titan-13", [mount, layer("k3s", Remove("/srv/disk/old"))])
+
+
 def test_names_that_only_begin_alike_do_not_lie_beneath_each_other() -> None:
     collect("titan-13", [layer("a", text("/srv/a"), text("/srv/ab/c"))])
 
