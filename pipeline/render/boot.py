@@ -23,8 +23,19 @@ FIRST_RUN = (
     "systemd.unit=kernel-command-line.target",
 )
 
-# What beats cloud-init's settings on the root: whether it runs, and from which seed.
-CLOUD_INIT = ("cloud-init", "ds=nocloud*")
+# What beats /etc/hostname and /etc/machine-id (kernel-command-line(7)).
+IDENTITY = ("systemd.hostname", "systemd.machine_id")
+
+# What beats cloud-init's settings on the root: whether it runs, from which seed, and the network.
+CLOUD_INIT = ("cloud-init", "ds=nocloud*", "network-config")
+
+# Options that nobody adds, by their names.
+NOT_TO_ADD = {
+    "root": "which is set to the card's own partition",
+    "systemd.hostname": "as it would beat the node's own name",
+    "systemd.machine_id": "as it would beat the node's own",
+    **dict.fromkeys(("cloud-init", "ds", "network-config"), "as it would beat what `cloud_init` says"),
+}
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
@@ -59,9 +70,13 @@ def check(node: ResolvedNode) -> Iterator[Fault]:
     for option in cmdline.get("remove", ()):
         if any(option in {each, _name(each)} for each in needed):
             yield "boot.cmdline.remove", f"expected no {option}, as k3s does not start without it"
-    for key in ("add", "remove"):
-        if any(_name(option) == "root" for option in cmdline.get(key, ())):
-            yield f"boot.cmdline.{key}", "expected no root, which is set to the card's own partition"
+        if _name(option) == "root":
+            yield "boot.cmdline.remove", f"expected no root, {NOT_TO_ADD['root']}"
+    for option in cmdline.get("add", ()):
+        if _name(option) in NOT_TO_ADD:
+            yield "boot.cmdline.add", f"expected no {_name(option)}, {NOT_TO_ADD[_name(option)]}"
+        if needed and _disables_memory(option):
+            yield "boot.cmdline.add", f"expected no {option}, as k3s does not start with it"
 
 
 def _of_firmware(node: ResolvedNode) -> Iterator[Entry]:
@@ -71,6 +86,7 @@ def _of_firmware(node: ResolvedNode) -> Iterator[Entry]:
     add = (*(CGROUPS if has_k3s else ()), *cmdline.get("add", ()))
     remove = (
         *FIRST_RUN,
+        *IDENTITY,
         *(CLOUD_INIT if "cloud_init" in node.settings else ()),
         *(("cgroup_disable=memory",) if has_k3s else ()),
         *cmdline.get("remove", ()),
@@ -85,6 +101,11 @@ def _of_firmware(node: ResolvedNode) -> Iterator[Entry]:
     )
     if "page_size" in boot:
         yield Edit("/config.txt", "config_txt", (("name", "kernel"), ("value", "kernel8.img")), side="boot")
+
+
+def _disables_memory(option: str) -> bool:
+    name, _, controllers = option.partition("=")
+    return name == "cgroup_disable" and "memory" in controllers.split(",")
 
 
 def _name(option: str) -> str:
