@@ -7,7 +7,7 @@ import re
 from .lines import Arguments, joined, lines
 
 BOOT_POINTS = frozenset(("/boot", "/boot/firmware"))
-BOOT_TYPES = frozenset(("auto", "vfat"))
+BOOT_TYPES = frozenset(("auto", "msdos", "vfat"))
 """A /boot of another type is a partition of its own, and not the firmware's."""
 
 # The device, the mount point and the type, with what stands before, between and after them.
@@ -28,7 +28,11 @@ def fstab(text: str, arguments: Arguments, _path: str) -> str:
 
 def _mount_point(line: str) -> str | None:
     match = _LINE.fullmatch(line)
-    return (match[4].rstrip("/") or "/") if match else None
+    return _plain(match[4]) if match else None
+
+
+def _plain(point: str) -> str:
+    return point.rstrip("/") or "/"
 
 
 def _by_id(line: str, arguments: Arguments) -> str:
@@ -37,8 +41,8 @@ def _by_id(line: str, arguments: Arguments) -> str:
         return line
     before, _, gap, point, space, kind, rest = match.groups()
     name = None
-    if point == "/":
+    if _plain(point) == "/":
         name = arguments.get("root")
-    elif point in BOOT_POINTS and kind in BOOT_TYPES:
+    elif _plain(point) in BOOT_POINTS and kind in BOOT_TYPES:
         name = arguments.get("boot")
     return f"{before}PARTUUID={name}{gap}{point}{space}{kind}{rest}" if name else line

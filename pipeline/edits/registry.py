@@ -13,7 +13,7 @@ from .fstab import fstab
 from .hosts import hosts
 from .lines import Arguments, EditFunction
 
-VERSION = 3
+VERSION = 4
 """Of what all edits do: counts up when one of them would give other bytes, as manifests only name them."""
 
 EDITS: Mapping[str, EditFunction] = {

@@ -168,6 +168,16 @@ FSTABS: dict[str, tuple[str, dict[str, str], str]] = {
         IDS,
         "PARTUUID=6d6e4f4e-01 /boot vfat defaults 0 2\n",
     ),
+    "a firmware is named by its place, however that is spelt": (
+        "LABEL=B /boot/firmware/ vfat defaults 0 2\nLABEL=r // ext4\n",
+        IDS,
+        "PARTUUID=6d6e4f4e-01 /boot/firmware/ vfat defaults 0 2\nPARTUUID=6d6e4f4e-02 // ext4\n",
+    ),
+    "a firmware's FAT has two names": (
+        "LABEL=B /boot/firmware msdos defaults 0 2\n",
+        IDS,
+        "PARTUUID=6d6e4f4e-01 /boot/firmware msdos defaults 0 2\n",
+    ),
     "a /boot of its own, swap and other disks stay": (
         "UUID=a /boot ext4 defaults 0 2\nLABEL=s none swap sw 0 0\nUUID=b /srv ext4 defaults 0 2\n",
         IDS,
