@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import yaml
-
 from ..errors import InventoryError, MetisError
 from ..inventory.document import Document, parse
 from .quoting import quoted
@@ -103,9 +101,13 @@ def _inserted(content: bytes, document: Document | None, missing: Mapping[str, S
 
 
 def _written(values: Mapping[str, Secret]) -> bytes:
-    data: dict[str, object] = {name: values[name].reveal() for name in FIELDS if name in values}
+    """The whole file, all values in quotes: what PyYAML takes for a text, our own reader may not."""
     prefix = f"{EXTRA}."
-    data[EXTRA] = {
-        name.removeprefix(prefix): value.reveal() for name, value in values.items() if name.startswith(prefix)
-    }
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
+    rows = [f"{name}: {quoted(values[name].reveal())}" for name in FIELDS if name in values]
+    rows.append(f"{EXTRA}:")
+    rows += [
+        f"  {name.removeprefix(prefix)}: {quoted(value.reveal())}"
+        for name, value in values.items()
+        if name.startswith(prefix)
+    ]
+    return "".join(f"{row}\n" for row in rows).encode()

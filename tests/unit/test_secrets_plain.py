@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -223,10 +224,10 @@ def test_nothing_is_added_to_what_changed_meanwhile(folder: Path) -> None:
         ("ssh_password: x # why", 'ssh_password: x # why\nextra:\n  a: "1"\n'),
         ("", 'extra:\n  a: "1"\n'),
         ("ssh_password: |\n  x\n  y\n", 'ssh_password: |\n  x\n  y\nextra:\n  a: "1"\n'),
-        ("extra: {b: c} # lost\n", "extra:\n  b: c\n  a: '1'\n"),
-        ("{ssh_password: x}\n", "ssh_password: x\nextra:\n  a: '1'\n"),
-        ("extra: {}\n", "extra:\n  a: '1'\n"),
-        ("---\nssh_password: x\n...\n", "ssh_password: x\nextra:\n  a: '1'\n"),
+        ("extra: {b: c} # lost\n", 'extra:\n  b: "c"\n  a: "1"\n'),
+        ("{ssh_password: x}\n", 'ssh_password: "x"\nextra:\n  a: "1"\n'),
+        ("extra: {}\n", 'extra:\n  a: "1"\n'),
+        ("---\nssh_password: x\n...\n", 'ssh_password: "x"\nextra:\n  a: "1"\n'),
     ],
     ids=["comments", "no end of line", "nothing", "block", "flow", "all flow", "empty map", "document end"],
 )
@@ -247,3 +248,31 @@ def test_any_text_is_read_again_as_it_was(first: dict[str, Secret], more: dict[s
     missing = {name: value for name, value in more.items() if name not in first}
     file = with_added(with_added(b"", first, "x"), missing, "x") if missing else with_added(b"", first, "x")
     assert values_of(file, "x") == {**first, **missing}
+
+
+ODD = [
+    "1e5",
+    "0E0",
+    "0o17",
+    "1_000",
+    "2024-01-01",
+    "12:30:45",
+    "1.",
+    ".5",
+    "=",
+    "<<",
+    "\x85",
+    "a\x85\n",
+    "~",
+    "",
+]
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_any_text_is_as_it_was_in_a_file_that_is_written_anew(value: str) -> None:
+    file = json.dumps({"ssh_password": value, "extra": {"b": value}})  # YAML too, with no place for a line
+    assert values_of(with_added(file.encode(), {"extra.a": Secret("1")}, "x"), "x") == {
+        "ssh_password": Secret(value),
+        "extra.b": Secret(value),
+        "extra.a": Secret("1"),
+    }
