@@ -123,7 +123,11 @@ def _datastore(node: ResolvedNode) -> tuple[Piece, ...]:
     """The line that leads to an external datastore, whose address may hold a password."""
     if _role(node) != "server" or k3s_state.datastore(node) != "external":
         return ()
-    return (Text("datastore-endpoint: "), SecretRef("extra.datastore_endpoint", "quoted"), Text("\n"))
+    return (
+        Text("datastore-endpoint: "),
+        SecretRef("extra.datastore_endpoint", "datastore-endpoint"),
+        Text("\n"),
+    )
 
 
 def _registries(k3s: Settings) -> tuple[Entry, ...]:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-import yaml
-
 from ..errors import InventoryError, MetisError, SeveralErrors
 from ..inventory.document import parse
 from ..model import SecretRef
@@ -96,11 +94,6 @@ def line(given: Given) -> bytes:
     return f"{_one_line(given)}\n".encode()
 
 
-def quoted(given: Given) -> bytes:
-    """The value as a double-quoted scalar of YAML and JSON."""
-    return quoting.quoted(given.text).encode()
-
-
 _WIFI_PASSWORD = re.compile(r"[ -~]{8,63}|[0-9A-Fa-f]{64}")
 
 
@@ -138,7 +131,10 @@ def _one_line(given: Given) -> str:
 
 
 def registries(given: Given) -> bytes:
-    """`registries.yaml` of k3s (https://docs.k3s.io/installation/private-registry); nothing where missing."""
+    """`registries.yaml` of k3s (https://docs.k3s.io/installation/private-registry); nothing where missing.
+
+    As it was written: a password such as 1e3 is a number for some readers of YAML, and would change.
+    """
     if not given.is_there:
         return b""
     try:
@@ -148,7 +144,7 @@ def registries(given: Given) -> bytes:
     parts = {"mirrors", "configs"}
     if not data or data.keys() - parts or not all(isinstance(value, dict) for value in data.values()):
         raise given.unfit("the YAML of a registries.yaml: maps called mirrors and configs")
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
+    return (given.text.removesuffix("\n") + "\n").encode()
 
 
 # --------------------------------------------------------------------------------------- identity
@@ -235,11 +231,30 @@ def _token(given: Given, pattern: re.Pattern[str], expected: str, file: str) -> 
     return f"{value}\n".encode()
 
 
+_ENDPOINT = re.compile(r"(postgres|postgresql|mysql|https?|nats)://[!-~]+")
+
+
+def datastore_endpoint(given: Given) -> bytes:
+    """The external datastore of a cluster as a double-quoted scalar of YAML.
+
+    With none, or one of SQLite, the server would found a cluster of its own
+    (https://docs.k3s.io/datastore).
+    """
+    value = given.text.removesuffix("\n")
+    if not _ENDPOINT.fullmatch(value):
+        raise given.unfit(
+            "the address of a datastore that servers share, such as postgres://…",
+            "copy datastore-endpoint of a server that is up",
+        )
+    return quoting.quoted(value).encode()
+
+
 # -------------------------------------------------------------------------------------- passwords
 
 NO_PASSWORD = b"*"
 """What no password matches (shadow(5)); keys still open the door."""
-_LIKE_A_HASH = re.compile(r"\$[0-9a-z]{1,8}\$")
+_LIKE_A_HASH = re.compile(r"[!*]*\$[0-9a-z]{1,8}\$|[!*]+\Z")
+"""Also what locks an account in shadow(5): nobody means it as a password."""
 _HASH = re.compile(
     r"\$6\$(rounds=[1-9][0-9]{3,8}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}"
     r"|\$y\$[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}"
@@ -265,7 +280,8 @@ def password_hash(given: Given) -> bytes:
         return value.encode()
     if _LIKE_A_HASH.match(value):
         raise given.unfit(
-            "a whole hash of crypt(5)", "make one with `openssl passwd -6`, or give the password"
+            "a whole hash of crypt(5)",
+            "make one with `openssl passwd -6`, give the password, or leave it out: then none fits",
         )
     if not value or _UNFIT_IN_PASSWORD.search(value):
         raise given.unfit("a password: one line, not empty and without a colon", "give its hash instead")
@@ -278,7 +294,6 @@ def password_hash(given: Given) -> bytes:
 FORMS: Mapping[str, Form] = {
     "text": text,
     "line": line,
-    "quoted": quoted,
     "wifi-quoted": wifi_quoted,
     "wifi-keyfile": wifi_keyfile,
     "registries": registries,
@@ -290,5 +305,6 @@ FORMS: Mapping[str, Form] = {
     "public-key": public_key,
     "k3s-token": k3s_token,
     "k3s-server-token": k3s_server_token,
+    "datastore-endpoint": datastore_endpoint,
     "password-hash": password_hash,
 }

@@ -364,32 +364,34 @@ def test_there_must_be_a_token(joining: Node) -> None:
 def test_a_new_cluster_is_never_made(node: Node, line: str, file: str) -> None:
     (node.data / "server/db/etcd/member/wal").mkdir(parents=True)
     node.passes()
-    node.passes("external")
     config = node.folder / file
     node.write(file, f"{config.read_text() if config.exists() else ''}{line}\n")
     node.is_refused("cluster-init or cluster-reset, which makes a new cluster", "etcd")
     node.is_refused("cluster-init or cluster-reset, which makes a new cluster", "external")
 
 
-def test_a_comment_may_speak_of_it(node: Node) -> None:
-    node.configure(more="  # cluster-init: true\n")
-    node.write("config.yaml.d/README", "cluster-init: true\n")
-    node.passes("external")
+def test_a_comment_may_speak_of_it(joining: Node, peer: Peer) -> None:
+    joining.configure(peer.url, more="  # cluster-init: true\n")
+    joining.write("config.yaml.d/README", "cluster-init: true\n")
+    joining.passes()
 
 
-@pytest.mark.parametrize("name", ["K3S_CLUSTER_INIT", "K3S_CLUSTER_RESET", "K3S_TOKEN"])
+@pytest.mark.parametrize(
+    "name", ["K3S_CLUSTER_INIT", "K3S_CLUSTER_RESET", "K3S_TOKEN", "K3S_DATASTORE_ENDPOINT"]
+)
 def test_the_environment_may_not_say_so_either(node: Node, name: str) -> None:
     node.environment[name] = SECRET
     node.is_refused("the environment sets", "external")
 
 
 @pytest.mark.parametrize(
-    "line", ["server: ''", "'server': ''", "token+: a", "{token-file: /a", "data-dir : /a"]
+    "line",
+    ["server: ''", "'server': ''", "token+: a", "{token-file: /a", "data-dir : /a", "datastore-endpoint: a"],
 )
 def test_k3s_must_read_what_was_checked(joining: Node, line: str) -> None:
     joining.passes()
     joining.write("config.yaml.d/50.yaml", f"debug: true\n{line}\n")
-    joining.is_refused("sets server, token, token-file or data-dir")
+    joining.is_refused("sets one of server|token|token-file|data-dir|datastore-endpoint")
 
 
 def test_other_settings_may_be_laid_over(joining: Node) -> None:
@@ -477,8 +479,20 @@ def test_the_folder_for_data_may_come_from_the_environment(node: Node) -> None:
 
 
 def test_with_an_external_datastore_there_is_no_peer_to_ask(node: Node) -> None:
+    node.configure(more='datastore-endpoint: "postgres://u@192.0.2.9/k3s"\n')
     (node.folder / "join-token").unlink()
     node.passes("external")
+
+
+@pytest.mark.parametrize("line", ["", 'datastore-endpoint: ""\n', "datastore-endpoint: sqlite:///a\n"])
+def test_an_external_datastore_must_be_named(node: Node, line: str) -> None:
+    node.configure(more=line)
+    node.is_refused("names no datastore-endpoint outside of this node", "external")
+
+
+def test_no_datastore_is_taken_for_another(joining: Node, peer: Peer) -> None:
+    joining.configure(peer.url, more="datastore-endpoint: mysql://192.0.2.9\n")
+    joining.is_refused("has a datastore-endpoint, and the cluster's datastore is etcd")
 
 
 # --------------------------------------------------------------------------------------------- style
