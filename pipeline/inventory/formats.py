@@ -28,7 +28,7 @@ _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
-_PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
+_PREFIX = re.compile(r"[1-9][0-9]{0,2}")
 _SIZE = re.compile(r"(0|[1-9][0-9]{0,14})([KMGT]?)")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _MAX_SIZE = 64 * 2**40
@@ -51,7 +51,7 @@ _CREDENTIALS = re.compile(r"://[^/\s]*@")
 def address_with_prefix(value: str) -> None:
     """Accept an IPv4 or IPv6 address with the length of its network's prefix."""
     _, slash, prefix = value.partition("/")
-    # A reader of C would take a number that begins with 0 for an octal one.
+    # netplan takes no network of everything (0), and systemd a number that begins with 0 for an octal one.
     if not slash or "%" in value or not _PREFIX.fullmatch(prefix):
         raise ValueError(value)
     ipaddress.ip_interface(value)

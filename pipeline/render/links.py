@@ -60,7 +60,7 @@ def links(network: Settings) -> tuple[Link, ...]:
 
 
 def _main(network: Settings, taken: set[str]) -> Iterator[Link]:
-    if not network.keys() & MAIN and network.keys() & FURTHER.keys():
+    if not network.keys() & MAIN and any(network.get(key) for key in FURTHER):
         return
     interface = network.get("interface", "e*")
     settings = {key: network[key] for key in network.keys() & MAIN}

@@ -13,15 +13,26 @@ Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+NOT_NAMES = frozenset({"all", "default", "lo", "renderer"})
+"""What the kernel has for itself, and netplan for a setting beside the interfaces."""
+
+
 def faults(network: Settings) -> Iterator[Fault]:
     """Everything that would only fail on the node, or leave it without its address."""
     found = links(network)
     carriers = {link.settings["link"] for link in found if link.kind == "vlan"}
     for link in found:
+        yield from _naming(link)
         yield from _addressing(link, is_carrier=link.name in carriers)
     yield from _matching(found)
     yield from _vlans(found)
     yield from _shared(found)
+
+
+def _naming(link: Link) -> Iterator[Fault]:
+    if link.name in NOT_NAMES:
+        path = f"{link.path}.interface" if link.path == "network" else link.path
+        yield path, f"expected a name that an interface of the node can have, found {link.name}"
 
 
 def _addressing(link: Link, *, is_carrier: bool) -> Iterator[Fault]:
