@@ -32,6 +32,9 @@ ON_CARD = (
 )
 """What is read before a disk on USB can be there, or holds files of the card that a mount would hide."""
 
+FOR_PODS = ("/var/lib/kubelet", "/var/lib/rancher", "/var/log/pods")
+"""Where k3s must be able to write, or no pod starts, on a node that may even call itself ready."""
+
 NEEDED = {"longhorn": ("disks",), "usb_scratch": ("uuid", "path")}
 """What a class and its node must have said between them."""
 
@@ -77,6 +80,8 @@ def check(node: ResolvedNode) -> Iterator[Fault]:
     yield from _overlapping(disks)
     for disk in disks:
         yield from ((f"{disk.place}.binds", why) for path in disk.binds for why in _unfit(path))
+        if unit_of(node) and not disk.is_strict:
+            yield from ((f"{disk.place}.binds", why) for path in disk.binds for why in _amiss(path))
 
 
 def _incomplete(node: ResolvedNode) -> Iterator[Fault]:
@@ -99,6 +104,12 @@ def _unfit(path: str) -> Iterator[str]:
         yield f"{path} has what the node needs without the disk: leave it on the card"
     if _overlap(path, LONGHORN_DATA):
         yield f"{path} is Longhorn's: give it a disk with longhorn.disks"
+
+
+def _amiss(path: str) -> Iterator[str]:
+    """Say why k3s cannot do without a folder on the scratch disk."""
+    if any(_overlap(path, needed) for needed in FOR_PODS):
+        yield f"expected mode: strict beside {path}, as no pod starts without it"
 
 
 def _overlap(one: str, other: str) -> bool:
