@@ -34,7 +34,7 @@ def apply(manifest: Manifest, trees: Trees, sources: Sources, scratch: Path) -> 
         elif any(not isinstance(entry, Remove) for entry in entries):
             raise MetisError(
                 f"{manifest.subject} has files for the boot partition, and its golden has none",
-                "take boot_overlay out of the class, or name the partition with partitions.boot.label",
+                "name it with partitions.boot.label, use a Raspberry Pi's image, or take boot_overlay out",
             )
 
 
