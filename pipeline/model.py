@@ -224,8 +224,8 @@ class Edit:
     """A change of a file that the golden brings, by a function of `edits` named `edit`.
 
     The file keeps its mode and owner; applied twice, the function changes nothing more. Where the golden has
-    `preferred`, that file is changed instead. A file that is not there counts as empty, and is left alone
-    where the edit is `optional`.
+    `preferred`, that file is changed instead. A file that is not there counts as empty (and becomes
+    private where a secret goes in), and is left alone where the edit is `optional`.
     """
 
     path: str

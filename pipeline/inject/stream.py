@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ..manifest import secret_refs
 from ..model import Blob, Directory, Edit, File, SecretRef, Symlink, Text
 from .owners import Owners
 from .sources import Sources
@@ -82,7 +83,7 @@ def _add(
             _set_owner(header, entry, owners, plain=plain)
             archive.addfile(header)
         case Edit():
-            old = member.old or Status("file", 0o644, 0, 0)
+            old = member.old or Status("file", 0o600 if secret_refs(entry) else 0o644, 0, 0)
             header.mode, header.uid, header.gid = old.mode, old.uid, old.gid
             header.size = len(member.edited)
             archive.addfile(header, io.BytesIO(member.edited))

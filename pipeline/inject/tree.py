@@ -13,7 +13,7 @@ from ..disk import Disk
 from ..errors import MetisError
 from ..model import Side
 
-VERSION = 3
+VERSION = 4
 """Of everything in this package that decides about the bytes in an image: counts up when those change."""
 
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")

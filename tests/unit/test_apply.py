@@ -24,10 +24,10 @@ from pipeline.inject import syscalls
 from pipeline.inject.apply import apply
 from pipeline.inject.beneath import Beneath
 from pipeline.inject.folder import FolderTree
-from pipeline.inject.sources import Sources, no_secrets
+from pipeline.inject.sources import Reveal, Sources, no_secrets
 from pipeline.inject.tree import Places, Trees
 from pipeline.manifest import Contribution, collect
-from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, Symlink, Text
+from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, SecretRef, Symlink, Text
 
 Nodes = dict[str, bytes | str | None]
 """A tree: bytes are a file, text is a link's target, None is a directory."""
@@ -37,11 +37,11 @@ def no_blobs(blob: Blob) -> BinaryIO:
     raise MetisError(f"{blob.source} is gone")
 
 
-def applied(top: Path, *entries: Entry) -> None:
+def applied(top: Path, *entries: Entry, reveal: Reveal = no_secrets) -> None:
     manifest = collect("node", [Contribution("test", entries)])
     with Beneath.folder(top) as beneath:
         tree = FolderTree(beneath, "node.img")
-        apply(manifest, Trees(Places(1, None), tree, None), Sources(no_blobs, no_secrets, {}), top.parent)
+        apply(manifest, Trees(Places(1, None), tree, None), Sources(no_blobs, reveal, {}), top.parent)
 
 
 def plant(top: Path, nodes: Nodes) -> None:
@@ -295,3 +295,13 @@ def test_apply_leaves_what_the_model_says(nodes: Nodes, entries: list[Entry]) ->
         else:
             applied(top, *entries)
             assert dump(top) == expected
+
+
+def test_a_file_that_an_edit_makes_is_private_where_a_secret_goes_in(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    plant(tmp_path, {"/top": None, "/top/etc": None})
+    password = (("hash", SecretRef("ssh_password", "password-hash")), ("user", "atlas"))
+    edits = (Edit("/etc/shadow", "shadow", password), Edit("/etc/hosts", "hosts", (("names", "titan-13"),)))
+    applied(top, *edits, reveal=lambda _: b"*")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (top / "etc").iterdir()}
+    assert modes == {"shadow": 0o600, "hosts": 0o644}
