@@ -9,12 +9,17 @@ NO_PASSWORD = "*"  # noqa: S105 - shadow(5): no password matches it, keys still 
 LAST_CHANGE = "19700"
 """Days since 1970 in shadow(5); 0 or nothing would ask for a new password at the first login."""
 _CHANGE_NOW = "0"
+_NO_LOGIN = ("/nologin", "/false")
 
 
 def passwd(text: str, arguments: Arguments, path: str) -> str:
-    """Add a user with a group of the same number, unless the user is there."""
-    user, uid = arguments["user"], arguments["uid"]
-    return _with_account(text, path, user, uid, f"{user}:x:{uid}:{uid}::{arguments['home']}:/bin/bash")
+    """Add a user with a group of the same number, unless the user is there.
+
+    One that is there must have this `home` and a shell: a service's account is no operator's.
+    """
+    user, uid, home = arguments["user"], arguments["uid"], arguments["home"]
+    _refuse_service(text, path, user, home)
+    return _with_account(text, path, user, uid, f"{user}:x:{uid}:{uid}::{home}:/bin/bash")
 
 
 def group(text: str, arguments: Arguments, path: str) -> str:
@@ -47,6 +52,15 @@ def _with_password(line: str, passwords: Arguments) -> str:
     if fields[1:2] == [_CHANGE_NOW]:
         fields[1] = LAST_CHANGE
     return ":".join([name, *fields])
+
+
+def _refuse_service(text: str, path: str, user: str, home: str) -> None:
+    for fields in (line.split(":") for line in lines(text)):
+        if fields[0] == user and (fields[5:6] != [home] or fields[-1].endswith(_NO_LOGIN)):
+            raise MetisError(
+                f"{path} of the golden has a {user!r} already, with another home than {home} or no login",
+                "give ssh.user another name",
+            )
 
 
 def _with_account(text: str, path: str, name: str, number: str, line: str) -> str:

@@ -68,7 +68,7 @@ CASES = {
         "root:x:0:0:root:/root:/bin/bash\natlas:x:1000:1000::/home/atlas:/bin/bash\n",
     ),
     "passwd: a user that is there stays as it is": Case(
-        "passwd", "atlas:x:1234:100:A:/srv/atlas:/bin/zsh\n", "atlas:x:1234:100:A:/srv/atlas:/bin/zsh\n"
+        "passwd", "atlas:x:1234:100:A:/home/atlas:/bin/zsh\n", "atlas:x:1234:100:A:/home/atlas:/bin/zsh\n"
     ),
     "passwd: a user that is there may come after the one with its number": Case(
         "passwd",
@@ -151,6 +151,16 @@ def test_a_number_that_another_has_is_refused_by_name(edit: str) -> None:
         apply(edit, b"pi:x:1000:1000::/home/pi:/bin/sh\n", ATLAS, "/etc/passwd")
 
 
+@pytest.mark.parametrize(
+    "line", ["atlas:x:33:33::/var/www:/bin/sh", "atlas:x:33:33::/home/atlas:/usr/sbin/nologin", "atlas"]
+)
+def test_an_account_that_cannot_log_in_with_keys_at_home_is_refused(line: str) -> None:
+    with pytest.raises(
+        MetisError, match=r"/etc/passwd of the golden has a 'atlas' already, .*: give ssh\.user"
+    ):
+        apply("passwd", f"{line}\n".encode(), ATLAS, "/etc/passwd")
+
+
 def test_what_is_no_text_is_refused_with_its_path() -> None:
     with pytest.raises(MetisError, match="cannot edit /etc/hosts of the golden: it is not UTF-8 text"):
         apply("hosts", b"127.0.0.1 \xff\n", NODE, "/etc/hosts")
@@ -165,11 +175,15 @@ hosts_words = st.sampled_from(
     ["127.0.0.1", "127.0.1.1", "::1", "localhost", "golden", "#", "\t", " ", "\r", "\x0c", "\u2028", ""]
 )
 account_fields = st.sampled_from(["atlas", "root", "x", "0", "999", "", "+", "/home/atlas", "\x85", "\r"])
+account_lines = st.lists(account_fields, max_size=8).map(":".join)
 texts = {
     "hosts": st.lists(st.lists(hosts_words).map(" ".join)),
-    **dict.fromkeys(
-        ("passwd", "group", "gshadow", "shadow"), st.lists(st.lists(account_fields, max_size=8).map(":".join))
+    # Of atlas, only what passwd does not refuse.
+    "passwd": st.lists(
+        account_lines.filter(lambda line: line.split(":")[0] != "atlas")
+        | st.just("atlas:x:1234:100:A:/home/atlas:/bin/zsh")
     ),
+    **dict.fromkeys(("group", "gshadow", "shadow"), st.lists(account_lines)),
 }
 files = st.sampled_from(sorted(texts)).flatmap(
     lambda edit: st.tuples(st.just(edit), texts[edit], st.sampled_from(["", "\n"]))
