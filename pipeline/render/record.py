@@ -13,7 +13,7 @@ from typing import Any
 from ..model import Blob, Directory, Entry, File, ResolvedNode, Text
 
 FORMAT = 1
-_OTHERS = 0o077
+_ALL_READ = 0o004
 
 
 def render(node: ResolvedNode, entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -37,7 +37,7 @@ def render(node: ResolvedNode, entries: Iterable[Entry]) -> tuple[Entry, ...]:
 def _file(entry: File) -> dict[str, Any]:
     about: dict[str, Any] = {"mode": f"{entry.mode:04o}", "owner": entry.owner, "group": entry.group}
     match entry.content:
-        case (Blob(sha256=sha256),) if entry.mode & _OTHERS:  # what is private is a secret, or holds some
+        case (Blob(sha256=sha256),) if entry.mode & _ALL_READ:  # what is private is a secret, or holds some
             about["sha256"] = sha256
         case pieces if all(isinstance(piece, Text) for piece in pieces):
             text = "".join(piece.text for piece in pieces if isinstance(piece, Text))

@@ -147,6 +147,7 @@ def test_the_record_has_no_hash_of_what_is_or_may_hold_a_secret() -> None:
         NODE,
         File("/token", (SecretRef("k3s_token"), Text("\n")), mode=0o600),
         File("/state.db", (Blob("ab" * 32, "cache:"),), mode=0o600),
+        File("/of-a-group", (Blob("ab" * 32, "overlays/x"),), mode=0o640, group="shadow"),
     )
     assert all("sha256" not in file for file in about["files"].values())
 
