@@ -30,7 +30,7 @@ from .manifest import digest, from_data, secrets_of
 from .model import Side
 from .progress import Reporter, reporter
 from .secrets.plain import PlainFolder
-from .settings import Settings, image_variable
+from .settings import Settings, image_variable, user_folder
 from .store import Store
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
@@ -381,9 +381,8 @@ class Lab:
 
 
 def user_cache() -> Path:
-    """Where what is known of this machine is kept (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "metis"
+    """Where what is known of this machine is kept."""
+    return user_folder(os.environ, "XDG_CACHE_HOME", "~/.cache")
 
 
 def read_json(file: Path) -> Any:  # noqa: ANN401 - the callers know the shape, they wrote it

@@ -80,15 +80,26 @@ def image_variable(klass: str) -> str:
     return f"METIS_IMAGE_{_as_variable(klass)}"
 
 
+def user_folder(environment: Mapping[str, str], variable: str, usual: str) -> Path:
+    """Our part of one of the user's folders (XDG Base Directory Specification, which takes no relative path).
+
+    Raises UsageError where neither the environment nor passwd(5) knows it.
+    """
+    named = Path(environment.get(variable, ""))
+    try:
+        return (named if named.is_absolute() else Path(usual).expanduser()) / "metis"
+    except RuntimeError:
+        raise UsageError("this user has no home folder", f"set HOME or {variable}") from None
+
+
 def _as_variable(klass: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", klass.upper())
 
 
 def _secrets(environment: Mapping[str, str]) -> Path:
-    """The folder of METIS_SECRETS, `plain:DIR`; without it, where a user's state is (XDG Base Directory)."""
+    """The folder of METIS_SECRETS, `plain:DIR`; without it, where a user's state is."""
     if "METIS_SECRETS" not in environment:
-        state = Path(environment.get("XDG_STATE_HOME", ""))
-        return (state if state.is_absolute() else Path("~/.local/state").expanduser()) / "metis/secrets"
+        return user_folder(environment, "XDG_STATE_HOME", "~/.local/state") / "secrets"
     kind, _, place = environment["METIS_SECRETS"].partition(":")
     if kind != "plain" or not place:
         # The value is not repeated: who misread what is wanted may have put a secret there.

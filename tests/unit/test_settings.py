@@ -66,6 +66,14 @@ def test_secrets_are_in_the_folder_that_is_named_or_with_a_users_state() -> None
     assert read(XDG_STATE_HOME="state") == read(), "the XDG specification takes no relative path"
 
 
+def test_a_user_without_a_home_is_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 3)
+    with pytest.raises(UsageError, match="no home folder: set HOME or XDG_STATE_HOME"):
+        read()
+    assert read(METIS_SECRETS="plain:keys").secrets == HERE / "keys"
+
+
 @pytest.mark.parametrize("value", ["vault", "sealed:/srv/keys", "plain", "plain:", "hunter2", "/srv/keys"])
 def test_another_source_of_secrets_is_refused_and_not_repeated(value: str) -> None:
     line = refusal(METIS_SECRETS=value)
