@@ -28,7 +28,10 @@ def read(file: Path) -> bytes | None:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise RefusedError(f"{file} is a link", "put the file itself there") from None
-        raise SourceError(f"{file} cannot be read: {(error.strerror or '').lower()}") from None
+        reason = (error.strerror or "").lower()
+        raise SourceError(
+            f"{file} cannot be read: {reason}", "name another folder with METIS_SECRETS"
+        ) from None
     with open(descriptor, "rb", buffering=0) as opened:  # noqa: PTH123 - it is open already
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

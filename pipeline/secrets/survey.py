@@ -41,8 +41,11 @@ def _state(
     is_missing: bool,
 ) -> SecretState:
     if name in values:
-        error = next(_unfit([ref for ref in refs if ref.name == name], node, values), None)
-        return SecretState(name, "malformed", str(error), error) if error else SecretState(name, "there")
+        own = [ref for ref in refs if ref.name == name]
+        error = next(_unfit(own, node, values), None)
+        if error:
+            return SecretState(name, "malformed", str(error), error)
+        return SecretState(name, "there", " ".join(_remarks(own, values[name])))
     if not is_missing:
         return SecretState(name, "none", "the node does without")
     if name in identity.MAKERS:
@@ -58,3 +61,13 @@ def _unfit(refs: Sequence[SecretRef], node: str, values: Mapping[str, Secret]) -
             reveal(ref, node, {SALT: _ANY_SALT, **values})
         except MetisError as error:
             yield error
+
+
+def _remarks(refs: Sequence[SecretRef], value: Secret) -> Iterator[str]:
+    """What an operator should know of a secret with which the node works (docs.k3s.io/cli/token)."""
+    if any(ref.form == "k3s-token" for ref in refs):
+        credentials = value.reveal().partition("::")[2]
+        if credentials.startswith("server:"):
+            yield "a server's token: with it an agent's card opens the whole cluster, agent-token does not"
+        elif ":" not in credentials:
+            yield "a bootstrap token: it runs out, so the card is of use for as long only"

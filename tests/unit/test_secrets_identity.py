@@ -188,6 +188,26 @@ def test_what_a_build_would_fail_with_is_a_fault_that_shows_no_value() -> None:
     assert "hunter2" not in token.detail + str(token.fault) + repr(token)
 
 
+@pytest.mark.parametrize(
+    ("credentials", "form", "remark"),
+    [
+        ("server:hunter2", "k3s-token", "opens the whole cluster"),
+        ("abcdef.0123456789abcdef", "k3s-token", "runs out"),
+        ("node:hunter2", "k3s-token", ""),
+        ("server:hunter2", "k3s-server-token", ""),
+    ],
+)
+def test_a_token_that_is_more_or_less_than_an_agent_needs_is_remarked(
+    credentials: str, form: str, remark: str
+) -> None:
+    source = Memory({"k3s_token": f"K10{'ab' * 32}::{credentials}"})
+    (token,) = survey(source, NODE, [SecretRef("k3s_token", form)])
+    assert (token.state, token.fault) == ("there", None)
+    assert remark in token.detail
+    assert bool(token.detail) == bool(remark)
+    assert "hunter2" not in token.detail
+
+
 def test_a_key_is_malformed_when_one_of_its_forms_is() -> None:
     source = Memory({"a": "x y"})
     assert states(source, SecretRef("a", "line"), SecretRef("a", "machine-id")) == {"a": "malformed"}
@@ -199,7 +219,7 @@ def test_what_cannot_be_read_is_not_checked_and_says_why(tmp_path: Path) -> None
     (folder / "file").touch(mode=0o600)
     (out_of_reach,) = survey(PlainFolder(folder / "file", may_write=False), NODE, [TOKEN])
     assert (out_of_reach.state, out_of_reach.fault) == ("not checked", None)
-    assert out_of_reach.detail.endswith("cannot be read: not a directory")
+    assert "cannot be read: not a directory: name another folder" in out_of_reach.detail
     folder.chmod(0o755)
     (refused,) = survey(PlainFolder(folder, may_write=False), NODE, [TOKEN])
     assert refused.state == "not checked"
