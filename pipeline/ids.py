@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import secrets as node_secrets
 from .edits import registry as edits
 from .inject.tree import VERSION
 from .manifest import from_data, to_data
@@ -52,5 +53,6 @@ def image_made_from(manifest_id: str, base_id: str, secrets: Mapping[str, str]) 
         "base": base_id,
         "injector": VERSION,
         "edits": edits.VERSION,
+        "forms": node_secrets.FORMS_VERSION,
         "secrets": dict(secrets),
     }

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from doit.exceptions import TaskFailed
 
-from . import durable, hooks, receipts
+from . import durable, hooks, receipts, secrets
 from .artifacts import bmap_of, receipt_of
 from .errors import MetisError, RefusedError, RottenError, UsageError, from_os
 from .freshness import Unchanged, code_digest, look, look_if_there
@@ -176,7 +176,8 @@ class Tasks:
 
         def looks() -> list[Any]:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
-            return [VERSION, base and base.id, self._versions(node), *map(look, written)]
+            code = [VERSION, secrets.FORMS_VERSION]
+            return [*code, base and base.id, self._versions(node), *map(look, written)]
 
         def is_as_its_receipt_says() -> bool:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
@@ -277,14 +278,14 @@ class Tasks:
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
         receipt = receipts.read(base)
-        secrets = self.lab.revealed(name, manifest)
-        self._secret_versions[name] = secrets.versions
+        revealed = self.lab.revealed(name, manifest)
+        self._secret_versions[name] = revealed.versions
         if receipt is None or not self.lab.is_there(
-            target, image_made_from(manifest.id, receipt.id, secrets.versions)
+            target, image_made_from(manifest.id, receipt.id, revealed.versions)
         ):
             for item in self.lab.composer.fetched(name):
                 self.lab.fetch(item.source, item.sha256, self.lab.composer.node(name).klass.arch)
-            build.make_image(manifest, base, target, secrets, self.lab.tools)
+            build.make_image(manifest, base, target, revealed, self.lab.tools)
 
     @action
     def burn(self, node: str, device: str, yes: bool) -> None:

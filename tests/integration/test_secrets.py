@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import build, disk
+from pipeline import build, disk, secrets
 from pipeline.lab import Lab as OwnLab
 from pipeline.process import run
 from pipeline.settings import Settings
@@ -139,6 +139,19 @@ def test_secrets_that_change_while_an_image_is_built_make_it_stale(
     assert tasks.make_image("alpha") is None
     saved = savers[0]()
     assert not Tasks(OwnLab(settings)).image_is_current("alpha")(None, saved)
+
+
+def test_forms_that_give_other_bytes_make_images_stale(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.from_environment(lab.variables({}), REPOSITORY)
+    savers: list[Any] = []
+    tasks = Tasks(OwnLab(settings))
+    tasks.image_is_current("alpha").configure_task(SimpleNamespace(value_savers=savers))
+    saved = savers[0]()
+    assert Tasks(OwnLab(settings)).image_is_current("alpha")(None, saved)
+    assert OwnLab(settings).plan("alpha").keeps_image
+    monkeypatch.setattr(secrets, "FORMS_VERSION", secrets.FORMS_VERSION + 1)
+    assert not Tasks(OwnLab(settings)).image_is_current("alpha")(None, saved)
+    assert not OwnLab(settings).plan("alpha").keeps_image
 
 
 # ------------------------------------------------------------------------------- what goes wrong
