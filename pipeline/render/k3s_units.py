@@ -27,7 +27,8 @@ def _without_others(role: str) -> tuple[Entry, ...]:
         *(Remove(f"{units.UNITS}/{unit}") for unit in others),
         *(Remove(units.want(unit, _TARGET)) for unit in others),
         *(Remove(f"{units.UNITS}/{unit}.env") for unit in ROLES.values()),
-        *(Remove(f"{units.UNITS}/{unit}.d/override.conf") for unit in ROLES.values()),
+        # Of whatever name: one that sets ExecStart or empties ExecStartPre would lead past the guard.
+        *(Remove(f"{units.UNITS}/{unit}.d") for unit in ROLES.values()),
     )
 
 
