@@ -87,7 +87,7 @@ def _of_firmware(node: ResolvedNode) -> Iterator[Entry]:
     remove = (
         *FIRST_RUN,
         *IDENTITY,
-        *(CLOUD_INIT if "cloud_init" in node.settings else ()),
+        *CLOUD_INIT,
         *(("cgroup_disable=memory",) if has_k3s else ()),
         *cmdline.get("remove", ()),
     )

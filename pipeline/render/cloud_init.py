@@ -35,12 +35,9 @@ DATASOURCES = Text("datasource_list: [NoCloud, None]\n")
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
-    """Nothing, the file that disables cloud-init, or a NoCloud seed on the root file system."""
-    choice = node.settings.get("cloud_init")
-    if choice is None:
-        return ()
+    """The file that disables cloud-init, also where nobody speaks of it, or a NoCloud seed on the root."""
     without_seeds = tuple(Remove(f"/{name}", side="boot") for name in SEED_FILES)
-    if choice == "off":
+    if node.settings.get("cloud_init", "off") == "off":
         # Only cloud-init=enabled on the kernel's command line would win over this file.
         return (File("/etc/cloud/cloud-init.disabled", ()), *without_seeds)
     return (*_seed(node), *without_seeds)
