@@ -184,7 +184,7 @@ class Card:
 
 
 @contextmanager
-def inserted(folder: Path, table: str, filesystem: str, sector: int = 512) -> Iterator[Card]:
+def inserted(folder: Path, table: str, filesystem: str, sector: int = 512, number: int = 2) -> Iterator[Card]:
     blocks.need_disks()
     image = folder / "card"
     with image.open("wb") as file:
@@ -193,7 +193,7 @@ def inserted(folder: Path, table: str, filesystem: str, sector: int = 512) -> It
         process.run(["sfdisk", "--quiet", "--no-reread", device], stdin=table.encode())
     os.truncate(image, LARGE)
     with blocks.attached(image, sector) as device:
-        root = f"{device}p2"
+        root = f"{device}p{number}"
         process.run([program(f"mkfs.{filesystem}", MAKERS[filesystem]), "-q", root])
         with blocks.mounted(root, folder / "root") as mounted:
             (mounted / "file").write_text("kept")
@@ -267,6 +267,17 @@ def test_a_root_with_a_partition_behind_it_stays_as_it_is(tmp_path: Path) -> Non
         assert said.code == 0
         assert b"is not the last partition" in said.out
         assert (card.table(), card.size()) == (before, size)
+
+
+def test_a_logical_partition_stays_as_it_is_and_the_unit_says_so(tmp_path: Path) -> None:
+    table = "label: dos\nstart=2048, size=663552, type=5\nstart=4096, size=655360, type=83\n"
+    with inserted(tmp_path, table, "xfs", number=5) as card:
+        before = card.table()
+        said = card.grow(xfs_growfs="echo xfs_growfs $1")
+        assert said.code == 1
+        assert b"p5 cannot grow" in said.err
+        assert b"xfs_growfs" in said.out
+        assert card.table() == before
 
 
 def test_without_sfdisk_the_unit_fails_with_one_line_and_changes_nothing(tmp_path: Path) -> None:
