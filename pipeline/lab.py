@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import durable, receipts
 from .artifacts import Artifacts
-from .errors import InventoryError, MetisError, MismatchError, Problem
+from .errors import InventoryError, MetisError, MismatchError, Problem, SeveralErrors
 from .ids import base_made_from, image_made_from
 from .inventory.index import Index
 from .inventory.index import build as build_index
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .model import Blob, Entry, Manifest
     from .plan import Plan
     from .secrets.source import SecretSource
+    from .secrets.twins import Twins
     from .verify import Verdict
 
 DEFAULT_SIZE_LIMIT = "256G"
@@ -153,7 +154,7 @@ class Lab:
                 for item in (*node.klass.files, *self.live_composer.fetched(name))
                 if self.store.path(item.sha256).is_file()
             ),
-            secrets=survey(self.secret_source, name, secrets_of(manifest)),
+            secrets=survey(self.secret_source, name, secrets_of(manifest), self.twins),
         )
         override = self.settings.override(node.klass.name)
         source = masked(image.source) + (f" (by {override.variable})" if override else "")
@@ -329,6 +330,13 @@ class Lab:
         """Where nodes' secrets are kept."""
         return PlainFolder(self.settings.secrets, may_write=self._remembers)
 
+    @cached_property
+    def twins(self) -> Twins:
+        """Finds what two nodes have of one identity."""
+        from .secrets.twins import Twins
+
+        return Twins(self.secret_source, self.nodes)
+
     def secret_versions(self, node: str) -> Mapping[str, str]:
         """The version of a node's secrets, by the name of their source."""
         return {self.secret_source.name: self.secret_source.version(node)}
@@ -336,7 +344,7 @@ class Lab:
     def revealed(self, node: str, manifest: Manifest) -> Revealed:
         """The secrets of a node that its manifest needs; what is missing of its identity is made first.
 
-        Raises MetisError where one of them is missing or not what it must be.
+        Raises MetisError where one of them is missing, not what it must be, or another node's too.
         """
         from .build import Revealed
         from .secrets import forms, identity
@@ -344,6 +352,10 @@ class Lab:
         refs = secrets_of(manifest)
         found = identity.complete(self.secret_source, node, refs)
         texts = forms.reveal_all(refs, node, found.values)
+        names = dict.fromkeys(ref.name for ref in refs if ref.name in found.values)
+        faults = [fault for name in names if (fault := self.twins.fault(node, name, found.values[name]))]
+        if faults:
+            raise SeveralErrors(faults)
         return Revealed(texts.__getitem__, {self.secret_source.name: found.version})
 
     def revealed_only(self, node: str) -> Reveal:

@@ -21,8 +21,8 @@ from .render import k3s
 class SecretState:
     """One of the node's secrets by its name, and what there is of it; never its value.
 
-    `state` is there, will be made, missing, malformed, none (the node does without) or not checked. With a
-    `fault` no image can be built.
+    `state` is there, will be made, missing, malformed, shared (with another node), none (the node does
+    without) or not checked. With a `fault` no image can be built.
     """
 
     name: str

@@ -11,11 +11,14 @@ from . import identity
 from .forms import SALT, reveal
 from .secret import Secret
 from .source import SecretSource
+from .twins import Twins
 
 _ANY_SALT = Secret("." * 16)
 
 
-def survey(source: SecretSource, node: str, refs: Sequence[SecretRef]) -> tuple[SecretState, ...]:
+def survey(
+    source: SecretSource, node: str, refs: Sequence[SecretRef], twins: Twins
+) -> tuple[SecretState, ...]:
     """The state of each secret of a node, in the order of `refs`, each name once."""
     try:
         values = source.read(node).values
@@ -25,7 +28,7 @@ def survey(source: SecretSource, node: str, refs: Sequence[SecretRef]) -> tuple[
         return tuple(SecretState(name, "not checked", str(error), error) for name in _names(refs))
     missing = identity.missing(node, refs, values)
     names = [*_names(refs), *(name for name in missing if name == SALT)]
-    return tuple(_state(name, refs, source, node, values, name in missing) for name in names)
+    return tuple(_state(name, refs, source, node, values, twins, name in missing) for name in names)
 
 
 def _names(refs: Sequence[SecretRef]) -> tuple[str, ...]:
@@ -38,6 +41,7 @@ def _state(
     source: SecretSource,
     node: str,
     values: Mapping[str, Secret],
+    twins: Twins,
     is_missing: bool,
 ) -> SecretState:
     if name in values:
@@ -45,6 +49,8 @@ def _state(
         error = next(_unfit(own, node, values), None)
         if error:
             return SecretState(name, "malformed", str(error), error)
+        if twin := twins.fault(node, name, values[name]):
+            return SecretState(name, "shared", str(twin), twin)
         return SecretState(name, "there", " ".join(_remarks(own, values[name])))
     if not is_missing:
         return SecretState(name, "none", "the node does without")

@@ -182,6 +182,17 @@ def test_a_short_token_is_refused_by_plan_and_build(lab: Lab, rotated: Path) -> 
         assert "hunter2" not in report.out + report.err
 
 
+def test_a_copied_file_of_secrets_is_refused_by_plan_and_build(lab: Lab, rotated: Path) -> None:
+    rotated.write_text(f"{ALPHA}# a copy\n" + (lab.secrets / "beta.yaml").read_text())
+    for words in (["plan"], ["image"]):
+        report = lab.metis(*words, "--node", "alpha")
+        assert report.code == 1
+        for name in ("machine_id", "ssh_host_ed25519_key", "iscsi_initiator"):
+            line = f"extra.{name} of alpha is that of beta too: take it out of {rotated} if it is not"
+            assert line in report.out + report.err
+    assert lab.metis("plan", "--node", "beta").code == 1
+
+
 def test_what_only_an_operator_has_is_asked_for(lab: Lab, rotated: Path) -> None:
     rotated.write_text(rotated.read_text().replace(f"k3s_token: {TOKEN}\n", ""))
     line = f"alpha has no k3s_token: put it into {rotated}"

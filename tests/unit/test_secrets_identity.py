@@ -20,6 +20,7 @@ from pipeline.secrets.plain import PlainFolder
 from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import ConflictError, NodeSecrets
 from pipeline.secrets.survey import survey
+from pipeline.secrets.twins import UNIQUE, Twins
 
 NODE = "titan-13"
 PASSWORD = SecretRef("ssh_password", "password-hash", optional=True)
@@ -159,8 +160,11 @@ def test_processes_that_start_together_end_with_one_identity(tmp_path: Path) -> 
 # ----------------------------------------------------------------------------------------- survey
 
 
+ALONE = Twins(Memory({}), [])
+
+
 def states(source: Memory | PlainFolder, *refs: SecretRef) -> dict[str, str]:
-    return {item.name: item.state for item in survey(source, NODE, refs)}
+    return {item.name: item.state for item in survey(source, NODE, refs, ALONE)}
 
 
 def test_each_secret_has_a_state() -> None:
@@ -180,7 +184,7 @@ def test_each_secret_has_a_state() -> None:
 
 def test_what_a_build_would_fail_with_is_a_fault_that_shows_no_value() -> None:
     source = Memory({"k3s_token": "hunter2"})
-    (token, other) = survey(source, NODE, [TOKEN, SecretRef("extra.wifi")])
+    (token, other) = survey(source, NODE, [TOKEN, SecretRef("extra.wifi")], ALONE)
     assert token.fault is not None
     assert other.fault is not None
     assert str(other.fault) == "titan-13 has no extra.wifi: put it into memory/titan-13"
@@ -201,7 +205,7 @@ def test_a_token_that_is_more_or_less_than_an_agent_needs_is_remarked(
     credentials: str, form: str, remark: str
 ) -> None:
     source = Memory({"k3s_token": f"K10{'ab' * 32}::{credentials}"})
-    (token,) = survey(source, NODE, [SecretRef("k3s_token", form)])
+    (token,) = survey(source, NODE, [SecretRef("k3s_token", form)], ALONE)
     assert (token.state, token.fault) == ("there", None)
     assert remark in token.detail
     assert bool(token.detail) == bool(remark)
@@ -217,10 +221,31 @@ def test_what_cannot_be_read_is_not_checked_and_says_why(tmp_path: Path) -> None
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o700)
     (folder / "file").touch(mode=0o600)
-    (out_of_reach,) = survey(PlainFolder(folder / "file", may_write=False), NODE, [TOKEN])
+    (out_of_reach,) = survey(PlainFolder(folder / "file", may_write=False), NODE, [TOKEN], ALONE)
     assert (out_of_reach.state, out_of_reach.fault) == ("not checked", None)
     assert "cannot be read: not a directory: name another folder" in out_of_reach.detail
     folder.chmod(0o755)
-    (refused,) = survey(PlainFolder(folder, may_write=False), NODE, [TOKEN])
+    (refused,) = survey(PlainFolder(folder, may_write=False), NODE, [TOKEN], ALONE)
     assert refused.state == "not checked"
     assert isinstance(refused.fault, RefusedError)
+
+
+# ------------------------------------------------------------------------------------------ twins
+
+
+def test_what_two_nodes_have_alike_is_a_fault_of_both(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    source = PlainFolder(folder, may_write=True)
+    for node in ("one", "two"):
+        source.add(node, {name: Secret("hunter2") for name in (*UNIQUE, SALT, "k3s_token")}, "")
+    source.add("three", {name: Secret("hunter3") for name in UNIQUE}, "")
+    (folder / "broken.yaml").touch(mode=0o600)
+    (folder / "broken.yaml").write_text("hunter2: [")
+    twins = Twins(source, ["one", "two", "three", "broken", "nobody"])
+    for name in UNIQUE:
+        fault = twins.fault("one", name, Secret("hunter2\n"))
+        assert fault is not None
+        assert str(fault).startswith(f"{name} of one is that of two too: take it out of {folder}/one.yaml")
+        assert twins.fault("three", name, Secret("hunter3")) is None
+    for name in (SALT, "k3s_token"):
+        assert twins.fault("one", name, Secret("hunter2")) is None
