@@ -61,6 +61,7 @@ REFUSED: Mapping[str, str] = {
     "power_state": _RESTART,
     "package_reboot_if_required": _RESTART,
     "apt_reboot_if_required": _RESTART,
+    "random_seed": "its file could be any, and the kernel has a seed without it",
     "datasource": _SOURCE,
     "datasource_list": _SOURCE,
     "manual_cache_clean": _SOURCE,
@@ -78,9 +79,12 @@ _UNDOING = re.compile(
 Only what stands there plainly is found: who writes commands for a node can undo anything.
 """
 _PROTECTED = re.compile(
-    r"/etc/(hostname|hosts|machine-id|fstab|passwd|shadow|group)|/etc/ssh/ssh_host_.*"
-    r"|(/etc/(rancher|netplan|NetworkManager|metis|cloud)|/usr/local/lib/metis|/usr/local/bin/k3s"
-    r"|/var/lib/(cloud|dbus|rancher))(/.*)?|/etc/systemd/system/(k3s|metis).*"
+    r"/etc/(hostname|hosts|machine-id|fstab|passwd|shadow|group|gshadow)|/etc/ssh/ssh_host_.*"
+    r"|(/etc/(rancher|NetworkManager|metis|cloud|iscsi|network|systemd/network)|/usr/local/lib/metis"
+    r"|(/etc|/run|/lib|/usr/lib)/netplan|/usr/local/bin/k3s|/var/lib/(cloud|dbus|rancher))(/.*)?"
+    r"|/etc/(default|sysconfig)/k3s.*|/etc/sudoers\.d/metis-.*|/etc/systemd/journald\.conf\.d/50-metis\.conf"
+    r"|(/etc|/run|/lib|/usr/lib)/systemd/system/((k3s|metis|service\.d).*|.*/(k3s|metis)[^/]*)"
+    r"|(/root|/home/[^/]+)/\.ssh(/.*)?"
 )
 """Paths that the manifest of the node is about, in their plain form."""
 

@@ -150,6 +150,15 @@ def test_another_value_for_what_is_ours_is_refused(key: str) -> None:
     assert "hunter2" not in said
 
 
+OURS_TOO = (
+    "/etc/default/k3s /etc/sysconfig/k3s-agent /etc/iscsi/initiatorname.iscsi /etc/sudoers.d/metis-atlas "
+    "/etc/systemd/network/01.network /etc/network/interfaces /etc/gshadow /run/netplan/1.yaml "
+    "/home/atlas/.ssh/authorized_keys /root/.ssh/authorized_keys /etc/systemd/journald.conf.d/50-metis.conf "
+    "/etc/systemd/system/multi-user.target.wants/k3s.service /lib/systemd/system/k3s.service "
+    "/etc/systemd/system/k3s.service.d/9.conf /etc/systemd/system/service.d/x.conf"
+).split()
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -175,6 +184,8 @@ def test_another_value_for_what_is_ours_is_refused(key: str) -> None:
         ("write_files: [{path: /etc/ssh/ssh_host_rsa_key.pub}]", "out of its write_files"),
         ("write_files: [{path: /etc/netplan/99.yaml}]", "out of its write_files"),
         ("write_files: [{path: etc/fstab}]", "out of its write_files"),
+        *((f"write_files: [{{path: {path}}}]", "out of its write_files") for path in OURS_TOO),
+        ("random_seed: {file: /etc/machine-id, data: hunter2}", "take random_seed out"),
     ],
 )
 def test_a_way_round_is_refused_too(body: str, said: str) -> None:
