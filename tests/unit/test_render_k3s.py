@@ -204,7 +204,7 @@ def test_of_several_interfaces_the_main_one_has_the_address_and_no_peer_has_any_
     assert "expected another machine than the node itself" in refused(itself)
 
 
-@pytest.mark.parametrize("network", ["{dhcp: true}", "{interfaces: {}}"])
+@pytest.mark.parametrize("network", ["{dhcp: true}", "{interfaces: {eth1: {dhcp: true}}}"])
 def test_a_node_without_a_static_address_names_none(network: str) -> None:
     assert "node-ip" not in config_of(
         node_of(f"class: pi\nnetwork: {network}\nk3s: {{role: agent, server: '{SERVER}'}}")
