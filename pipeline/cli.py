@@ -213,17 +213,21 @@ def verify(nodes: Sequence[str], image: Path | None, as_json: bool, **flags: str
     show_default=True,
     help="Seconds that a boot may take until systemd has settled.",
 )
+@click.option(
+    "--cut",
+    "cuts",
+    multiple=True,
+    metavar="TEXT",
+    help="Before that, boot and cut the power as soon as the console says this. May be given several times.",
+)
 @click.option("--keep", is_flag=True, help="Keep the copy and its console among the artifacts.")
 def boot(
     nodes: Sequence[str],
     image: Path | None,
-    disks: tuple[Path, ...],
     peer: str | None,
-    boots: int,
-    timeout: float,
     keep: bool,
     as_json: bool,
-    **flags: str | None,
+    **more: Any,  # noqa: ANN401 - the other options of a boot, and the flags that every command has
 ) -> None:
     """Boot a copy of a node's image in QEMU and compare what comes up with the node."""
     from .boot import network, session
@@ -231,13 +235,9 @@ def boot(
     if len(nodes) != 1:
         raise UsageError("one node boots at a time", "name one with --node")
     name = nodes[0]
-    options = session.Options(
-        disks=disks,
-        peer=network.parse_peer(peer) if peer is not None else None,
-        boots=boots,
-        timeout=timeout,
-        ends_clean=keep,
-    )
+    flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
+    answering = network.parse_peer(peer) if peer is not None else None
+    options = session.Options(peer=answering, ends_clean=keep, **more)
     lab = _lab(flags)
     report = lab.boot(name, options, image, keep=keep)
     if as_json:

@@ -56,7 +56,7 @@ class Expected:
     """What the inventory and the manifest say.
 
     `machine_id` is None where the manifest has none; `host_keys` are lines of public keys by kind. `k3s` are
-    the states that are right.
+    the states that are right. `root_size` is in bytes, of the root's partition in the image.
     """
 
     hostname: str
@@ -66,6 +66,7 @@ class Expected:
     mounts: tuple[Mount, ...]
     k3s_unit: str | None
     k3s: tuple[str, ...]
+    root_size: int
     may_fail: frozenset[str] = frozenset()
     """Units that rightly fail, since a disk that the node declares is not there."""
 
@@ -81,6 +82,7 @@ def expected(
     address: ipaddress.IPv4Interface | None,
     uuids: frozenset[str],
     has_peer: bool,
+    root_size: int,
 ) -> Expected:
     """What a node must be; `uuids` are of the file systems on the disks that it gets beside its card."""
     mounts = tuple(Mount(path, uuid, uuid.lower() in uuids) for path, uuid in _disks(node))
@@ -96,6 +98,7 @@ def expected(
         k3s_unit=unit_of(node),
         may_fail=frozenset() if all(mount.is_there for mount in mounts) else frozenset({DISKS_UNIT}),
         k3s=("absent",) if role == "none" else ("active",) if is_sure else ("active", "guarded"),
+        root_size=root_size,
     )
 
 
@@ -147,7 +150,7 @@ def check_node(
 ) -> list[Check]:
     """All else; `earlier_boots` are the boot ids that were seen before, `now` is in seconds since 1970."""
     boot = found.get("boot-id", "")
-    behind = int(found.get("clock") or 0) - int(now)
+    clock, card = (int(found.get(part) or 0) for part in ("clock", "card-time"))
     state = k3s_state(found.get("k3s", ""))
     return [
         _same("hostname", wanted.hostname, found.get("hostname", "")),
@@ -160,7 +163,8 @@ def check_node(
         Check(
             "boot id", "another one" if earlier_boots else "", boot, bool(boot) and boot not in earlier_boots
         ),
-        Check("clock", "", f"{behind:+d} s", ok=True),
+        _check_root(wanted, int(found.get("root-size") or 0)),
+        Check("clock", "not before the card", f"{clock - int(now):+d} s from this host's", clock >= card > 0),
     ]
 
 
@@ -205,6 +209,11 @@ def _check_addresses(wanted: Expected, said: str) -> Check:
     holders = {name for name, address in pairs if address == own}
     there = [pair for pair in pairs if pair[0] in holders] or pairs
     return Check("addresses", own, _listed(there), [address for _, address in there] == [own])
+
+
+def _check_root(wanted: Expected, size: int) -> Check:
+    """Whether the root grew: the machine's disk is larger than the image, as cards are."""
+    return Check("root", f"over {wanted.root_size >> 20} MiB", f"{size >> 20} MiB", size > wanted.root_size)
 
 
 def _listed(pairs: Sequence[tuple[str, str]]) -> str:

@@ -30,6 +30,8 @@ PROGRAMS = MappingProxyType({"amd64": "qemu-system-x86_64", "arm64": "qemu-syste
 _BOARDS = MappingProxyType({"amd64": ("q35", "max"), "arm64": ("virt", "cortex-a72")})
 _HOSTS = MappingProxyType({"x86_64": "amd64", "aarch64": "arm64"})
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|.)|\r")
+# A Raspberry Pi has no clock that runs without power.
+_PI_CLOCK = ["-rtc", "base=1970-01-01T00:00:00"]
 MEMORY_MIB = 1024
 CPUS = 2
 
@@ -93,6 +95,7 @@ def command(machine: Machine, log: Path, variables: Path) -> list[str]:
     words += ["-cpu", "host" if kvm else emulated]
     words += ["-display", "none", "-monitor", "none", "-no-reboot", "-nodefaults"]
     words += ["-serial", f"file:{log}", "-nic", machine.nic]
+    words += _PI_CLOCK if machine.arch == "arm64" else []
     if machine.uefi:
         words += _flash(0, OVMF / "OVMF_CODE_4M.fd", "readonly=on") + _flash(1, variables)
     if machine.kernel is not None:

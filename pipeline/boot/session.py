@@ -5,6 +5,7 @@ The image itself is only read. Its copy holds secrets too, so it lies in a priva
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,8 @@ from .machine import Machine, Running, is_native, running
 from .programs import require
 
 _POLL = 0.2
+ROOM = 512 << 20
+"""Bytes by which the machine's disk is larger than the image: cards are, and the root grows into it."""
 _UNSETTLED = frozenset({"", "initializing", "starting", "unknown"})
 """Of what systemctl(1) calls the state of a system: it has not come up yet."""
 
@@ -105,6 +108,7 @@ def run(
         address=wires.address,
         uuids=uuids_on(options.disks),
         has_peer=options.peer is not None,
+        root_size=max(disk.read(image).partitions, key=lambda part: part.start).size,
     )
     guest = Guest(node.settings.get("ssh", {}).get("user", "root"), wires.port, folder)
     guest.trust(wanted.host_keys.values())
@@ -116,6 +120,7 @@ def run(
         boot = tools.inject(copy, lambda exists: additions.entries(node, wires, key, exists))
     accelerator = tools.accelerator() if is_native(arch) else "tcg"
     machine = _machine(arch, copy, boot, folder, nic, accelerator, options.disks)
+    os.truncate(copy, copy.stat().st_size + ROOM)
     boots = tuple(_boots(machine, guest, wanted, folder, options, tools.reporter))
     return Report(node.name, accelerator, boots)
 

@@ -93,7 +93,7 @@ def hash_before(pc_image: Path) -> str:
 
 @pytest.fixture(scope="module")
 def pc(lab: Lab, pc_image: Path, hash_before: str) -> Booted:
-    return booted(lab, "pc-1", ["--boots", "2"])
+    return booted(lab, "pc-1", ["--cut", "metis-grow-root.service", "--boots", "2"])
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,7 @@ def pi(lab: Lab, debian_pi_golden: Path) -> Booted:
 
 
 def test_a_pc_comes_up_as_its_node_and_does_so_again(pc: Booted) -> None:
+    """Its very first start is cut off while the root is about to grow."""
     assert pc.report.code == 0, pc.report
     assert pc.data["ok"] is True
     assert pc.found("hostname") == ["pc-1", "pc-1"]
@@ -116,6 +117,12 @@ def test_cloud_init_does_not_change_who_the_node_is(pc: Booted) -> None:
         assert first == second
         assert first.startswith("SHA256:")
     assert len(set(pc.found("machine-id"))) == 1
+
+
+def test_the_root_grows_to_the_size_of_the_card(pc: Booted, pi: Booted) -> None:
+    for node in (pc, pi):
+        assert node.report.code == 0
+        assert all(int(size.removesuffix(" MiB")) > 1000 for size in node.found("root"))
 
 
 def test_a_raspberry_pi_s_image_comes_up_as_its_node(pi: Booted) -> None:

@@ -285,6 +285,8 @@ def debian_golden(arch: Literal["amd64", "arm64"] = "amd64") -> Path:
 
     For a foreign architecture it is built under emulation, which takes ten minutes once.
     """
+    if arch != "amd64":
+        _let_the_kernel_emulate()
     found = fetch.golden(
         f"debian:{SUITE}",
         None,
@@ -296,6 +298,13 @@ def debian_golden(arch: Literal["amd64", "arm64"] = "amd64") -> Path:
         limit=1 << 40,
     )
     return found.path
+
+
+def _let_the_kernel_emulate() -> None:
+    """Register emulators (binfmt-support) where no init has done so, as in a container; only root may."""
+    if os.geteuid() == 0 and not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
+        process.run("mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc".split(), check=False)
+        process.run("update-binfmts --enable qemu-aarch64".split(), check=False)
 
 
 PI_PACKAGES = (

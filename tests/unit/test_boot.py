@@ -319,6 +319,7 @@ def wanted(**changes: object) -> checks.Expected:
         "mounts": (),
         "k3s_unit": "k3s-agent.service",
         "k3s": ("active",),
+        "root_size": 1000,
     }
     return checks.Expected(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -333,6 +334,8 @@ FOUND = {
     "k3s": "LoadState=loaded\nActiveState=active\nSubState=running",
     "boot-id": "b1",
     "clock": "1000",
+    "card-time": "999",
+    "root-size": "1001",
 }
 
 
@@ -365,6 +368,10 @@ def test_a_node_that_is_as_it_must_be_passes() -> None:
         ("k3s", "LoadState=not-found\nActiveState=inactive", "k3s"),
         ("k3s", "LoadState=loaded\nActiveState=activating\nSubState=auto-restart", "k3s"),
         ("boot_id", "b0", "boot id"),
+        ("root_size", "1000", "root"),
+        ("root_size", "", "root"),
+        ("clock", "998", "clock"),
+        ("card_time", "", "clock"),
     ],
 )
 def test_each_difference_is_found(part: str, text: str, name: str) -> None:
@@ -440,6 +447,7 @@ def expected_of(text: str, *uuids: str, has_peer: bool = False) -> checks.Expect
         address=None,
         uuids=frozenset(uuids),
         has_peer=has_peer,
+        root_size=1000,
     )
 
 
