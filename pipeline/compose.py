@@ -8,7 +8,7 @@ class or the node says so.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .errors import InventoryError, MetisError, Problem
 from .hooks import Hooks
@@ -20,7 +20,7 @@ from .inventory.read import Inventory
 from .inventory.resolve import ImageOverride, class_of, resolve_class, resolve_node
 from .manifest import Contribution, collect
 from .model import Blob, Entry, File, Image, Layer, Manifest, Overlay, RemoteFile, ResolvedClass, ResolvedNode
-from .render import k3s, record
+from .render import k3s, k3s_units, record
 from .render.concerns import CONCERNS
 
 CACHED = "cache:"
@@ -75,8 +75,10 @@ class Composer:
         """Everything that is done to a node's base to make its image."""
         node = self.node(name)
         rendered = [Contribution(name, concern.render(node)) for name, concern in CONCERNS.items()]
-        rendered += self._of_hooks(node)
+        hooks = self._of_hooks(node)
         layers = [*self._of_class(node.klass, in_base=True), *self._of_layer(node.layer)]
+        _refuse_beside_k3s(node, [*hooks, *layers])
+        rendered += hooks
         winning: dict[tuple[str, str], Entry] = {
             (entry.side, entry.path): entry for part in (*rendered, *layers) for entry in part.entries
         }
@@ -110,6 +112,22 @@ class Composer:
 
     def _of_overlay(self, item: Overlay) -> tuple[Entry, ...]:
         return overlay.entries(item, self._listing(item.folder), self._inventory.modes(item.folder))
+
+
+def _refuse_beside_k3s(node: ResolvedNode, parts: Iterable[Contribution]) -> None:
+    """Raise where something could lead a server past the guard that keeps it from founding a cluster."""
+    role = node.settings.get("k3s", {}).get("role", "none")
+    text = (
+        "decides how a server's k3s starts: leave it out, and set k3s of the node, its class or cluster.yaml"
+    )
+    problems = [
+        Problem(part.file or node.layer.file, 0, entry.path, text)
+        for part in parts
+        for entry in part.entries
+        if k3s_units.is_protected(role, entry.path)
+    ]
+    if problems:
+        raise InventoryError(problems)
 
 
 def live_listing(inventory: Inventory) -> Listing:

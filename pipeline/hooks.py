@@ -12,14 +12,14 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from .errors import InventoryError, MetisError, Problem
-from .model import Directory, Edit, Entry, File, Remove, Renderer, ResolvedNode, Symlink
+from .model import Entry, Renderer, ResolvedNode
 
 FOLDER = "hooks"
 GROUP = "metis.hooks"
-KINDS = (File, Directory, Symlink, Remove, Edit)
+KINDS = get_args(Entry)
 
 
 class Hooks:

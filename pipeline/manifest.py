@@ -23,6 +23,7 @@ from .model import (
     File,
     ImageFact,
     Manifest,
+    Needs,
     Piece,
     Placed,
     Remove,
@@ -130,14 +131,15 @@ def _unusable_on_fat(entry: Entry, names: Iterable[str]) -> str:
 
 
 def _key(entry: Entry) -> Key:
-    # FAT keeps the case of a name but finds it in any case.
-    return entry.side, entry.path.casefold() if entry.side == "boot" else entry.path
+    # FAT keeps the case of a name but finds it in any case. What is needed may be brought by anybody.
+    path = f"needs {entry.path}" if isinstance(entry, Needs) else entry.path
+    return entry.side, path.casefold() if entry.side == "boot" else path
 
 
 def _collision(later: Contribution, entry: Entry, earlier: Contribution, old: Entry) -> str:
     if entry.path != old.path:
         return f"differs only in case from {old.path} of {earlier.layer}, and FAT cannot tell them apart"
-    if isinstance(entry, Directory) and entry == old:
+    if isinstance(entry, Directory | Needs) and entry == old:
         return ""
     if later.layer == earlier.layer:
         return f"{later.layer} brings it twice"
@@ -150,6 +152,8 @@ def _beneath_files(subject: str, taken: Mapping[Key, tuple[Contribution, Entry]]
     """Entries that lie beneath what another entry makes a file, a link or a mount point."""
     problems = []
     for (side, path), (part, entry) in taken.items():
+        if isinstance(entry, Needs):
+            continue
         parent = posixpath.dirname(path)
         while parent != "/":
             above = taken.get((side, parent))
@@ -198,8 +202,8 @@ def has_image_facts(manifest: Manifest) -> bool:
 
 _ANEW = "remove it from the folder for artifacts and run again"
 
-_KINDS: dict[str, type[File | Directory | Symlink | Remove | Edit]] = {
-    kind.__name__.lower(): kind for kind in (File, Directory, Symlink, Remove, Edit)
+_KINDS: dict[str, type[File | Directory | Symlink | Remove | Edit | Needs]] = {
+    kind.__name__.lower(): kind for kind in (File, Directory, Symlink, Remove, Edit, Needs)
 }
 
 
@@ -208,7 +212,7 @@ _USUAL = (("immutable", False), ("preferred", ""), ("optional", False), ("form",
 
 
 def kind(entry: Entry) -> str:
-    """The word for an entry's kind: file, directory, symlink, remove or edit."""
+    """The word for an entry's kind: file, directory, symlink, remove, edit or needs."""
     return type(entry).__name__.lower()
 
 

@@ -236,7 +236,19 @@ class Edit:
     optional: bool = False
 
 
-Entry = File | Directory | Symlink | Remove | Edit
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """A path that must be there when all else is in: what other entries lead to, and only a golden brings.
+
+    `package` is what Debian calls the package that has it.
+    """
+
+    path: str
+    package: str
+    side: Side = "root"
+
+
+Entry = File | Directory | Symlink | Remove | Edit | Needs
 Renderer = Callable[[ResolvedNode], tuple[Entry, ...]]
 
 Fault = tuple[str, str]

@@ -34,7 +34,10 @@ def cmdline(text: str, arguments: Arguments, path: str) -> str:
             "use an image that a Raspberry Pi can start from",
         )
     rest = [option for option in kept[place:] if _name(option) != "root"]
-    return " ".join([*kept[:place], f"root=PARTUUID={arguments['root']}", *rest, *added]) + "\n"
+    # What stands behind -- goes to init and not to the kernel.
+    end = rest.index("--") if "--" in rest else len(rest)
+    options = [*kept[:place], f"root=PARTUUID={arguments['root']}", *rest[:end], *added, *rest[end:]]
+    return " ".join(options) + "\n"
 
 
 def _name(option: str) -> str:

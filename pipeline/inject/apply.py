@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..edits import registry as edits
 from ..errors import MetisError
-from ..model import Directory, Edit, Entry, File, Manifest, Remove, Side, Symlink
+from ..model import Directory, Edit, Entry, File, Manifest, Needs, Remove, Side, Symlink
 from .owners import Owners
 from .paths import Paths
 from .sources import Sources
@@ -42,6 +42,7 @@ def _apply_side(entries: Iterable[Entry], side: Side, tree: Tree, sources: Sourc
     removed = _removed(entries, tree)
     paths = Paths(tree, removed)
     members = _members(entries, paths, tree, sources)
+    _check_needs(entries, members, paths)
     owners = Owners(lambda path: _read(path, members, paths, tree, sources))
     if not members:
         _remove(removed, tree)
@@ -81,7 +82,7 @@ def _members(entries: Iterable[Entry], paths: Paths, tree: Tree, sources: Source
     """The members by their paths without links, each checked against what is there and against the others."""
     members: dict[str, Member] = {}
     for entry in entries:
-        if isinstance(entry, Remove):
+        if isinstance(entry, Remove | Needs):
             continue
         member = (
             _edited(entry, paths, tree, sources) if isinstance(entry, Edit) else _member(entry, paths, tree)
@@ -96,6 +97,17 @@ def _members(entries: Iterable[Entry], paths: Paths, tree: Tree, sources: Source
     for path in members:
         _check_parents(path, members)
     return members
+
+
+def _check_needs(entries: Iterable[Entry], members: Mapping[str, Member], paths: Paths) -> None:
+    for entry in entries:
+        if not isinstance(entry, Needs) or paths.of(entry.path) in members:
+            continue
+        if paths.status(paths.file(entry.path)) is None:
+            raise MetisError(
+                f"the golden has no {entry.path}, without which the node would not be itself",
+                f"use one with the package {entry.package}",
+            )
 
 
 def _check_parents(path: str, members: Mapping[str, Member]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..edits import registry as edits
 from ..errors import MetisError
 from ..manifest import kind, secret_refs
-from ..model import Blob, Directory, Edit, Entry, File, Manifest, Remove, Side, Symlink
+from ..model import Blob, Directory, Edit, Entry, File, Manifest, Needs, Remove, Side, Symlink
 from .owned import Strays
 from .owners import Owners
 from .paths import Paths
@@ -64,7 +64,7 @@ def compare(in_base: Manifest, in_image: Manifest, trees: Trees, sources: Source
 
 
 def _findings(
-    base: Iterable[Entry], own: Iterable[Entry], side: Side, tree: Tree, sources: Sources
+    base: Sequence[Entry], own: Sequence[Entry], side: Side, tree: Tree, sources: Sources
 ) -> Iterator[Finding]:
     paths = Paths(tree)
     wanted, removed = _merged(_placed(base, paths), _placed(own, paths))
@@ -73,6 +73,9 @@ def _findings(
         yield from reader.findings(path, entry)
     strays = Strays(side, tree, paths, wanted)
     left = (stray for path in removed for stray in strays.beneath(path, "it is to be removed"))
+    for entry in own:
+        if isinstance(entry, Needs) and paths.status(paths.file(entry.path)) is None:
+            yield Finding(side, entry.path, "missing", f"what the package {entry.package} brings", "nothing")
     for path, found, reason in (*left, *strays.owned()):
         yield Finding(side, path, "extra", f"nothing: {reason}", found)
 
@@ -103,7 +106,7 @@ def _merged(
     """What is wanted by its path, and the paths of what is not, after both manifests were applied."""
     gone = [path for path, entry in own if isinstance(entry, Remove)]
     kept = [item for item in base if not any(_is_in(item[0], top) for top in gone)]
-    wanted = {path: entry for path, entry in (*kept, *own) if not isinstance(entry, Remove)}
+    wanted = {path: entry for path, entry in (*kept, *own) if not isinstance(entry, Remove | Needs)}
     removed = [path for path, entry in (*kept, *own) if isinstance(entry, Remove)]
     return wanted, removed
 

@@ -47,9 +47,14 @@ def _account(ssh: Settings, home: str) -> tuple[Entry, ...]:
 
 
 def check(node: ResolvedNode) -> Iterator[Fault]:
-    """Keys without a user, and keys given twice."""
+    """Keys without a user, keys given twice, and a root whose password everyone knows."""
     ssh = node.settings.get("ssh")
     if ssh is None:
+        if node.klass.os == "armbian":
+            yield (
+                "ssh",
+                "missing, expected a user at least: the image's root has a password that everyone knows",
+            )
         return
     if "user" not in ssh:
         yield "ssh.user", "missing, expected the name of a user"

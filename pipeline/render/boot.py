@@ -88,7 +88,7 @@ def _of_firmware(node: ResolvedNode) -> Iterator[Entry]:
         *FIRST_RUN,
         *IDENTITY,
         *CLOUD_INIT,
-        *(("cgroup_disable=memory",) if has_k3s else ()),
+        *(("cgroup_disable",) if has_k3s else ()),
         *cmdline.get("remove", ()),
     )
     # Ubuntu 25.10 and later keep what they start from in `current`.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ..inventory.formats import hostname_label
 from ..inventory.wording import shown
-from ..model import Edit, Entry, Fault, File, ResolvedNode, SecretRef, Symlink, Text
+from ..model import Edit, Entry, Fault, File, Remove, ResolvedNode, SecretRef, Symlink, Text
 
 HOST_KEYS = ("ed25519", "ecdsa", "rsa")
 """The kinds for which sshd(8) looks when nobody tells it which."""
@@ -27,6 +27,9 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
         # D-Bus would make an id of its own, if the golden did not bring one for all nodes.
         Symlink("/var/lib/dbus/machine-id", "/etc/machine-id"),
         *(entry for kind in HOST_KEYS for entry in _host_key(kind)),
+        # A kind that sshd reads no more; the golden's would be the same on all nodes.
+        Remove("/etc/ssh/ssh_host_dsa_key"),
+        Remove("/etc/ssh/ssh_host_dsa_key.pub"),
         File(
             "/etc/iscsi/initiatorname.iscsi",
             (SecretRef("extra.iscsi_initiator", "initiator-name"),),

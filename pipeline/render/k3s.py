@@ -28,6 +28,7 @@ from .yaml_text import yaml_text
 
 FOLDER = "/etc/rancher/k3s"
 TOKEN_FILE = f"{FOLDER}/join-token"
+AGENT_TOKEN_FILE = f"{FOLDER}/agent-token"
 
 KUBELET_ARGS = {
     "image-gc-high-threshold": 75,
@@ -78,6 +79,7 @@ def _configuration(node: ResolvedNode) -> tuple[Entry, ...]:
         File(f"{FOLDER}/config.yaml", (yaml_text(_config(node)), *_datastore(node)), mode=0o600),
         Remove(f"{FOLDER}/config.yaml.d"),
         File(TOKEN_FILE, (token,), mode=0o600),
+        *_agent_token(node),
         *_registries(node.settings["k3s"]),
     )
 
@@ -88,6 +90,8 @@ def _config(node: ResolvedNode) -> dict[str, Any]:
     if "server" in k3s:
         config["server"] = k3s["server"]
     config["token-file"] = TOKEN_FILE
+    if _has_agent_token(node):
+        config["agent-token-file"] = AGENT_TOKEN_FILE
     config.update(_address(node))
     lists = {
         "node-label": _pairs(k3s.get("labels", {})),
@@ -96,6 +100,17 @@ def _config(node: ResolvedNode) -> dict[str, Any]:
     }
     config.update({key: values for key, values in lists.items() if values})
     return config | k3s_state.flags(node)
+
+
+def _has_agent_token(node: ResolvedNode) -> bool:
+    return _role(node) == "server" and bool(node.cluster.get("k3s", {}).get("agent_token"))
+
+
+def _agent_token(node: ResolvedNode) -> tuple[Entry, ...]:
+    """What agents join with; without it a server would ask them for its own token."""
+    if not _has_agent_token(node):
+        return ()
+    return (File(AGENT_TOKEN_FILE, (SecretRef("extra.agent_token", "line"),), mode=0o600),)
 
 
 def _address(node: ResolvedNode) -> dict[str, str]:

@@ -21,6 +21,21 @@ def render(role: str, datastore: str) -> tuple[Entry, ...]:
     return (*_without_others(role), *_unit(role), *guard)
 
 
+_PROTECTED = (
+    "/etc/rancher/k3s/config.yaml",
+    *(f"{folder}/systemd/system/k3s.service" for folder in ("/etc", "/lib", "/usr/lib")),
+    f"{units.SCRIPTS}/k3s-guard",
+)
+
+
+def is_protected(role: str, path: str) -> bool:
+    """Whether a path decides how a server's k3s starts, so that nothing beside this concern may bring it.
+
+    Drop-ins and folders of further configuration, which begin alike, do too.
+    """
+    return role == "server" and path.startswith(_PROTECTED)
+
+
 def _without_others(role: str) -> tuple[Entry, ...]:
     others = [unit for other, unit in ROLES.items() if other != role]
     return (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ..model import Entry, Fault, File, Remove, ResolvedNode, Settings, Symlink, Text
+from ..model import Entry, Fault, File, Needs, Remove, ResolvedNode, Settings, Symlink, Text
 from . import keyfile, netplan, network_lints, units
-from .links import links
+from .links import Link, links
 from .yaml_text import yaml_text
 
 # What images bring to get any address at all. netplan merges its files by key, so a default with
@@ -38,6 +38,15 @@ SERVICES = {
 """What brings the interfaces up, and what network-online.target waits for then."""
 
 
+NETPLAN = Needs("/usr/sbin/netplan", "netplan.io")
+MANAGERS = {
+    "networkd": Needs("/lib/systemd/systemd-networkd", "systemd"),
+    "NetworkManager": Needs("/usr/sbin/NetworkManager", "network-manager"),
+}
+SUPPLICANT = Needs("/sbin/wpa_supplicant", "wpasupplicant")
+"""How networkd gets into a wireless network; NetworkManager has other ways too."""
+
+
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
     """The files of the renderer, its services, and the removal of all other settings."""
     network = node.settings.get("network")
@@ -46,9 +55,11 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
     renderer = _renderer(node, network)
     found = links(network)
     written = keyfile.render(found) if renderer == "keyfile" else (netplan.render(found, renderer),)
+    manager = "networkd" if renderer == "networkd" else "NetworkManager"
     return (
+        *_needs(renderer, manager, found),
         *written,
-        *_services("networkd" if renderer == "networkd" else "NetworkManager"),
+        *_services(manager),
         File(
             "/etc/cloud/cloud.cfg.d/99-disable-network-config.cfg",
             (yaml_text({"network": {"config": "disabled"}}),),
@@ -61,6 +72,15 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
 def _renderer(node: ResolvedNode, network: Settings) -> str:
     by_os = "keyfile" if node.klass.os == "raspios" else "networkd"
     return str(network.get("renderer", by_os))
+
+
+def _needs(renderer: str, manager: str, found: Sequence[Link]) -> Iterator[Needs]:
+    """What reads our files: all else that would give the node an address is taken away."""
+    if renderer != "keyfile":
+        yield NETPLAN
+    yield MANAGERS[manager]
+    if manager == "networkd" and any(link.kind == "wifi" for link in found):
+        yield SUPPLICANT
 
 
 def _services(manager: str) -> Iterator[Symlink | Remove]:

@@ -173,7 +173,7 @@ def _of_disks(node: ResolvedNode, disks: tuple[Disk, ...]) -> Iterator[Entry]:
             yield Directory(path, mode=0, immutable=True)
         if disk.binds:
             yield unit(SCRATCH_UNIT, _scratch_unit(disk))
-    yield File(TABLE, (Text("".join(map(_row, disks))),))
+    yield File(TABLE, (Text("".join(row for disk in disks for row in _rows(disk))),))
     yield script("check-disks")
     yield unit(DISKS_UNIT)
     yield File(f"{UNITS}/{DISKS_UNIT}.d/10-mounts.conf", (Text(f"[Unit]\nAfter={_mounts(disks)}\n"),))
@@ -183,9 +183,11 @@ def _of_disks(node: ResolvedNode, disks: tuple[Disk, ...]) -> Iterator[Entry]:
         yield File(f"{UNITS}/{k3s}.d/20-metis-mounts.conf", (Text(_waiting(disks)),))
 
 
-def _row(disk: Disk) -> str:
-    """A disk for check-disks: a missing one is a failure where it is strict, and else a warning."""
-    return f"{disk.uuid} {disk.path} {disk.disk_uuid} {'strict' if disk.is_strict else 'soft'}\n"
+def _rows(disk: Disk) -> Iterator[str]:
+    """A disk and its folders for check-disks: what is wrong fails it where they are strict, else it warns."""
+    mode = "strict" if disk.is_strict else "soft"
+    yield f"{disk.uuid} {disk.path} {disk.disk_uuid} {mode}\n"
+    yield from (f"{disk.uuid} {path} - {mode}\n" for path in disk.binds)
 
 
 def _scratch_unit(disk: Disk) -> Text:

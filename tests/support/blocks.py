@@ -15,22 +15,12 @@ import pytest
 from pipeline import process
 
 MIB = 1 << 20
-CAP_SYS_RESOURCE = 24
-"""What growing a mounted ext4 needs (capabilities(7)); containers often lack it."""
 
 
 def need_disks() -> None:
     """Skip where no disks can be made."""
     if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
         pytest.skip("only root may attach and mount disks, and only where there are loop devices")
-
-
-def need_growing(filesystem: str) -> None:
-    """Skip where a mounted file system cannot be grown."""
-    status = Path("/proc/self/status").read_text()
-    capabilities = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
-    if filesystem == "ext4" and not int(capabilities, 16) >> CAP_SYS_RESOURCE & 1:
-        pytest.skip("this root may not grow a mounted ext4")
 
 
 @contextmanager

@@ -173,6 +173,9 @@ FILES: dict[str, tuple[int, int, str]] = {
     "etc/shadow": (0o640, 42, "root:*:19700:0:99999:7:::\nnobody:*:19700:0:99999:7:::\n"),
     "etc/netplan/10-dhcp-all-interfaces.yaml": (0o600, 0, DHCP_EVERYWHERE),
     "usr/bin/true": (0o755, 0, "#!/bin/sh\n"),
+    "usr/lib/systemd/systemd-networkd": (0o755, 0, "#!/bin/sh\n"),
+    "usr/sbin/NetworkManager": (0o755, 0, "#!/bin/sh\n"),
+    "usr/sbin/netplan": (0o755, 0, "#!/bin/sh\n"),
 }
 
 

@@ -27,7 +27,7 @@ from pipeline.inject.folder import FolderTree
 from pipeline.inject.sources import Reveal, Sources, no_secrets
 from pipeline.inject.tree import Places, Trees
 from pipeline.manifest import Contribution, collect
-from pipeline.model import Blob, Directory, Edit, Entry, File, Remove, SecretRef, Symlink, Text
+from pipeline.model import Blob, Directory, Edit, Entry, File, Needs, Remove, SecretRef, Symlink, Text
 
 Nodes = dict[str, bytes | str | None]
 """A tree: bytes are a file, text is a link's target, None is a directory."""
@@ -127,6 +127,38 @@ def test_nothing_is_changed_where_a_blob_is_missing(top: Path) -> None:
 def test_an_edit_of_what_is_not_there_makes_it(top: Path) -> None:
     applied(top, Edit("/etc/deep/hosts", "hosts", (("names", "n"),)))
     assert (top / "etc/deep/hosts").read_text() == "127.0.0.1\tlocalhost\n127.0.1.1\tn\n"
+
+
+NEEDED = Needs("/lib/netplan", "netplan.io")
+
+
+@pytest.mark.parametrize(
+    ("there", "brought"),
+    [
+        ({"/usr/lib/netplan": b""}, []),
+        ({"/usr/lib/netplan": "real", "/usr/lib/real": b""}, []),
+        ({}, [File("/lib/netplan", (Text("x"),))]),
+        ({}, [File("/usr/lib/netplan", (Text("x"),))]),
+    ],
+    ids=["in the golden", "behind a link", "from a layer", "from a layer, by its real path"],
+)
+def test_what_is_needed_may_come_from_anywhere(top: Path, there: Nodes, brought: list[Entry]) -> None:
+    plant(top, {"/usr": None, "/usr/lib": None, "/lib": "usr/lib", **there})
+    applied(top, NEEDED, *brought)
+
+
+def test_an_image_without_what_is_needed_is_refused_before_anything_is_changed(top: Path) -> None:
+    plant(top, {"/usr": None, "/usr/lib": None, "/lib": "usr/lib", "/etc": None, "/etc/old": b"1"})
+    before = dump(top)
+    with pytest.raises(MetisError, match=r"no /lib/netplan.*use one with the package netplan\.io"):
+        applied(top, NEEDED, Remove("/etc/old"), File("/etc/new", ()))
+    assert dump(top) == before
+
+
+def test_what_is_removed_cannot_be_what_is_needed(top: Path) -> None:
+    plant(top, {"/lib": None, "/lib/netplan": b""})
+    with pytest.raises(MetisError, match="no /lib/netplan"):
+        applied(top, NEEDED, Remove("/lib/netplan"), File("/etc/new", ()))
 
 
 def test_all_has_the_time_of_the_build(top: Path) -> None:

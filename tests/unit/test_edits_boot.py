@@ -31,6 +31,11 @@ CMDLINES = {
         {"add": "x=1"},
         f"x=2 {ROOT} x=3 x=1",
     ),
+    "what is for init stays behind what is for the kernel": (
+        "root=a quiet -- single\n",
+        {"add": "x=1"},
+        f"{ROOT} quiet x=1 -- single",
+    ),
     "an option is removed": ("root=a quiet splash\n", {"remove": "quiet"}, f"{ROOT} splash"),
     "all options of a name are removed": (
         "console=a console=b,115200 consoleblank=0 root=c\n",

@@ -201,12 +201,9 @@ def inserted(folder: Path, table: str, filesystem: str, sector: int = 512, numbe
 
 
 @pytest.mark.parametrize("scheme", TABLES)
-@pytest.mark.parametrize("filesystem", MAKERS)
-def test_the_root_grows_to_the_end_of_the_card_and_then_no_more(
-    scheme: str, filesystem: str, tmp_path: Path
-) -> None:
-    blocks.need_growing(filesystem)
-    with inserted(tmp_path, TABLES[scheme], filesystem) as card:
+def test_the_root_grows_to_the_end_of_the_card_and_then_no_more(scheme: str, tmp_path: Path) -> None:
+    """An XFS, which any root may grow; that an ext4 grows is seen where a machine boots from one."""
+    with inserted(tmp_path, TABLES[scheme], "xfs") as card:
         before, old = card.partition(), card.table()
         assert card.grow().code == 0
         after = card.partition()

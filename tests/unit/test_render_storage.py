@@ -154,6 +154,7 @@ def test_the_line_for_each_disk_is_what_the_check_reads() -> None:
     assert [line.split() for line in table.splitlines()] == [
         ["0a1b2c3d-0000-4000-8000-123456789abc", "/mnt/longhorn", "-", "strict"],
         ["9f8e7d6c-0000-4000-8000-123456789abc", "/mnt/scratch", "-", "soft"],
+        ["9f8e7d6c-0000-4000-8000-123456789abc", "/var/cache/apt", "-", "soft"],
     ]
 
 

@@ -37,6 +37,7 @@ from pipeline.model import (
     File,
     ImageFact,
     Manifest,
+    Needs,
     Remove,
     SecretRef,
     Symlink,
@@ -286,6 +287,12 @@ def test_parents_that_lead_nowhere_or_in_a_circle_make_what_is_beneath_differ(ap
         ("/home/atlas/.profile", "missing"),
         ("/mnt/longhorn", "unreadable"),
     ]
+
+
+def test_what_is_needed_and_not_there_is_missing(applied: Path) -> None:
+    needed = [*OWN, Needs("/usr/sbin/netplan", "netplan.io")]
+    expected = ("/usr/sbin/netplan", "missing", "what the package netplan.io brings", "nothing")
+    assert said(findings(applied, needed, BASE)) == [expected]
 
 
 def test_a_directory_is_as_immutable_as_it_is_wanted(applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
