@@ -183,7 +183,7 @@ def verify(nodes: Sequence[str], image: Path | None, as_json: bool, **flags: str
     else:
         for verdict in verdicts:
             click.echo(verdict.to_text())
-    errors += [verdict.error for verdict in verdicts if verdict.differences]
+    errors += [verdict.error for verdict in verdicts if verdict.error]
     if errors:
         raise SeveralErrors(errors)
 

@@ -21,7 +21,7 @@ from .inventory.resolve import ImageOverride, class_of, resolve_class, resolve_n
 from .manifest import Contribution, collect
 from .model import Blob, Entry, File, Image, Layer, Manifest, Overlay, RemoteFile, ResolvedClass, ResolvedNode
 from .render import k3s, k3s_units, record
-from .render.concerns import CONCERNS
+from .render.concerns import CONCERNS, checked
 
 CACHED = "cache:"
 """How a blob says that it lies in the cache and not in the inventory."""
@@ -54,12 +54,12 @@ class Composer:
             return self._classes[name]
 
     def node(self, name: str) -> ResolvedNode:
-        """A node with its class and its cluster."""
+        """A node with its class and its cluster; raises InventoryError for whatever is wrong with it."""
         document = self._inventory.get("nodes", name)
         if document is None:
             raise InventoryError([Problem(f"nodes/{name}.yaml", 0, "", "no such node")])
         klass = self.klass(class_of(document, self._document))
-        return resolve_node(name, document, klass, self._inventory.cluster())
+        return checked(resolve_node(name, document, klass, self._inventory.cluster()))
 
     def fetched(self, name: str) -> tuple[RemoteFile, ...]:
         """What must be in the cache before a node's manifest can be applied."""

@@ -84,12 +84,16 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One class or node of the chain: its file, its overlays and the earlier paths that it may replace."""
+    """One class or node of the chain: its file, its overlays and the earlier paths that it may replace.
+
+    `line` is where it starts in its file.
+    """
 
     name: str
     file: str
     overlays: tuple[Overlay, ...]
     replaces: frozenset[str]
+    line: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,19 @@ class ResolvedNode:
     def hostname(self) -> str:
         """The node's host name: as declared, else the file's name."""
         return str(self.settings.get("hostname", self.name))
+
+    def origin(self, dotted: str) -> Origin:
+        """Where the value at a dotted path, or the nearest thing above or below it, came from."""
+        by_name = {".".join(path): origin for path, origin in self.origins.items()}
+        parts = dotted.split(".")
+        for end in range(len(parts), 0, -1):
+            prefix = ".".join(parts[:end])
+            if prefix in by_name:
+                return by_name[prefix]
+            below = [origin for name, origin in by_name.items() if name.startswith(f"{prefix}.")]
+            if below:
+                return below[0]
+        return Origin(self.layer.file, self.layer.line)
 
 
 # ----------------------------------------------------------------------------------------- manifest

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import disk
 from .build import Tools
-from .errors import MismatchError, one_line
+from .errors import MetisError, MismatchError, SourceError, one_line
 from .ids import BaseManifest
 from .inject.compare import NOT_COMPARED, Finding, compare
 from .inject.partitions import by_label_or_content
@@ -37,12 +37,18 @@ class Verdict:
         return [finding for finding in self.findings if finding.what == NOT_COMPARED]
 
     @property
-    def error(self) -> MismatchError:
-        """Says that there are differences."""
-        return MismatchError(
-            f"{self.image} is not what the inventory says of {self.subject}",
-            f"build it anew with `metis image --node {self.subject}`, or see who changed it",
-        )
+    def error(self) -> MetisError | None:
+        """What keeps the image from passing: that it differs, or that not all of it could be compared."""
+        if self.differences:
+            return MismatchError(
+                f"{self.image} is not what the inventory says of {self.subject}",
+                f"build it anew with `metis image --node {self.subject}`, or see who changed it",
+            )
+        if self.not_compared:
+            return SourceError(
+                f"{self.image} was compared with {self.subject} in part only", self.not_compared[0].found
+            )
+        return None
 
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON."""

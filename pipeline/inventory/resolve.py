@@ -23,7 +23,6 @@ from ..model import (
     Side,
     freeze,
 )
-from ..render.concerns import CONCERNS
 from . import formats
 from .document import Document
 
@@ -120,13 +119,10 @@ def resolve_class(name: str, classes: Classes, override: ImageOverride | None = 
 
 
 def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: Document) -> ResolvedNode:
-    """Merge a node over its class and check what only the whole can show.
-
-    Raises InventoryError with everything that is wrong with the merged values.
-    """
+    """Merge a node over its class; what only the whole can show is checked by `render.concerns`."""
     merged = _Merged(dict(klass.settings), dict(klass.origins))
     merged.lay_over(document, skip=PER_LAYER)
-    node = ResolvedNode(
+    return ResolvedNode(
         name=name,
         klass=klass,
         layer=_layer(f"node {name}", document),
@@ -134,15 +130,6 @@ def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: D
         cluster=freeze(cluster.data),
         origins=_frozen(merged.origins),
     )
-    start = Origin(document.file, document.line(()))
-    faults = [fault for concern in CONCERNS.values() for fault in concern.check(node)]
-    if faults:
-        raise InventoryError(_placed(merged.origin(path, start), path, text) for path, text in faults)
-    return node
-
-
-def _placed(origin: Origin, path: str, text: str) -> Problem:
-    return Problem(origin.file, origin.line, path, text)
 
 
 @dataclass(slots=True)
@@ -170,19 +157,6 @@ class _Merged:
                 self.origins[here] = Origin(document.file, document.line(here))
         return result
 
-    def origin(self, dotted: str, otherwise: Origin) -> Origin:
-        """Where the value at a dotted path, or the nearest thing above or below it, came from."""
-        by_name = {".".join(path): origin for path, origin in self.origins.items()}
-        parts = dotted.split(".")
-        for end in range(len(parts), 0, -1):
-            prefix = ".".join(parts[:end])
-            if prefix in by_name:
-                return by_name[prefix]
-            below = [origin for name, origin in by_name.items() if name.startswith(f"{prefix}.")]
-            if below:
-                return below[0]
-        return otherwise
-
     def require(self, keys: Sequence[str], document: Document) -> None:
         problems = [
             document.problem((key,), "missing: neither this class nor one that it extends has it")
@@ -202,7 +176,7 @@ def _layer(name: str, document: Document) -> Layer:
     overlays = tuple(
         Overlay(name, side, data[f"{side}_overlay"]) for side in SIDES if f"{side}_overlay" in data
     )
-    return Layer(name, document.file, overlays, frozenset(data.get("replaces", ())))
+    return Layer(name, document.file, overlays, frozenset(data.get("replaces", ())), document.line(()))
 
 
 def _image(data: Mapping[str, Any], override: ImageOverride | None) -> Image | None:

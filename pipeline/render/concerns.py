@@ -1,10 +1,15 @@
-"""All concerns of a node, in the order in which they are shown. A new one is a module and a line here."""
+"""All concerns of a node, in the order in which they are shown. A new one is a module and a line here.
+
+What the schemas cannot see, as a class may give one half and a node the other, each concern checks in the
+merged values.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..model import Concern
+from ..errors import InventoryError, Problem
+from ..model import Concern, ResolvedNode
 from . import access, boot, cloud_init, identity, k3s, k3s_lints, logs, network, quirks, storage
 
 CONCERNS: Mapping[str, Concern] = {
@@ -18,3 +23,13 @@ CONCERNS: Mapping[str, Concern] = {
     "cloud_init": Concern(cloud_init.render, cloud_init.check),
     "quirks": Concern(quirks.render, quirks.check),
 }
+
+
+def checked(node: ResolvedNode) -> ResolvedNode:
+    """The node, if no concern finds a fault; raises InventoryError with all of them, in their places."""
+    faults = [fault for concern in CONCERNS.values() for fault in concern.check(node)]
+    if faults:
+        origins = [node.origin(path) for path, _ in faults]
+        places = zip(origins, faults, strict=True)
+        raise InventoryError(Problem(origin.file, origin.line, *fault) for origin, fault in places)
+    return node

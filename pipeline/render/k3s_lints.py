@@ -48,6 +48,7 @@ def check(node: ResolvedNode) -> Iterator[Fault]:
         yield from _peer(node, k3s)
         yield from _restore(node, k3s)
         yield from _flags(node, k3s)
+        yield from _family(node)
         yield from _limits(k3s)
         yield from _images(node)
 
@@ -87,6 +88,19 @@ def _own_names(node: ResolvedNode) -> set[str]:
         if "address" in link.settings:
             names.add(str(ipaddress.ip_interface(link.settings["address"]).ip))
     return names
+
+
+def _family(node: ResolvedNode) -> Iterator[Fault]:
+    """A node's address of a family that its cluster's networks have not (pkg/cli/server/server.go of k3s)."""
+    ranges = str(node.cluster.get("k3s", {}).get("flags", {}).get("cluster-cidr", "10.42.0.0/16"))
+    try:
+        versions = {ipaddress.ip_network(each.strip(), strict=False).version for each in ranges.split(",")}
+        address = ipaddress.ip_interface(node.settings.get("network", {}).get("address", ""))
+    except ValueError:
+        return
+    if address.version not in versions and "node-ip" not in k3s_state.flags(node):
+        text = f"k3s needs one of cluster-cidr's family ({ranges}), found {address.ip}: set k3s.flags.node-ip"
+        yield "network.address", text
 
 
 def _restore(node: ResolvedNode, k3s: Settings) -> Iterator[Fault]:

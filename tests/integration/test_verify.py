@@ -44,6 +44,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Lab:
     return lab
 
 
+def test_an_image_whose_secrets_cannot_be_read_does_not_pass(lab: Lab) -> None:
+    lab.secrets.chmod(0o755)
+    try:
+        report = verify(lab)
+    finally:
+        lab.secrets.chmod(0o700)
+    assert report.code == 5
+    assert "in part only" in report.err
+    assert "chmod" in report.err
+
+
 @pytest.fixture
 def card(lab: Lab, tmp_path: Path) -> Path:
     """A copy of the node's image, to be tampered with."""

@@ -21,7 +21,7 @@ from pipeline.inventory.validate import check
 from pipeline.manifest import Contribution, collect, to_data
 from pipeline.model import Entry, File, ResolvedNode, SecretRef, Text
 from pipeline.render import assets
-from pipeline.render.concerns import CONCERNS
+from pipeline.render.concerns import CONCERNS, checked
 
 FOLDER = Path(__file__).parents[1] / "cases/render"
 CASES = sorted(file.parent for file in FOLDER.glob("*/*/node.yaml"))
@@ -46,7 +46,8 @@ def node_of(text: str, klass: str = CLASS, cluster: str = CLUSTER) -> ResolvedNo
     assert check(document, "node") == ()
     class_document, cluster_document = parse(klass, "class.yaml"), parse(cluster, "cluster.yaml")
     assert check(class_document, "class") == check(cluster_document, "cluster") == ()
-    return resolve_node("titan-13", document, resolve_class("pi", lambda _: class_document), cluster_document)
+    found = resolve_class("pi", lambda _: class_document)
+    return checked(resolve_node("titan-13", document, found, cluster_document))
 
 
 def node_of_case(case: Path) -> ResolvedNode:

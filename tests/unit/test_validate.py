@@ -18,6 +18,7 @@ from pipeline.inventory.resolve import resolve_class, resolve_node, size_in_byte
 from pipeline.inventory.schemas import Kind, faults
 from pipeline.inventory.validate import check, claims, duplicates
 from pipeline.inventory.wording import shown
+from pipeline.render.concerns import checked
 
 CASES = sorted(file for file in Path(__file__).parent.with_name("cases").glob("inventory/*/*.yaml"))
 SCHEMAS = sorted(Path(__file__).parents[2].glob("pipeline/**/*.schema.json"))
@@ -39,7 +40,7 @@ def resolved(document: Document, name: str) -> tuple[Problem, ...]:
     """What is wrong with a node's merged values; its class has nothing but what every class must have."""
     klass = resolve_class("c", lambda _: parse("{arch: arm64, os: debian}", "c.yaml"))
     try:
-        resolve_node(name, document, klass, parse("{}", "cluster.yaml"))
+        checked(resolve_node(name, document, klass, parse("{}", "cluster.yaml")))
     except InventoryError as error:
         return error.problems
     return ()

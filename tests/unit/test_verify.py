@@ -506,6 +506,20 @@ def test_a_verdict_without_findings_is_one_line() -> None:
     }
 
 
+DIFFERENT = Finding("root", "/etc/issue", "mode", "0644", "0600")
+UNKNOWN = Finding("root", "/etc/machine-id", "not compared", "its content", "the secrets cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [([], None), ([DIFFERENT], 4), ([DIFFERENT, UNKNOWN], 4), ([UNKNOWN], 5)],
+    ids=["clean", "different", "different and unknown", "unknown"],
+)
+def test_only_an_image_that_was_compared_as_a_whole_passes(found: list[Finding], code: int | None) -> None:
+    error = Verdict("alpha", Path("alpha.img"), 12, found).error
+    assert (error and error.exit_code) == code
+
+
 def test_a_verdict_is_a_table_that_no_name_in_an_image_can_break() -> None:
     found = [
         Finding("root", "/etc/netplan/a\nb\x1b[2J\udcff", "extra", "nothing", "file"),
