@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from ..render import k3s_flags
+from . import k3s_flags
 
 if TYPE_CHECKING:
     from jsonschema import FormatChecker

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from ..inventory.formats import absolute_path
+from ..inventory.k3s_flags import AGENT, CRITICAL, SERVER
 from ..inventory.wording import shown
 from ..model import Fault, ResolvedNode, Settings
 from . import k3s_state
 from .k3s import kubelet_args
-from .k3s_flags import AGENT, CRITICAL, SERVER
 from .links import links
 
 _EXAMPLE = "such as https://192.0.2.1:6443"
