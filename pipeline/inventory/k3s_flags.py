@@ -49,8 +49,8 @@ _SECRET = "it is a secret, and flags are for everyone to read"  # noqa: S105 - a
 _FOUNDS = "it makes a new cluster, which no card may"
 
 ELSEWHERE: Mapping[str, str] = {
-    "agent-token": _SECRET,
-    "agent-token-file": _SECRET,
+    "agent-token": "say agent_token: true in cluster.yaml, and keep it with the secrets as extra.agent_token",
+    "agent-token-file": "say agent_token: true in cluster.yaml, and keep it with the secrets",
     "cluster-init": _FOUNDS,
     "cluster-reset": _FOUNDS,
     "cluster-reset-restore-path": _FOUNDS,

@@ -20,6 +20,7 @@ from pipeline.inventory.validate import check
 from pipeline.model import Entry, File, RemoteFile, Remove, ResolvedNode, SecretRef, Symlink
 from pipeline.render import k3s
 from pipeline.render.k3s_lints import kubelet_may_set
+from pipeline.render.yaml_text import yaml_text
 from tests.support.rendering import CLUSTER, files, node_of, program
 
 SERVER = "https://192.0.2.7:6443"
@@ -164,7 +165,8 @@ own_flags = sorted(k3s_flags.SERVER - k3s_flags.CRITICAL - {"data-dir", "node-ip
 @settings(deadline=None)
 @given(flags=st.dictionaries(st.sampled_from(own_flags), flag_values, max_size=4))
 def test_whatever_is_declared_arrives_as_it_is_and_brings_nothing_along(flags: dict[str, Any]) -> None:
-    document = yaml.safe_dump({"class": "pi", "k3s": {"role": "server", "server": SERVER, "flags": flags}})
+    # With PyYAML's own dumper 0E0 would be written as a number of YAML 1.2.
+    document = yaml_text({"class": "pi", "k3s": {"role": "server", "server": SERVER, "flags": flags}}).text
     parsed = parse(document, "node.yaml")
     if check(parsed, "node"):
         return  # what the schema refuses, such as an address with a password in it, never gets here
