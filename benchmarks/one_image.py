@@ -80,6 +80,7 @@ def make(root: Path) -> Lab:
     lab = Lab(root / "lab", {"METIS_CACHE": str(root / "cache"), "METIS_INJECTOR": "guestfs"})
     lab.write("classes/pi.yaml", CLASS.format(golden=golden, sha256=goldens.sha256(golden)))
     lab.write(f"nodes/{NODE}.yaml", NODE_TEXT)
+    lab.write_secrets(NODE, f"k3s_token: K10{'ab' * 32}::node:5ec2e7\n")
     for layer in ("pi", "own"):
         lab.write(f"overlays/{layer}/boot/{layer}.txt", f"{layer}\n")
         for number in range(FILES_IN_OVERLAY):
@@ -145,12 +146,15 @@ def streams(folder: Path) -> list[str]:
     base, scratch = lab.artifacts.base("pi"), folder / "scratch.img"
     places = Places(**json.loads(receipt_of(base).read_bytes())["places"])
     sparse.copy(base, scratch)
-    with GuestfsInjector(appliance).open(scratch, disk.read(scratch), exactly(places)) as trees:
+    layout = disk.with_own_ids(scratch, NODE)
+    facts = disk.facts(layout, places.root, places.boot)
+    with GuestfsInjector(appliance).open(scratch, layout, exactly(places)) as trees:
         files: dict[Side, Path] = {"boot": folder / "boot.tar", "root": folder / "root.tar"}
         assert trees.boot is not None
         keeping = Trees(places, Keeping(trees.root, files["root"]), Keeping(trees.boot, files["boot"]))
         manifest = lab.manifest(NODE)
-        apply(manifest, keeping, Sources(lab.open_blob, lab.revealed(NODE, manifest).reveal, {}), folder)
+        sources = Sources(lab.open_blob, lab.revealed(NODE, manifest).reveal, facts)
+        apply(manifest, keeping, sources, folder)
     scratch.unlink()
     return [
         str(base),
