@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def code_digest() -> str:
     """The hash of this package: its modules, schemas, and what it puts on nodes."""
     state = hashlib.sha256()
     folder = Path(__file__).parent
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.suffix != ".pyc":
-            state.update(file.read_bytes())
+    for top, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - {"__pycache__"})
+        for name in sorted(names):
+            state.update(Path(top, name).read_bytes())
     return state.hexdigest()
