@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _LOOK = "/look"
 _ABSENT = ("No such file or directory", "Not a directory")
 """How the appliance, which speaks English, says that a parent is missing; the binding gives no number."""
+_FULL = ("No space left on device", ": Wrote only")
+"""How the kernel says that nothing fits any more, and tar(1) of a file of which a part still did."""
 _CHUNK = 1 << 20
 """Bytes of one pread: answers of the appliance are limited to 4 MiB."""
 
@@ -182,6 +184,6 @@ def _one_line_errors(image: Path) -> Iterator[None]:
         raise MetisError(f"a name or a link in {shown(image)} is not UTF-8") from None
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
-        if "No space left on device" in str(error):
+        if any(words in str(error) for words in _FULL):
             raise no_room(shown(image)) from None
         raise MetisError(f"libguestfs: {reason}", f"while working on {image}") from None
