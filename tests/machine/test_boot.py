@@ -16,7 +16,7 @@ import pytest
 
 from pipeline import disk, process
 from tests.support import goldens
-from tests.support.lab import QUICK_INJECTOR, Lab, Report
+from tests.support.lab import Lab, Report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -69,18 +69,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
-INJECTORS = {"pc-1": QUICK_INJECTOR, "pi-1": "guestfs"}
-"""The appliance has a driver for FAT, which the kernel that runs tests may lack."""
-
-
 def built(lab: Lab, node: str) -> Path:
-    report = lab.metis("image", "--node", node, METIS_INJECTOR=INJECTORS[node])
+    report = lab.metis("image", "--node", node)
     assert report.code == 0, report
     return lab.artifacts / f"{node}.img"
 
 
 def booted(lab: Lab, node: str, options: Sequence[str] = ()) -> Booted:
-    report = lab.metis("boot", "--node", node, "--json", *options, METIS_INJECTOR=INJECTORS[node])
+    report = lab.metis("boot", "--node", node, "--json", *options)
     assert report.out, report
     return Booted(report, json.loads(report.out))
 
@@ -179,7 +175,7 @@ def test_a_card_with_another_host_key_is_not_the_node(lab: Lab, pc_image: Path, 
 
 
 def test_a_node_that_does_not_come_up_in_time_is_told_in_one_line(lab: Lab, pc_image: Path) -> None:
-    report = lab.metis("boot", "--node", "pc-1", "--timeout", "2", METIS_INJECTOR=QUICK_INJECTOR)
+    report = lab.metis("boot", "--node", "pc-1", "--timeout", "2")
     assert report.code == 1, report
     assert report.out == ""
     said = [line for line in report.err.splitlines() if line.startswith("metis: ")]

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import disk, process
 from tests.support import goldens
-from tests.support.lab import QUICK_INJECTOR, Lab, Report
+from tests.support.lab import Lab, Report
 from tests.support.peer import Certificates, Peer, make_certificates, serving, sha256
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -51,9 +51,7 @@ def peer(certificates: Certificates) -> Iterator[Peer]:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, debian_golden: Path, certificates: Certificates) -> Lab:
     del debian_golden  # is in the cache now
-    # What an injector puts in is held elsewhere; here only what becomes of it counts.
-    environment = {"METIS_CACHE": str(goldens.store_folder()), "METIS_INJECTOR": QUICK_INJECTOR}
-    lab = Lab(tmp_path_factory.mktemp("guards"), environment)
+    lab = Lab(tmp_path_factory.mktemp("guards"), {"METIS_CACHE": str(goldens.store_folder())})
     lab.write("classes/server.yaml", CLASS)
     lab.write(f"nodes/{NAME}.yaml", NODE)
     lab.write_secrets(NAME, f"k3s_token: K10{sha256(certificates.pem('root'))}::server:5ec2e75ec2e7\n")

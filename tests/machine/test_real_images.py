@@ -10,7 +10,7 @@ import pytest
 from pipeline import disk
 from pipeline.process import run
 from tests.support import goldens, machine
-from tests.support.lab import QUICK_INJECTOR, REPOSITORY, Lab
+from tests.support.lab import REPOSITORY, Lab
 
 pytestmark = [pytest.mark.slow]
 
@@ -42,7 +42,7 @@ def titan_13(lab: Lab, pi_golden: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def demo(lab: Lab) -> Path:
-    report = lab.doit("image:demo-1", METIS_INJECTOR=QUICK_INJECTOR)
+    report = lab.doit("image:demo-1")
     assert report.code == 0, report
     return lab.artifacts / "demo-1.img"
 
