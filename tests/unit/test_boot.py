@@ -704,3 +704,10 @@ def test_what_cannot_boot_is_told_before_anything_starts(
     captured = capfd.readouterr()
     assert said in captured.err
     assert captured.out == ""
+
+
+def test_a_unit_that_failed_is_shown_and_is_no_other_identity() -> None:
+    rows = (checks.Check("failed units", "none", "x.service", ok=False),)
+    report = session.Report("titan-13", "tcg", (session.Boot(1, 1.0, rows),))
+    assert report.differing == []
+    assert "DIFFERS  failed units" in session.to_text(report)
