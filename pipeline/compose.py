@@ -116,7 +116,7 @@ class Composer:
 
 def _refuse_beside_k3s(node: ResolvedNode, parts: Iterable[Contribution]) -> None:
     """Raise where something could lead a server past the guard that keeps it from founding a cluster."""
-    role = node.settings.get("k3s", {}).get("role", "none")
+    role = k3s.role_of(node)
     text = (
         "decides how a server's k3s starts: leave it out, and set k3s of the node, its class or cluster.yaml"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model import File, Manifest, ResolvedNode, SecretRef, Text
-from ..render.k3s import unit_of
+from ..render.k3s import role_of, unit_of
 from ..render.storage import DISKS_UNIT
 from .guest import KINDS, fingerprint
 
@@ -90,7 +90,7 @@ def expected(
     """What a node must be; `uuids` are of the file systems on the disks that it gets beside its card."""
     mounts = tuple(Mount(path, uuid, uuid.lower() in uuids) for path, uuid in _disks(node))
     keys = {kind: _content(manifest, f"/etc/ssh/ssh_host_{kind}_key.pub", reveal) for kind in KINDS}
-    role = node.settings.get("k3s", {}).get("role", "none")
+    role = role_of(node)
     is_sure = all(mount.is_there for mount in mounts) and (role == "agent" or has_peer)
     return Expected(
         hostname=node.hostname,

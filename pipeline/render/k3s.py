@@ -50,7 +50,7 @@ _PROGRAMS = ("crictl", "ctr", "kubectl")
 
 def unit_of(node: ResolvedNode) -> str | None:
     """The unit that runs k3s on the node, or None where none does."""
-    return k3s_units.ROLES.get(_role(node))
+    return k3s_units.ROLES.get(role_of(node))
 
 
 def fetched(node: ResolvedNode) -> tuple[RemoteFile, ...]:
@@ -62,18 +62,19 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
     """The unit, its configuration and the node's identity in the cluster; k3s gone where the role is none."""
     if "k3s" not in node.settings:
         return ()
-    units = k3s_units.render(_role(node), k3s_state.datastore(node))
+    units = k3s_units.render(role_of(node), k3s_state.datastore(node))
     if unit_of(node) is None:
         return units
     return (*units, *_configuration(node), *_identity(), *_programs(node), *k3s_state.render(node))
 
 
-def _role(node: ResolvedNode) -> str:
+def role_of(node: ResolvedNode) -> str:
+    """The node's role in the cluster: agent, server or none."""
     return str(node.settings.get("k3s", {}).get("role", "none"))
 
 
 def _configuration(node: ResolvedNode) -> tuple[Entry, ...]:
-    token = SecretRef("k3s_token", "k3s-token") if _role(node) == "agent" else k3s_state.SERVER_TOKEN
+    token = SecretRef("k3s_token", "k3s-token") if role_of(node) == "agent" else k3s_state.SERVER_TOKEN
     return (
         Directory(FOLDER, mode=0o755),
         File(f"{FOLDER}/config.yaml", (yaml_text(_config(node)), *_datastore(node)), mode=0o600),
@@ -103,7 +104,7 @@ def _config(node: ResolvedNode) -> dict[str, Any]:
 
 
 def _has_agent_token(node: ResolvedNode) -> bool:
-    return _role(node) == "server" and bool(node.cluster.get("k3s", {}).get("agent_token"))
+    return role_of(node) == "server" and bool(node.cluster.get("k3s", {}).get("agent_token"))
 
 
 def _agent_token(node: ResolvedNode) -> tuple[Entry, ...]:
@@ -136,7 +137,7 @@ def _scalar(value: object) -> str:
 
 def _datastore(node: ResolvedNode) -> tuple[Piece, ...]:
     """The line that leads to an external datastore, whose address may hold a password."""
-    if _role(node) != "server" or k3s_state.datastore(node) != "external":
+    if role_of(node) != "server" or k3s_state.datastore(node) != "external":
         return ()
     return (
         Text("datastore-endpoint: "),
