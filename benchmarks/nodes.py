@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import process
-from pipeline.build import Revealed
 from pipeline.disk import Disk
 from pipeline.inject.tree import Chooser, Places, Status, Trees
-from pipeline.model import Manifest
+from pipeline.model import SecretRef
 from pipeline.render.network import MANAGERS, NETPLAN
+from pipeline.secrets.keyring import Revealed
 from tests.support import goldens
 from tests.support.lab import BIN, REPOSITORY, Lab, class_text
 
@@ -155,12 +155,12 @@ def fill() -> int:
 
     dodo.lab.tools = replace(dodo.lab.tools, injector=Idle())
 
-    def revealed(node: str, manifest: Manifest) -> Revealed:
+    def revealed(node: str, refs: Sequence[SecretRef]) -> Revealed:
         """No identity: a thousand of them would take minutes, and nobody looks into these images."""
-        del manifest
-        return Revealed(lambda _: b"*", dodo.lab.secret_versions(node))
+        del refs
+        return Revealed(lambda _: b"*", dodo.lab.keyring.used(node, ()), {})
 
-    dodo.lab.revealed = revealed  # type: ignore[method-assign]
+    dodo.lab.keyring.revealed = revealed
     return int(DoitMain(ModuleTaskLoader(dodo)).run(["run", "-n", str(os.cpu_count() or 1), "image"]))
 
 

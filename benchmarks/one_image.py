@@ -153,7 +153,7 @@ def streams(folder: Path) -> list[str]:
         assert trees.boot is not None
         keeping = Trees(places, Keeping(trees.root, files["root"]), Keeping(trees.boot, files["boot"]))
         manifest = lab.manifest(NODE)
-        sources = Sources(lab.open_blob, lab.revealed(NODE, manifest).reveal, facts)
+        sources = Sources(lab.open_blob, lab.keyring.revealed(NODE, secrets_of(manifest)).reveal, facts)
         apply(manifest, keeping, sources, folder)
     scratch.unlink()
     return [

@@ -6,7 +6,6 @@ Both work on a part file, put a manifest into it and end with the receipt. What 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from .golden.unpack import unpack
 from .ids import BaseManifest, base_made_from, image_made_from
 from .inject.apply import apply
 from .inject.partitions import by_label_or_content, exactly
-from .inject.sources import OpenBlob, Reveal, Sources, no_secrets
+from .inject.sources import OpenBlob, Sources, no_secrets
 from .inject.tree import Chooser, Contents, Injector, Places
 from .manifest import has_image_facts
 from .model import Manifest
 from .progress import Reporter
+from .secrets.keyring import Revealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,6 @@ def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools)
         receipts.finish(part, target, subject, made_from, asdict(trees.places), tools.reporter)
 
 
-@dataclass(frozen=True, slots=True)
-class Revealed:
-    """The secrets of one node as they are now: by reference, and their version by the source's name."""
-
-    reveal: Reveal
-    versions: Mapping[str, str]
-
-
 def make_image(manifest: Manifest, base: Path, target: Path, secrets: Revealed, tools: Tools) -> None:
     """Copy a base and put a node's manifest, with its secrets, into the copy."""
     receipt = receipts.read(base)
@@ -83,8 +75,8 @@ def make_image(manifest: Manifest, base: Path, target: Path, secrets: Revealed, 
             facts = disk.facts(layout, trees.places.root, trees.places.boot)
             sources = Sources(tools.open_blob, secrets.reveal, facts)
             apply(manifest, trees, sources, target.parent)
-        made_from = image_made_from(manifest.id, receipt.id, secrets.versions)
-        receipts.finish(part, target, subject, made_from, receipt.places, tools.reporter)
+        made_from = image_made_from(manifest.id, receipt.id, secrets.used)
+        receipts.finish(part, target, subject, made_from, receipt.places, tools.reporter, secrets.versions)
 
 
 def _root_is(last: int, choose: Chooser) -> Chooser:

@@ -4,6 +4,7 @@
     ├── SeveralErrors                 several of these, each in its own line
     ├── UsageError          exit 2   options or environment that cannot be used together
     ├── InventoryError      exit 2   the inventory is invalid; holds every problem that was found
+    ├── SecretError         exit 2   a node's secret is missing, or not what it must be
     ├── RefusedError        exit 3   refused for safety
     ├── MismatchError       exit 4   a hash, a signature or a read-back did not match
     │   └── RottenError              a file of the cache is not what it was when it was verified
@@ -83,6 +84,12 @@ class InventoryError(MetisError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
+
+
+class SecretError(MetisError):
+    """A secret that a node needs and has not, or that is not what it must be; never with its value."""
+
+    exit_code = 2
 
 
 def common_exit_code(errors: Iterable[MetisError]) -> int:

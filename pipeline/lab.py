@@ -5,7 +5,6 @@ What the graph does with a lab is in `tasks`; what people ask of one is answered
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import durable, receipts
 from .artifacts import Artifacts
-from .errors import InventoryError, MetisError, MismatchError, Problem, SeveralErrors
+from .errors import InventoryError, MetisError, MismatchError, Problem
 from .ids import base_made_from, image_made_from
 from .inventory.index import Index
 from .inventory.index import build as build_index
@@ -29,7 +28,9 @@ from .inventory.wording import masked
 from .manifest import digest, from_data, secrets_of
 from .model import Side
 from .progress import Reporter, reporter
-from .secrets.plain import PlainFolder
+from .secrets.keyring import Keyring
+from .secrets.plain import plain_folder
+from .secrets.used import UsedSecrets
 from .settings import Settings, image_variable, user_folder
 from .store import Store
 
@@ -38,16 +39,14 @@ if TYPE_CHECKING:
     from .boot.additions import Exists
     from .boot.session import Options as BootOptions
     from .boot.session import Report as BootReport
-    from .build import Revealed, Tools
+    from .build import Tools
     from .compose import Composer
     from .golden.fetch import Fetched
     from .inject.appliance import Appliance
-    from .inject.sources import Reveal
     from .inject.tree import Injector
     from .model import Blob, Entry, Manifest
     from .plan import Plan
     from .secrets.source import SecretSource
-    from .secrets.twins import Twins
     from .verify import Verdict
 
 DEFAULT_SIZE_LIMIT = "256G"
@@ -148,25 +147,26 @@ class Lab:
             golden_sha256=sha256,
             golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
             base_is_current=receipts.is_current(base, made_from),
-            image_is_current=self._is_current(name, manifest.id, digest(made_from)),
+            image_is_current=self._is_current(manifest, digest(made_from)),
             cached_files=frozenset(
                 item.sha256
                 for item in (*node.klass.files, *self.live_composer.fetched(name))
                 if self.store.path(item.sha256).is_file()
             ),
-            secrets=survey(self.secret_source, name, secrets_of(manifest), self.twins),
+            secrets=survey(self.keyring, name, secrets_of(manifest)),
         )
         override = self.settings.override(node.klass.name)
         source = masked(image.source) + (f" (by {override.variable})" if override else "")
         return plan.make(node, source, wanted.manifest, manifest, found, str(target))
 
-    def _is_current(self, name: str, manifest_id: str, base_id: str) -> bool:
+    def _is_current(self, manifest: Manifest, base_id: str) -> bool:
         """Whether a node's image is what would be made; it is not where nobody can tell of its secrets."""
+        name = manifest.subject
         try:
-            versions = self.secret_versions(name)
+            used = self.keyring.used(name, secrets_of(manifest))
         except MetisError:
             return False
-        made_from = image_made_from(manifest_id, base_id, versions)
+        made_from = image_made_from(manifest.id, base_id, used)
         return receipts.is_current(self.artifacts.image(name), made_from)
 
     def manifest(self, name: str) -> Manifest:
@@ -204,7 +204,7 @@ class Lab:
             raise MetisError(f"{target} is no image", hint)
         wanted = self.live_composer.base_manifest(self.live_composer.node(name).klass.name)
         manifest = self.live_composer.manifest(name)
-        return verify.read_back(target, wanted, manifest, self.revealed_only(name), self.tools)
+        return verify.read_back(target, wanted, manifest, self.keyring.as_they_are(name), self.tools)
 
     def boot(
         self, name: str, options: BootOptions, image: Path | None = None, *, keep: bool = False
@@ -225,7 +225,7 @@ class Lab:
         def put_in(copy: Path, entries: Callable[[Exists], Iterable[Entry]]) -> int | None:
             return self._put_in(copy, node.klass.labels, entries)
 
-        reveal = self.revealed_only(name)
+        reveal = self.keyring.as_they_are(name)
         tools = session.Tools(put_in, self._appliance.accelerator, reveal, self.reporter)
         with durable.locked(folder.with_name(f".{name}.lock"), self._waits(f"booting {name}")):
             shutil.rmtree(folder, ignore_errors=True)  # what a kill has left
@@ -326,44 +326,33 @@ class Lab:
         return content
 
     @cached_property
-    def secret_source(self) -> SecretSource:
-        """Where nodes' secrets are kept."""
-        return PlainFolder(self.settings.secrets, may_write=self._remembers)
+    def keyring(self) -> Keyring:
+        """What nodes have of secrets."""
+        used = UsedSecrets(self.artifacts.root, makes_key=self._remembers)
+        return Keyring(self.secret_source, self.nodes, used)
 
     @cached_property
-    def twins(self) -> Twins:
-        """Finds what two nodes have of one identity."""
-        from .secrets.twins import Twins
+    def secret_source(self) -> SecretSource:
+        """Where nodes' secrets are kept."""
+        places = self.settings.secrets
+        if places.kind == "plain":
+            return plain_folder(places.folder)
+        from .secrets.age_keys import AgeKeys
 
-        return Twins(self.secret_source, self.nodes)
+        recipients = self.inventory.cluster().data.get("age_recipients", ())
+        keys = AgeKeys(places.identity, recipients, makes_key=self._remembers)
+        if places.kind == "sealed":
+            from .secrets.sealed import sealed_folder
 
-    def secret_versions(self, node: str) -> Mapping[str, str]:
-        """The version of a node's secrets, by the name of their source."""
-        return {self.secret_source.name: self.secret_source.version(node)}
+            return sealed_folder(places.folder, keys)
+        from .secrets.copies import Copies, OfflineCopies
 
-    def revealed(self, node: str, manifest: Manifest) -> Revealed:
-        """The secrets of a node that its manifest needs; what is missing of its identity is made first.
+        copies = Copies(places.copies, keys)
+        if self.settings.offline:
+            return OfflineCopies(copies, self.reporter.note)
+        from .secrets.vault import Vault
 
-        Raises MetisError where one of them is missing, not what it must be, or another node's too.
-        """
-        from .build import Revealed
-        from .secrets import forms, identity
-
-        refs = secrets_of(manifest)
-        found = identity.complete(self.secret_source, node, refs)
-        texts = forms.reveal_all(refs, node, found.values)
-        names = dict.fromkeys(ref.name for ref in refs if ref.name in found.values)
-        faults = [fault for name in names if (fault := self.twins.fault(node, name, found.values[name]))]
-        if faults:
-            raise SeveralErrors(faults)
-        return Revealed(texts.__getitem__, {self.secret_source.name: found.version})
-
-    def revealed_only(self, node: str) -> Reveal:
-        """The secrets of a node as they are: nothing is made, and what is missing or out of reach raises."""
-        from .secrets import forms
-
-        read = functools.cache(lambda: self.secret_source.read(node).values)
-        return lambda ref: forms.reveal(ref, node, read())
+        return Vault(places.vault, copies, keeps_copies=self._remembers)
 
     def golden(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""

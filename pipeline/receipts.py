@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,8 @@ class Receipt:
     """What is known of one image or base.
 
     `id` is the hash of everything that it was made from, which `made_from` names; `places` are the numbers
-    of its root and boot partitions; `stamp` is the file's state, in bytes and nanoseconds.
+    of its root and boot partitions; `stamp` is the file's state, in bytes and nanoseconds. `secrets` says
+    for people which source and versions the secrets in it came from; it decides about nothing.
     """
 
     subject: str
@@ -44,6 +45,7 @@ class Receipt:
     mapped: int
     bmap_sha256: str
     stamp: Mapping[str, int]
+    secrets: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -65,6 +67,7 @@ def finish(
     made_from: Mapping[str, Any],
     places: Mapping[str, int | None],
     reporter: Reporter,
+    secrets: Mapping[str, str] | None = None,
 ) -> None:
     """Make a finished part file the image: block map and image get their names, the receipt comes last."""
     described = _describe(part, subject, reporter)
@@ -80,6 +83,7 @@ def finish(
         mapped=described.mapped,
         bmap_sha256=hashlib.sha256(xml).hexdigest(),
         stamp=stamp(image),
+        secrets=secrets or {},
     )
     durable.write(receipt_of(image), durable.as_json(asdict(receipt)))
 

@@ -14,14 +14,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
+from .secrets.secret import Secret
 
 if TYPE_CHECKING:
     from .inventory.resolve import ImageOverride
 
 INJECTORS = ("guestfs", "loop")
+VAULT_TIMEOUT = 10
+"""Seconds for one request, unless VAULT_CLIENT_TIMEOUT says otherwise."""
 _IMAGE = re.compile(r"METIS_IMAGE_([A-Z0-9_]+?)(_SHA256)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SWITCH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
+
+
+@dataclass(frozen=True, slots=True)
+class VaultAccess:
+    """How Vault is reached, as its own command line has it; what is empty was not said.
+
+    `timeout` is in seconds, for one request.
+    """
+
+    address: str
+    namespace: str
+    ca_certificate: Path | None
+    token: Secret
+    role_id: str
+    secret_id: Secret
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPlaces:
+    """Where nodes' secrets are: `kind` is vault, sealed or plain.
+
+    `folder` has the files of `sealed` and `plain`; `copies` the sealed copies of what Vault gave; `identity`
+    is the file with the age key that opens both.
+    """
+
+    kind: str
+    folder: Path
+    copies: Path
+    identity: Path
+    vault: VaultAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +69,7 @@ class Settings:
     offline: bool
     deep: bool
     debug: bool
-    secrets: Path
-    """The folder of plain files that keeps the nodes' secrets."""
+    secrets: SecretPlaces
     overrides: Mapping[str, ImageOverride]
     """Goldens named by the environment, by the variable's part for the class (RPI5_UBUNTU)."""
 
@@ -61,7 +94,7 @@ class Settings:
             offline=_switch(environment, "METIS_OFFLINE"),
             deep=_switch(environment, "METIS_DEEP"),
             debug=_switch(environment, "METIS_DEBUG"),
-            secrets=folder / _secrets(environment),
+            secrets=_secrets(environment, folder),
             overrides=_overrides(environment),
         )
 
@@ -96,18 +129,47 @@ def _as_variable(klass: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", klass.upper())
 
 
-def _secrets(environment: Mapping[str, str]) -> Path:
-    """The folder of METIS_SECRETS, `plain:DIR`; without it, where a user's state is."""
-    if "METIS_SECRETS" not in environment:
-        return user_folder(environment, "XDG_STATE_HOME", "~/.local/state") / "secrets"
-    kind, _, place = environment["METIS_SECRETS"].partition(":")
-    if kind != "plain" or not place:
+def _secrets(environment: Mapping[str, str], folder: Path) -> SecretPlaces:
+    state = user_folder(environment, "XDG_STATE_HOME", "~/.local/state")
+    key = user_folder(environment, "XDG_CONFIG_HOME", "~/.config") / "age.key"
+    named = environment.get("METIS_SECRETS", "vault" if "VAULT_ADDR" in environment else "sealed")
+    kind, _, place = named.partition(":")
+    if not (named in {"vault", "sealed"} or (kind in {"sealed", "plain"} and place)):
         # The value is not repeated: who misread what is wanted may have put a secret there.
-        found = f"{kind}, which is not built yet" if kind in {"vault", "sealed"} else "no source of secrets"
-        raise UsageError(
-            f"METIS_SECRETS is {found}", "use plain:DIR, a folder with a <node>.yaml for each node"
-        )
-    return Path(place)
+        raise UsageError("METIS_SECRETS is no source of secrets", "use vault, sealed:DIR or plain:DIR")
+    vault = _vault(environment, folder)
+    if kind == "vault" and not vault.address:
+        raise UsageError("METIS_SECRETS is vault, and VAULT_ADDR is not set", "say where Vault is")
+    asked = hashlib.sha256(f"{vault.address}\n{vault.namespace}".encode()).hexdigest()
+    return SecretPlaces(
+        kind=kind,
+        folder=folder / (place or state / "secrets"),
+        copies=state / "copies" / asked[:16],
+        identity=folder / environment.get("METIS_AGE_IDENTITY", key),
+        vault=vault,
+    )
+
+
+def _vault(environment: Mapping[str, str], folder: Path) -> VaultAccess:
+    """Only read here; what Vault needs and was not said is an error for whoever asks it."""
+    certificate = environment.get("VAULT_CACERT")
+    return VaultAccess(
+        address=environment.get("VAULT_ADDR", "").rstrip("/"),
+        namespace=environment.get("VAULT_NAMESPACE", ""),
+        ca_certificate=folder / certificate if certificate else None,
+        token=Secret(environment.get("VAULT_TOKEN", "")),
+        role_id=environment.get("VAULT_ROLE_ID", ""),
+        secret_id=Secret(environment.get("VAULT_SECRET_ID", "")),
+        timeout=_timeout(environment.get("VAULT_CLIENT_TIMEOUT")),
+    )
+
+
+def _timeout(text: str | None) -> float:
+    """Seconds, with or without the s that Vault's command line allows."""
+    match = re.fullmatch(r"([1-9][0-9]{0,3})s?", text or f"{VAULT_TIMEOUT}")
+    if match is None:
+        raise UsageError("VAULT_CLIENT_TIMEOUT is no time", "give whole seconds, such as 30")
+    return float(match[1])
 
 
 def _switch(environment: Mapping[str, str], name: str) -> bool:

@@ -11,6 +11,7 @@ Where files come from is the concern of `golden`.
 from __future__ import annotations
 
 import hashlib
+import os
 import json
 import re
 import shutil
@@ -29,8 +30,12 @@ _FOLLOWED = ("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 
 def stamp(path: Path) -> dict[str, int]:
     """What changes when a file does: size in bytes, the times of change in nanoseconds, and inode."""
-    found = path.stat()
-    return {name.removeprefix("st_"): getattr(found, name) for name in _FOLLOWED}
+    return stamp_of(path.stat())
+
+
+def stamp_of(status: os.stat_result) -> dict[str, int]:
+    """The same of what stat(2) has given already."""
+    return {name.removeprefix("st_"): getattr(status, name) for name in _FOLLOWED}
 
 
 def digest(path: Path, advance: Advance = lambda _: None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
@@ -26,7 +26,7 @@ from .ids import BaseManifest, base_made_from, image_made_from
 from .inject.tree import VERSION
 from .inventory import overlay
 from .lab import Lab, read_json
-from .manifest import digest, to_data
+from .manifest import digest, from_data, secrets_of, to_data
 from .settings import image_variable
 
 # What renders, fetches and builds is imported where it is used: most runs find nothing to do.
@@ -65,7 +65,6 @@ class Tasks:
         self._holding = threading.Lock()
         self._is_held = False
         self._bases: dict[str, receipts.Receipt | None] = {}
-        self._secret_versions: dict[str, Mapping[str, str]] = {}
         self._overlay_inputs: dict[str, tuple[Path, ...]] = {}
         self._looks: dict[tuple[tuple[Path, ...], tuple[str, ...]], str] = {}
 
@@ -177,7 +176,7 @@ class Tasks:
         def looks() -> list[Any]:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
             code = [VERSION, secrets.FORMS_VERSION]
-            return [*code, base and base.id, self._versions(node), *map(look, written)]
+            return [*code, base and base.id, self.lab.keyring.seen(node), *map(look, written)]
 
         def is_as_its_receipt_says() -> bool:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
@@ -191,17 +190,9 @@ class Tasks:
         return Unchanged("image", looks, is_as_its_receipt_says, trusts=not self.lab.settings.deep)
 
     def _image_made_from(self, node: str, manifest: Path, base: receipts.Receipt) -> dict[str, Any]:
-        return image_made_from(str(read_json(manifest)["id"]), base.id, self._versions(node))
-
-    def _versions(self, node: str) -> Mapping[str, str]:
-        """The versions of a node's secrets as this run first saw them, or as it has built them in.
-
-        Secrets that change while an image is built make it stale: what is saved with it is not how they are
-        by then.
-        """
-        if node not in self._secret_versions:
-            self._secret_versions[node] = self.lab.secret_versions(node)
-        return self._secret_versions[node]
+        rendered = from_data(read_json(manifest))
+        used = self.lab.keyring.used(node, secrets_of(rendered))
+        return image_made_from(rendered.id, base.id, used)
 
     def no_conflict(self, node: str) -> bool:
         """Whether no other node claims the same name or address."""
@@ -278,10 +269,9 @@ class Tasks:
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
         receipt = receipts.read(base)
-        revealed = self.lab.revealed(name, manifest)
-        self._secret_versions[name] = revealed.versions
+        revealed = self.lab.keyring.revealed(name, secrets_of(manifest))
         if receipt is None or not self.lab.is_there(
-            target, image_made_from(manifest.id, receipt.id, revealed.versions)
+            target, image_made_from(manifest.id, receipt.id, revealed.used)
         ):
             for item in self.lab.composer.fetched(name):
                 self.lab.fetch(item.source, item.sha256, self.lab.composer.node(name).klass.arch)

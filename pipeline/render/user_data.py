@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import InventoryError, MetisError
+from ..errors import InventoryError, SecretError
 from ..inventory.document import parse
 from .yaml_text import yaml_text
 
@@ -92,13 +92,13 @@ _PROTECTED = re.compile(
 def merged(text: str | None, what: str = "cloud_init") -> str:
     """Give the user-data of a node: what the operator wrote, if anything, with ours laid over it.
 
-    Raises MetisError for what is not plain cloud-config, or would undo the node's identity. It calls the text
-    `what`, and names keys that cloud-init has and never a value: the whole text is a secret.
+    Raises SecretError for what is not plain cloud-config, or would undo the node's identity. It calls the
+    text `what`, and names keys that cloud-init has and never a value: the whole text is a secret.
     """
     own = {} if text is None else _read(text, what)
     faults = "; ".join(dict.fromkeys(_faults(own)))
     if faults:
-        raise MetisError(f"{what} would undo what the inventory says of the node", faults)
+        raise SecretError(f"{what} would undo what the inventory says of the node", faults)
     return HEADER + yaml_text(own | dict(OURS)).text
 
 
@@ -106,7 +106,7 @@ def _read(text: str, what: str) -> dict[str, Any]:
     """The settings as cloud-init reads them (by YAML 1.1: `yes` is true), if they are plain enough."""
     lines = text.split("\n")
     if lines[0].rstrip() != HEADER.rstrip():
-        raise MetisError(
+        raise SecretError(
             f"{what} does not begin with the line #cloud-config",
             "write one cloud-config: scripts, templates, archives and includes are not taken",
         )
@@ -116,7 +116,7 @@ def _read(text: str, what: str) -> dict[str, Any]:
     # on, off, yes and no are keys that are not strings.
     if data is None or not all(isinstance(key, str) for key in data):
         where = f", by line {line}" if line else ""
-        raise MetisError(
+        raise SecretError(
             f"{what} is not the plain YAML of a cloud-config{where}",
             "write one map of keys, each once, without tags and merge keys",
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..errors import InventoryError, MetisError, SeveralErrors
+from ..errors import InventoryError, MetisError, SecretError, SeveralErrors
 from ..inventory.document import parse
 from ..model import SecretRef
 from ..render.user_data import merged
@@ -44,12 +44,12 @@ class Given:
     def other(self, name: str) -> str:
         """The value of another secret of the node."""
         if name not in self.values:
-            raise MetisError(f"{name} of {self.node} is missing", "put it with the node's secrets")
+            raise SecretError(f"{name} of {self.node} is missing", "put it with the node's secrets")
         return self.values[name].reveal()
 
-    def unfit(self, expected: str, hint: str = "") -> MetisError:
+    def unfit(self, expected: str, hint: str = "") -> SecretError:
         """The error that says what was expected, and not what was found."""
-        return MetisError(f"{self.name} of {self.node} is not {expected}", hint)
+        return SecretError(f"{self.name} of {self.node} is not {expected}", hint)
 
 
 Form = Callable[[Given], bytes]
@@ -287,7 +287,7 @@ def password_hash(given: Given) -> bytes:
         raise given.unfit("a password: one line, not empty and without a colon", "give its hash instead")
     salt = given.other(SALT)
     if not _SALT.fullmatch(salt):
-        raise MetisError(f"{SALT} of {given.node} is not a salt of crypt(5)", "remove it: a new one is made")
+        raise SecretError(f"{SALT} of {given.node} is not a salt of crypt(5)", "remove it: a new one is made")
     return sha512_crypt(value, salt).encode()
 
 

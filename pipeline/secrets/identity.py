@@ -9,54 +9,39 @@ from __future__ import annotations
 import base64
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
-from ..errors import MetisError
+from ..errors import SecretError
 from ..model import SecretRef
 from . import ssh_keys
 from .forms import SALT, Given, needs_salt
 from .secret import Secret
-from .source import ConflictError, NodeSecrets, SecretSource
-
-TRIES = 20
-"""Each conflict means that somebody else got on: more of them is no race any more."""
+from .source import SecretSource
 
 
-def complete(source: SecretSource, node: str, refs: Sequence[SecretRef]) -> NodeSecrets:
-    """A node's secrets as they are now, after what is missing of its identity was made and stored.
-
-    `refs` are what the node's manifest needs. Raises MetisError, with nothing made, where something is
-    missing that only an operator has.
-    """
-    for _ in range(TRIES):
-        found = source.read(node)
-        absent = missing(node, refs, found.values)
-        unknown = [name for name in absent if name not in MAKERS]
-        if unknown:
-            raise no_such(unknown, node, source)
-        if not absent:
-            return found
-        try:
-            source.add(node, {name: Secret(MAKERS[name]()) for name in absent}, found.version)
-        except ConflictError:
-            continue
-    raise MetisError(f"the secrets of {node} change all the time", "run again")
+def names(node: str, refs: Iterable[SecretRef], values: Mapping[str, Secret]) -> tuple[str, ...]:
+    """The names of all secrets that references come to, there or not, each once."""
+    return tuple(name for name, _ in _wanted(node, refs, values))
 
 
 def missing(node: str, refs: Iterable[SecretRef], values: Mapping[str, Secret]) -> tuple[str, ...]:
     """The names of secrets that are needed and not there, each once."""
-    wanted: dict[str, None] = {}
+    return tuple(name for name, needed in _wanted(node, refs, values) if needed and name not in values)
+
+
+def _wanted(node: str, refs: Iterable[SecretRef], values: Mapping[str, Secret]) -> Iterable[tuple[str, bool]]:
+    """Each name, and whether the node cannot do without."""
+    wanted: dict[str, bool] = {}
     for ref in refs:
-        if not ref.optional:
-            wanted[ref.name] = None
+        wanted[ref.name] = wanted.get(ref.name, False) or not ref.optional
         if ref.form == "password-hash" and needs_salt(Given(node, ref.name, values)):
-            wanted[SALT] = None
-    return tuple(name for name in wanted if name not in values)
+            wanted[SALT] = True
+    return wanted.items()
 
 
-def no_such(names: Iterable[str], node: str, source: SecretSource) -> MetisError:
+def no_such(names: Iterable[str], node: str, source: SecretSource) -> SecretError:
     """The error for secrets that only an operator has."""
-    return MetisError(f"{node} has no {', '.join(names)}", f"put it into {source.place(node)}")
+    return SecretError(f"{node} has no {', '.join(names)}", f"put it into {source.place(node)}")
 
 
 def _salt() -> str:

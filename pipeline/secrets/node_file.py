@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..errors import InventoryError, MetisError
+from ..errors import InventoryError, MetisError, SecretError
 from ..inventory.document import Document, parse
 from .quoting import quoted
 from .secret import Secret
@@ -27,15 +27,18 @@ def values_of(content: bytes, file: str) -> dict[str, Secret]:
     return _values(_document(content, file))
 
 
-def with_added(content: bytes, missing: Mapping[str, Secret], file: str) -> bytes:
-    """The file with more secrets in it; its lines and comments stay where that can be.
+def with_changes(content: bytes, changes: Mapping[str, Secret], file: str) -> bytes:
+    """The file with secrets added or replaced; its lines and comments stay where that can be.
 
-    `content` may be empty. Where lines cannot simply be put between (`extra: {…}` on one line), the
-    whole is written anew.
+    `content` may be empty. Where a value is replaced, or lines cannot simply be put between (`extra: {…}` on
+    one line), the whole is written anew.
     """
     document = _document(content, file) if content else None
-    wanted = {**(_values(document) if document else {}), **missing}
-    added = _inserted(content, document, missing)
+    before = _values(document) if document else {}
+    wanted = {**before, **changes}
+    if before.keys() & changes.keys():
+        return _written(wanted)
+    added = _inserted(content, document, changes)
     try:
         fits = values_of(added, file) == wanted
     except MetisError:
@@ -76,9 +79,9 @@ def _secret(document: Document, path: tuple[str, ...], value: object) -> Secret:
     return Secret(value)
 
 
-def _wrong(file: str, line: int, what: str) -> MetisError:
+def _wrong(file: str, line: int, what: str) -> SecretError:
     where = f"{file}:{line}" if line else file
-    return MetisError(f"{where}: {what}", "look there; the line is not shown, as it may be secret")
+    return SecretError(f"{where}: {what}", "look there; the line is not shown, as it may be secret")
 
 
 # ---------------------------------------------------------------------------------------- adding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RefusedError, SourceError
@@ -13,8 +14,16 @@ OTHERS = 0o077
 MAX_BYTES = 1 << 20
 
 
-def read(file: Path) -> bytes | None:
-    """The bytes of a private file in a private folder; None where there is none.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is in a file, and how the file looked before it was read."""
+
+    content: bytes
+    status: os.stat_result
+
+
+def read(file: Path) -> Found | None:
+    """A private file in a private folder; None where there is none.
 
     Raises RefusedError where others may read or write it, or where it is no file but a link or a device;
     SourceError where it cannot be read.
@@ -40,7 +49,7 @@ def read(file: Path) -> bytes | None:
         if status.st_size > MAX_BYTES:
             raise RefusedError(f"{file} is larger than {MAX_BYTES >> 20} MiB", "secrets are kilobytes")
         # One read brings all of a regular file; what is written meanwhile is of the next version.
-        return os.read(descriptor, status.st_size)
+        return Found(os.read(descriptor, status.st_size), status)
     finally:
         os.close(descriptor)
 

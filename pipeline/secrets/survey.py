@@ -9,26 +9,23 @@ from ..model import SecretRef
 from ..plan import SecretState
 from . import identity
 from .forms import SALT, reveal
+from .keyring import Keyring
 from .secret import Secret
-from .source import SecretSource
-from .twins import Twins
 
 _ANY_SALT = Secret("." * 16)
 
 
-def survey(
-    source: SecretSource, node: str, refs: Sequence[SecretRef], twins: Twins
-) -> tuple[SecretState, ...]:
+def survey(keyring: Keyring, node: str, refs: Sequence[SecretRef]) -> tuple[SecretState, ...]:
     """The state of each secret of a node, in the order of `refs`, each name once."""
     try:
-        values = source.read(node).values
+        values = keyring.read(node).values
     except SourceError as error:
         return tuple(SecretState(name, "not checked", str(error)) for name in _names(refs))
     except MetisError as error:
         return tuple(SecretState(name, "not checked", str(error), error) for name in _names(refs))
     missing = identity.missing(node, refs, values)
     names = [*_names(refs), *(name for name in missing if name == SALT)]
-    return tuple(_state(name, refs, source, node, values, twins, name in missing) for name in names)
+    return tuple(_state(name, refs, keyring, node, values, name in missing) for name in names)
 
 
 def _names(refs: Sequence[SecretRef]) -> tuple[str, ...]:
@@ -38,10 +35,9 @@ def _names(refs: Sequence[SecretRef]) -> tuple[str, ...]:
 def _state(
     name: str,
     refs: Sequence[SecretRef],
-    source: SecretSource,
+    keyring: Keyring,
     node: str,
     values: Mapping[str, Secret],
-    twins: Twins,
     is_missing: bool,
 ) -> SecretState:
     if name in values:
@@ -49,14 +45,14 @@ def _state(
         error = next(_unfit(own, node, values), None)
         if error:
             return SecretState(name, "malformed", str(error), error)
-        if twin := twins.fault(node, name, values[name]):
+        if twin := keyring.twin(node, name, values):
             return SecretState(name, "shared", str(twin), twin)
         return SecretState(name, "there", " ".join(_remarks(own, values[name])))
     if not is_missing:
         return SecretState(name, "none", "the node does without")
     if name in identity.MAKERS:
-        return SecretState(name, "will be made", f"kept in {source.place(node)}")
-    error = identity.no_such([name], node, source)
+        return SecretState(name, "will be made", f"kept in {keyring.source.place(node)}")
+    error = identity.no_such([name], node, keyring.source)
     return SecretState(name, "missing", str(error), error)
 
 

@@ -6,10 +6,9 @@ With one machine id two nodes get one address (DHCP), with one iSCSI name one's 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import cached_property
 
-from ..errors import MetisError
+from ..errors import SecretError
 from .forms import SALT
 from .identity import MAKERS
 from .secret import Secret
@@ -19,18 +18,18 @@ UNIQUE = MAKERS.keys() - {SALT}
 
 
 class Twins:
-    """Knows the identities of all `nodes`, as they were when somebody first asked; those out of reach not."""
+    """Knows the identities of all `nodes` that are at hand here, as they were when somebody first asked."""
 
     def __init__(self, source: SecretSource, nodes: Iterable[str]) -> None:
         self._source = source
         self._nodes = tuple(nodes)
 
-    def fault(self, node: str, name: str, value: Secret) -> MetisError | None:
+    def fault(self, node: str, name: str, value: Secret) -> SecretError | None:
         """What is wrong where another node has the same value under the name of one of its secrets."""
         others = [other for other in self._owners.get((name, _plain(value)), ()) if other != node]
         if not others:
             return None
-        return MetisError(
+        return SecretError(
             f"{name} of {node} is that of {', '.join(others)} too",
             f"take it out of {self._source.place(node)} if it is not this node's own: a new one is made",
         )
@@ -39,10 +38,9 @@ class Twins:
     def _owners(self) -> Mapping[tuple[str, Secret], list[str]]:
         owners: dict[tuple[str, Secret], list[str]] = {}
         for node in self._nodes:
-            with suppress(MetisError):  # said where that node is planned or built
-                for name, value in self._source.read(node).values.items():
-                    if name in UNIQUE:
-                        owners.setdefault((name, _plain(value)), []).append(node)
+            for name, value in self._source.known(node).items():
+                if name in UNIQUE:
+                    owners.setdefault((name, _plain(value)), []).append(node)
         return owners
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline import process
 from pipeline.inject.sources import Reveal
 from pipeline.secrets import forms
-from pipeline.secrets.plain import PlainFolder
+from pipeline.secrets.plain import plain_folder
 
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -80,7 +80,7 @@ class Lab:
 
     def reveal(self, node: str) -> Reveal:
         """Gives the secrets of a node as an image has them."""
-        values = PlainFolder(self.secrets, may_write=False).read(node).values
+        values = plain_folder(self.secrets).read(node).values
         return lambda ref: forms.reveal(ref, node, values)
 
     def doit(self, *arguments: str, **extra: str) -> Report:

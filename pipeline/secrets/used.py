@@ -1,10 +1,16 @@
-"""Versions of secret content that say nothing of it: a keyed hash, its key in the same folder."""
+"""What an image was made from, of secrets: a keyed hash of the values that it uses; the key is with the images.
+
+Who rotates a secret that an image does not use leaves that image as it is, which no version of a whole
+document could tell. Without the key nobody can find out a value by trying.
+"""
 
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +18,18 @@ from pathlib import Path
 from ..durable import make_private
 from ..errors import MetisError
 from . import private
+from .secret import Secret
 
-KEY = ".version-key"
+KEY = ".secrets-key"
 KEY_BYTES = 32
 SHOWN = 32
-"""Hexadecimal digits of a version."""
+"""Hexadecimal digits of a digest."""
 UNKNOWN = "unknown"
-"""The version of content as long as there is no key: no image was made from it."""
+"""The digest as long as there is no key: no image was made from it."""
 
 
-class Versions:
-    """Gives versions of content (HMAC-SHA256, RFC 2104); equal for all who share the folder of the key.
+class UsedSecrets:
+    """Gives digests of secrets (HMAC-SHA256, RFC 2104); equal for all who share the folder of the key.
 
     The key is made when it is first needed, unless nothing is to be changed.
     """
@@ -31,17 +38,22 @@ class Versions:
         self._file = folder / KEY
         self._makes_key = makes_key
 
-    def of(self, content: bytes) -> str:
-        """The version of content: a few words of hexadecimal digits."""
+    def digest(self, names: Iterable[str], values: Mapping[str, Secret]) -> str:
+        """One word for what the names stand for; a name without a value counts too."""
         key = self._key
-        return UNKNOWN if key is None else hmac.digest(key, content, "sha256").hex()[:SHOWN]
+        if key is None:
+            return UNKNOWN
+        used = {name: values[name].reveal() if name in values else None for name in names}
+        content = json.dumps(used, sort_keys=True).encode()
+        return hmac.digest(key, content, "sha256").hex()[:SHOWN]
 
     @cached_property
     def _key(self) -> bytes | None:
-        key = private.read(self._file)
-        if key is None and self._makes_key:
+        found = private.read(self._file)
+        if found is None and self._makes_key:
             self._make()
-            key = private.read(self._file)
+            found = private.read(self._file)
+        key = found.content if found else None
         if key is not None and len(key) != KEY_BYTES:
             raise MetisError(
                 f"{self._file} is not a key of {KEY_BYTES} bytes",

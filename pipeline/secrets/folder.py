@@ -1,0 +1,104 @@
+"""Secrets as files of one folder, one for each owner, private to whoever runs Metis.
+
+How a file's bytes become the YAML of `node_file`, and back, is its codec's: see `plain` and `sealed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from .. import durable
+from ..errors import MetisError
+from ..store import stamp_of
+from . import private
+from .secret import Secret
+from .source import NOTHING, ConflictError, Stored
+
+SHOWN = 12
+"""Hexadecimal digits of a version."""
+
+
+class Codec(Protocol):
+    """Turns the bytes of a file into YAML, and back; `file` is what errors call it."""
+
+    def opened(self, content: bytes, file: str) -> bytes:
+        """The YAML in a file."""
+
+    def closed(self, text: bytes) -> bytes:
+        """What is written for it."""
+
+
+class Folder:
+    """The folder; it is made with the first secret. A file is replaced as a whole, or not at all."""
+
+    def __init__(self, name: str, folder: Path, suffix: str, codec: Codec) -> None:
+        self.name = name
+        self._folder = folder
+        self._suffix = suffix
+        self._codec = codec
+
+    def place(self, owner: str) -> str:
+        """The owner's file."""
+        return str(self.file(owner))
+
+    def file(self, owner: str) -> Path:
+        """The owner's file."""
+        return self._folder / f"{owner}{self._suffix}"
+
+    def versions(self, owners: Iterable[str]) -> Mapping[str, str]:
+        """How the files look: their size, times and inode, as one word."""
+        found = {}
+        for owner in owners:
+            try:
+                status = os.stat(self.file(owner), follow_symlinks=False)  # noqa: PTH116 - for each node of each run
+            except FileNotFoundError:
+                found[owner] = ""
+            except OSError:
+                continue
+            else:
+                found[owner] = _version(status)
+        return found
+
+    def read(self, owner: str) -> Stored:
+        """What is in the owner's file."""
+        return self._read(owner)[0]
+
+    def put(self, owner: str, changes: Mapping[str, Secret], version: str) -> None:
+        """Write the owner's file anew, one writer at a time."""
+        from .node_file import with_changes
+
+        file = self.file(owner)
+        with durable.locked(self._folder / ".lock", lambda _holder: None):
+            stored, text = self._read(owner)
+            if stored.version != version:
+                raise ConflictError(f"{file} was changed meanwhile", "run again")
+            durable.write(file, self._codec.closed(with_changes(text, changes, str(file))))
+
+    def known(self, owner: str) -> Mapping[str, Secret]:
+        """All of it is at hand; what cannot be read is none of this question's concern."""
+        try:
+            return self.read(owner).values
+        except MetisError:
+            return {}
+
+    def _read(self, owner: str) -> tuple[Stored, bytes]:
+        from .node_file import values_of
+
+        file = self.file(owner)
+        found = private.read(file)
+        if found is None:
+            return NOTHING, b""
+        text = self._codec.opened(found.content, str(file))
+        changed = datetime.fromtimestamp(found.status.st_mtime, UTC)
+        return Stored(values_of(text, str(file)), _version(found.status), changed), text
+
+
+def _version(status: os.stat_result) -> str:
+    """A word for how a file looks; who replaces or edits it changes that."""
+    looks = ",".join(map(str, stamp_of(status).values()))
+    return hashlib.sha256(looks.encode()).hexdigest()[:SHOWN]

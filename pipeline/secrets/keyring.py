@@ -1,0 +1,197 @@
+"""What a lab's nodes have of secrets: each node's own values, over those that all nodes share.
+
+An image holds what its manifest names, so that it depends on these values alone: see `used`. Whether they
+may have changed is told by the versions of the documents that they come from, which costs no reading.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..errors import MetisError, SecretError, SeveralErrors, SourceError
+from ..model import SecretRef
+from .secret import Secret
+from .source import CLUSTER, ConflictError, SecretSource, Stored
+from .twins import UNIQUE, Twins
+from .used import UsedSecrets
+
+TRIES = 20
+"""Each conflict means that somebody else got on: more of them is no race any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSecrets:
+    """The secrets of one node: its own document, and what it shares with all."""
+
+    own: Stored
+    shared: Stored
+
+    @property
+    def values(self) -> Mapping[str, Secret]:
+        """All values by name; a node's own wins."""
+        return {**self.shared.values, **self.own.values}
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """The secrets of one node as they were read for one image.
+
+    `used` decides about the image; `versions` says for people which documents they came from.
+    """
+
+    reveal: Callable[[SecretRef], bytes]
+    used: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+class Keyring:
+    """Reads what nodes need from one source; safe to use from threads."""
+
+    def __init__(self, source: SecretSource, nodes: Iterable[str], used: UsedSecrets) -> None:
+        self.source = source
+        self._used = used
+        self._twins = Twins(source, nodes)
+        self._expected: tuple[str, ...] = ()
+        self._seen: dict[str, str | None] = {}
+        self._out_of_reach: SourceError | None = None
+        self._looking = threading.Lock()
+
+    # ------------------------------------------------------------------------------------- looking
+
+    def expect(self, nodes: Iterable[str]) -> None:
+        """Say which nodes this run will ask for: they are then looked at together."""
+        self._expected = tuple(nodes)
+
+    def seen(self, node: str) -> str:
+        """One word for the versions of all that a node may use, as they were when this run first looked.
+
+        After `revealed` it is how they were at the latest before they were read for the image. Raises
+        SourceError where nobody can tell.
+        """
+        with self._looking:
+            if self._out_of_reach:
+                raise self._out_of_reach
+            if node not in self._seen or CLUSTER not in self._seen:
+                self._look({CLUSTER, node, *self._expected} - self._seen.keys())
+            versions = [self._seen[CLUSTER], self._seen[node]]
+        if None in versions:
+            raise SourceError(f"the version of {self.source.place(node)} cannot be told")
+        return "+".join(map(str, (self.source.name, *versions)))
+
+    def _look(self, owners: Collection[str]) -> None:
+        try:
+            found = self.source.versions(owners)
+        except SourceError as error:
+            self._out_of_reach = error
+            raise
+        self._seen |= {owner: found.get(owner) for owner in owners}
+
+    def _version(self, owner: str) -> str | None:
+        with suppress(SourceError):
+            return self.source.versions([owner]).get(owner)
+        return None
+
+    # ------------------------------------------------------------------------------------- reading
+
+    def read(self, node: str) -> NodeSecrets:
+        """What a node has now; what all share, as this run first read it."""
+        shared = self._shared
+        return NodeSecrets(self.source.read(node), shared)
+
+    @cached_property
+    def _shared(self) -> Stored:
+        """Looked at before it is read: what changes in between is seen by the next run."""
+        if CLUSTER not in self._seen:
+            self._seen[CLUSTER] = self._version(CLUSTER)
+        shared = self.source.read(CLUSTER)
+        misplaced = sorted(shared.values.keys() & UNIQUE)
+        if misplaced:
+            raise SecretError(
+                f"{self.source.place(CLUSTER)} has {', '.join(misplaced)}, which no two nodes may share",
+                "move it to the node whose it is",
+            )
+        return shared
+
+    def used(self, node: str, refs: Sequence[SecretRef]) -> Mapping[str, str]:
+        """What decides, of secrets, about an image that was made with these references; see `used`."""
+        return self._used_of(node, refs, self.read(node).values)
+
+    def _used_of(
+        self, node: str, refs: Sequence[SecretRef], values: Mapping[str, Secret]
+    ) -> Mapping[str, str]:
+        from . import identity
+
+        return {self.source.name: self._used.digest(identity.names(node, refs, values), values)}
+
+    def revealed(self, node: str, refs: Sequence[SecretRef]) -> Revealed:
+        """What a node's references stand for; what is missing of its identity is made and stored first.
+
+        Raises MetisError where one is missing, not what it must be, or another node's too.
+        """
+        from . import forms, identity
+
+        self._complete(node, refs)
+        self._seen[node] = self._version(node)
+        found = self.read(node)
+        values = found.values
+        texts = forms.reveal_all(refs, node, values)
+        names = identity.names(node, refs, values)
+        faults = [fault for name in names if (fault := self.twin(node, name, values))]
+        if faults:
+            raise SeveralErrors(faults)
+        used = self._used_of(node, refs, values)
+        return Revealed(texts.__getitem__, used, self._versions(node, refs, found))
+
+    def _complete(self, node: str, refs: Sequence[SecretRef]) -> None:
+        """Make what is missing of a node's identity, unless something is missing that an operator must give."""
+        from . import identity
+
+        for _ in range(TRIES):
+            found = self.read(node)
+            absent = identity.missing(node, refs, found.values)
+            unknown = [name for name in absent if name not in identity.MAKERS]
+            if unknown:
+                raise identity.no_such(unknown, node, self.source)
+            if not absent:
+                return
+            with suppress(ConflictError):
+                made = {name: Secret(identity.MAKERS[name]()) for name in absent}
+                self.source.put(node, made, found.own.version)
+        raise SourceError(f"the secrets of {node} change all the time", "run again")
+
+    def _versions(self, node: str, refs: Sequence[SecretRef], found: NodeSecrets) -> Mapping[str, str]:
+        from . import identity
+
+        names = identity.names(node, refs, found.values)
+        shares = any(name in found.shared.values and name not in found.own.values for name in names)
+        own = {"source": self.source.name, "node": found.own.version}
+        return {**own, "cluster": found.shared.version} if shares else own
+
+    def as_they_are(self, node: str) -> Callable[[SecretRef], bytes]:
+        """Reveals the secrets of a node as they are: nothing is made.
+
+        What is missing raises SecretError; where the source is out of reach, it is asked once.
+        """
+        from . import forms
+
+        found: list[Mapping[str, Secret] | MetisError] = []
+
+        def reveal(ref: SecretRef) -> bytes:
+            if not found:
+                try:
+                    found.append(self.read(node).values)
+                except MetisError as error:
+                    found.append(error)
+            if isinstance(found[0], MetisError):
+                raise found[0]
+            return forms.reveal(ref, node, found[0])
+
+        return reveal
+
+    def twin(self, node: str, name: str, values: Mapping[str, Secret]) -> MetisError | None:
+        """What is wrong where another node has the same value of what is one node's alone."""
+        return self._twins.fault(node, name, values[name]) if name in values else None
