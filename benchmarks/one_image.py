@@ -23,6 +23,7 @@ from pipeline.inject.apply import apply
 from pipeline.inject.partitions import exactly
 from pipeline.inject.sources import Sources
 from pipeline.inject.tree import Places, Tree, Trees
+from pipeline.manifest import secrets_of
 from pipeline.model import Side
 from tests.support import goldens
 from tests.support.lab import BIN, REPOSITORY, Lab

@@ -6,68 +6,24 @@ Flags become environment variables before anything else looks, so that the graph
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .cli_adopt import adopt
+from .cli_secrets import secrets
 from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
+from .options import FLAG_VARIABLES, common, each, lab_of, node_option, print_json
 
 if TYPE_CHECKING:
     from .lab import Lab
 
-F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
-
-FLAG_VARIABLES = {
-    "inventory": "METIS_INVENTORY",
-    "artifacts": "METIS_ARTIFACTS",
-    "cache": "METIS_CACHE",
-}
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
-
-
-def _complete_node(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    try:
-        lab = _lab({"inventory": context.params.get("inventory")})
-        return [name for name in lab.inventory.names("nodes") if name.startswith(incomplete)]
-    except MetisError:
-        return []
-
-
-def common(command: F) -> F:
-    """The options that every command has."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON for machines."),
-        click.option("--cache", type=click.Path(), help="Where goldens are kept (METIS_CACHE)."),
-        click.option("--artifacts", type=click.Path(), help="Where images are made (METIS_ARTIFACTS)."),
-        click.option(
-            "--inventory",
-            type=click.Path(),
-            help="A folder with classes/ and nodes/, or one YAML file (METIS_INVENTORY).",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def node_option(*, required: bool) -> Callable[[F], F]:
-    """`--node`, once where it is required and any number of times elsewhere."""
-    more = "" if required else " May be given several times; all nodes without it."
-    return click.option(
-        "--node",
-        "nodes",
-        required=required,
-        multiple=True,
-        shell_complete=_complete_node,
-        metavar="NODE",
-        help=f"The node's name.{more}",
-    )
 
 
 @click.group(
@@ -80,6 +36,10 @@ def cli() -> None:
     """Recovery cards for lab nodes, from a declared inventory."""
 
 
+cli.add_command(adopt)
+cli.add_command(secrets)
+
+
 @cli.command()
 @common
 @node_option(required=False)
@@ -87,11 +47,11 @@ def plan(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
     """Say what a build would fetch, rebuild, inject and write. Changes nothing."""
     from . import plan as planning
 
-    lab = _lab(flags)
+    lab = lab_of(flags)
     lab.warn()
-    plans, errors = _each(lab.plan, nodes or lab.inventory.names("nodes"))
+    plans, errors = each(lab.plan, nodes or lab.inventory.names("nodes"))
     if as_json:
-        _print_json([planning.to_data(item) for item in plans])
+        print_json([planning.to_data(item) for item in plans])
     else:
         click.echo("\n".join(planning.to_text(item) for item in plans), nl=False)
     errors += [fault for item in plans for fault in item.faults]
@@ -107,7 +67,7 @@ def config(nodes: Sequence[str], as_json: bool, explain: bool, **flags: str | No
     """Print a node as it is after its class and its own values are merged."""
     from . import show
 
-    composer = _lab(flags).live_composer
+    composer = lab_of(flags).live_composer
     resolved = [composer.node(name) for name in nodes]
     if explain:
         data: list[dict[str, Any]] = [show.origins(node) for node in resolved]
@@ -116,7 +76,7 @@ def config(nodes: Sequence[str], as_json: bool, explain: bool, **flags: str | No
         data = [show.node(node) for node in resolved]
         text = "---\n".join(show.as_yaml(item) for item in data)
     if as_json:
-        _print_json(data[0] if len(data) == 1 else data)
+        print_json(data[0] if len(data) == 1 else data)
     else:
         click.echo(text, nl=False)
 
@@ -144,7 +104,7 @@ def image(
         raise UsageError("--output takes one image", "name one node with --node")
     if deep:
         os.environ["METIS_DEEP"] = "1"
-    lab = _lab(flags)
+    lab = lab_of(flags)
     if output is not None:
         lab.export_target(nodes[0], output)  # refused before anything is built
     from . import graph
@@ -155,7 +115,7 @@ def image(
     else:
         written = [lab.artifacts.image(name) for name in nodes or lab.nodes]
     if as_json:
-        _print_json([lab.describe(path) for path in written])
+        print_json([lab.describe(path) for path in written])
     elif len(nodes) == 1:
         _print_summary(lab, nodes[0], written[0])
     else:
@@ -175,11 +135,11 @@ def verify(nodes: Sequence[str], image: Path | None, as_json: bool, **flags: str
     """Read an image or a card back and compare it with the inventory. Changes nothing."""
     if image is not None and len(nodes) != 1:
         raise UsageError("--image is of one node", "name one node with --node")
-    lab = _lab(flags)
-    verdicts, errors = _each(lambda name: lab.verify(name, image), nodes)
+    lab = lab_of(flags)
+    verdicts, errors = each(lambda name: lab.verify(name, image), nodes)
     if as_json:
         data = [verdict.to_data() for verdict in verdicts]
-        _print_json(data[0] if len(nodes) == 1 and data else data)
+        print_json(data[0] if len(nodes) == 1 and data else data)
     else:
         for verdict in verdicts:
             click.echo(verdict.to_text())
@@ -238,10 +198,10 @@ def boot(
     flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
     answering = network.parse_peer(peer) if peer is not None else None
     options = session.Options(peer=answering, ends_clean=keep, **more)
-    lab = _lab(flags)
+    lab = lab_of(flags)
     report = lab.boot(name, options, image, keep=keep)
     if as_json:
-        _print_json(session.to_data(report))
+        print_json(session.to_data(report))
     else:
         click.echo(session.to_text(report), nl=False)
     if keep:
@@ -263,36 +223,6 @@ def _print_summary(lab: Lab, node: str, path: Path) -> None:
     for line in table(lab.base_manifest(node), lab.manifest(node)):
         click.echo(f"  {line}")
     click.echo(f"next: put it on a card with `bmaptool copy {path} /dev/YOUR-CARD`")
-
-
-def _each(make: Callable[[str], T], names: Iterable[str]) -> tuple[list[T], list[MetisError]]:
-    """What can be made for each name, and why not for the others: one bad node hides none of them."""
-    made: list[T] = []
-    errors: list[MetisError] = []
-    for name in names:
-        try:
-            made.append(make(name))
-        except MetisError as error:
-            errors.append(error)
-    return made, errors
-
-
-def _lab(flags: dict[str, str | None]) -> Lab:
-    from .lab import Lab
-
-    set_flags(flags)
-    return Lab.from_environment(remembers=False)
-
-
-def set_flags(flags: dict[str, str | None]) -> None:
-    """Put flags into the environment, over what is there."""
-    for name, value in flags.items():
-        if value is not None:
-            os.environ[FLAG_VARIABLES[name]] = value
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, sort_keys=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -47,7 +47,7 @@ def base_made_from(golden_sha256: str, wanted: BaseManifest) -> dict[str, Any]:
 
 
 def image_made_from(manifest_id: str, base_id: str, secrets: Mapping[str, str]) -> dict[str, Any]:
-    """Everything that decides about an image; `secrets` are digests of `secrets.used`, by the source's name."""
+    """Everything that decides about an image; `secrets` are digests of `secrets.used` by source."""
     return {
         "manifest": manifest_id,
         "base": base_id,

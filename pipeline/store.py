@@ -11,8 +11,8 @@ Where files come from is the concern of `golden`.
 from __future__ import annotations
 
 import hashlib
-import os
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator

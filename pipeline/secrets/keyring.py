@@ -147,7 +147,7 @@ class Keyring:
         return Revealed(texts.__getitem__, used, self._versions(node, refs, found))
 
     def _complete(self, node: str, refs: Sequence[SecretRef]) -> None:
-        """Make what is missing of a node's identity, unless something is missing that an operator must give."""
+        """Make what is missing of a node's identity, unless something is that an operator must give."""
         from . import identity
 
         for _ in range(TRIES):

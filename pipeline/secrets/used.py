@@ -1,4 +1,4 @@
-"""What an image was made from, of secrets: a keyed hash of the values that it uses; the key is with the images.
+"""What an image was made from, of secrets: a keyed hash of the values that it uses, the key among the images.
 
 Who rotates a secret that an image does not use leaves that image as it is, which no version of a whole
 document could tell. Without the key nobody can find out a value by trying.

@@ -33,10 +33,10 @@ FLOORS = {
     "inventory.wording render.*",
     "machine": "artifacts bmap disk durable freshness hashing hooks mapped process progress receipts "
     "settings sparse store inventory.index inventory.overlay inventory.read",
-    "adapters": "boot.* golden.* inject.* card.* secrets.*",
+    "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
     "steps": "build compose ids verify",
     "tasks": "lab tasks",
-    "doors": "cli dodo doit_setup graph",
+    "doors": "cli cli_adopt cli_secrets dodo doit_setup graph options",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -47,11 +47,11 @@ PURE_MAY_IMPORT = frozenset(
 PARTS = {"inventory.schemas": {"importlib.resources"}, "render.assets": {"importlib.resources"}}
 """Schemas, scripts and units are part of the program, as its modules are: they are read as an import is."""
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
-LAZY = {"guestfs", "hvac", "requests", "rich", "urllib3"}
+LAZY = {"guestfs", "hvac", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "referencing": {"inventory.schemas"},
-    "click": {"cli"},
+    "click": {"cli", "cli_adopt", "cli_secrets", "options"},
     "cryptography": {"secrets.ssh_keys"},
 }
 
@@ -106,7 +106,7 @@ def level(name: str) -> int:
 
 
 NOWHERE = len(FLOORS)
-PACKAGES = {"pipeline", "boot", "card", "edits", "golden", "inject", "render", "secrets"}
+PACKAGES = {"pipeline", "adopt", "boot", "card", "edits", "golden", "inject", "render", "secrets"}
 """Their own modules hold words for the reader and nothing else."""
 NAMES = sorted(modules().keys() - PACKAGES)
 each_module = pytest.mark.parametrize("name", NAMES)

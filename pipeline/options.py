@@ -1,0 +1,94 @@
+"""What the commands of `metis` have in common: options, and how a lab is found and results are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .errors import MetisError
+
+if TYPE_CHECKING:
+    from .lab import Lab
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+FLAG_VARIABLES = {
+    "inventory": "METIS_INVENTORY",
+    "artifacts": "METIS_ARTIFACTS",
+    "cache": "METIS_CACHE",
+}
+
+
+def _complete_node(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    try:
+        lab = lab_of({"inventory": context.params.get("inventory")})
+        return [name for name in lab.inventory.names("nodes") if name.startswith(incomplete)]
+    except MetisError:
+        return []
+
+
+def common(command: F) -> F:
+    """The options that every command has."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON for machines."),
+        click.option("--cache", type=click.Path(), help="Where goldens are kept (METIS_CACHE)."),
+        click.option("--artifacts", type=click.Path(), help="Where images are made (METIS_ARTIFACTS)."),
+        click.option(
+            "--inventory",
+            type=click.Path(),
+            help="A folder with classes/ and nodes/, or one YAML file (METIS_INVENTORY).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def node_option(*, required: bool) -> Callable[[F], F]:
+    """`--node`, once where it is required and any number of times elsewhere."""
+    more = "" if required else " May be given several times; all nodes without it."
+    return click.option(
+        "--node",
+        "nodes",
+        required=required,
+        multiple=True,
+        shell_complete=_complete_node,
+        metavar="NODE",
+        help=f"The node's name.{more}",
+    )
+
+
+def each(make: Callable[[str], T], names: Iterable[str]) -> tuple[list[T], list[MetisError]]:
+    """What can be made for each name, and why not for the others: one bad node hides none of them."""
+    made: list[T] = []
+    errors: list[MetisError] = []
+    for name in names:
+        try:
+            made.append(make(name))
+        except MetisError as error:
+            errors.append(error)
+    return made, errors
+
+
+def lab_of(flags: dict[str, str | None]) -> Lab:
+    """The lab that the flags and the environment name; by looking at it nothing is left behind."""
+    from .lab import Lab
+
+    set_flags(flags)
+    return Lab.from_environment(remembers=False)
+
+
+def set_flags(flags: dict[str, str | None]) -> None:
+    """Put flags into the environment, over what is there."""
+    for name, value in flags.items():
+        if value is not None:
+            os.environ[FLAG_VARIABLES[name]] = value
+
+
+def print_json(value: object) -> None:
+    """Print a result for machines."""
+    click.echo(json.dumps(value, indent=2, sort_keys=True))
