@@ -74,12 +74,12 @@ def each(make: Callable[[str], T], names: Iterable[str]) -> tuple[list[T], list[
     return made, errors
 
 
-def lab_of(flags: dict[str, str | None]) -> Lab:
-    """The lab that the flags and the environment name; by looking at it nothing is left behind."""
+def lab_of(flags: dict[str, str | None], *, writes: bool = False) -> Lab:
+    """The lab that the flags and the environment name; one that does not write leaves nothing behind."""
     from .lab import Lab
 
     set_flags(flags)
-    return Lab.from_environment(remembers=False)
+    return Lab.from_environment(remembers=writes)
 
 
 def set_flags(flags: dict[str, str | None]) -> None:

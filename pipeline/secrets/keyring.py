@@ -11,13 +11,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..errors import MetisError, SecretError, SeveralErrors, SourceError
 from ..model import SecretRef
 from .secret import Secret
 from .source import CLUSTER, ConflictError, SecretSource, Stored
-from .twins import UNIQUE, Twins
 from .used import UsedSecrets
+
+if TYPE_CHECKING:
+    from .twins import Twins
+
+# What knows forms and keys is imported where it is used: most runs find nothing to do.
 
 TRIES = 20
 """Each conflict means that somebody else got on: more of them is no race any more."""
@@ -54,7 +59,7 @@ class Keyring:
     def __init__(self, source: SecretSource, nodes: Iterable[str], used: UsedSecrets) -> None:
         self.source = source
         self._used = used
-        self._twins = Twins(source, nodes)
+        self._nodes = tuple(nodes)
         self._expected: tuple[str, ...] = ()
         self._seen: dict[str, str | None] = {}
         self._out_of_reach: SourceError | None = None
@@ -107,6 +112,8 @@ class Keyring:
         """Looked at before it is read: what changes in between is seen by the next run."""
         if CLUSTER not in self._seen:
             self._seen[CLUSTER] = self._version(CLUSTER)
+        from .twins import UNIQUE
+
         shared = self.source.read(CLUSTER)
         misplaced = sorted(shared.values.keys() & UNIQUE)
         if misplaced:
@@ -195,3 +202,9 @@ class Keyring:
     def twin(self, node: str, name: str, values: Mapping[str, Secret]) -> MetisError | None:
         """What is wrong where another node has the same value of what is one node's alone."""
         return self._twins.fault(node, name, values[name]) if name in values else None
+
+    @cached_property
+    def _twins(self) -> Twins:
+        from .twins import Twins
+
+        return Twins(self.source, self._nodes)
