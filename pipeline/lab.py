@@ -31,7 +31,7 @@ from .progress import Reporter, reporter
 from .secrets.keyring import Keyring
 from .secrets.plain import plain_folder
 from .secrets.used import UsedSecrets
-from .settings import Settings, image_variable, user_folder
+from .settings import PlainPlace, SealedPlace, Settings, image_variable, user_folder
 from .store import Store
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
@@ -334,25 +334,25 @@ class Lab:
     @cached_property
     def secret_source(self) -> SecretSource:
         """Where nodes' secrets are kept."""
-        places = self.settings.secrets
-        if places.kind == "plain":
-            return plain_folder(places.folder)
+        place = self.settings.secrets
+        if isinstance(place, PlainPlace):
+            return plain_folder(place.folder)
         from .secrets.age_keys import AgeKeys
 
         recipients = self.inventory.cluster().data.get("age_recipients", ())
-        keys = AgeKeys(places.identity, recipients, makes_key=self._remembers)
-        if places.kind == "sealed":
+        keys = AgeKeys(place.identity, recipients, makes_key=self._remembers)
+        if isinstance(place, SealedPlace):
             from .secrets.sealed import sealed_folder
 
-            return sealed_folder(places.folder, keys)
+            return sealed_folder(place.folder, keys)
         from .secrets.copies import Copies, OfflineCopies
 
-        copies = Copies(places.copies, keys)
+        copies = Copies(place.copies, keys)
         if self.settings.offline:
             return OfflineCopies(copies, self.reporter.note)
         from .secrets.vault import Vault
 
-        return Vault(places.vault, copies, keeps_copies=self._remembers)
+        return Vault(place.access, copies, keeps_copies=self._remembers)
 
     def golden(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""

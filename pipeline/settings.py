@@ -44,18 +44,30 @@ class VaultAccess:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretPlaces:
-    """Where nodes' secrets are: `kind` is vault, sealed or plain.
+class PlainPlace:
+    """Secrets in plain files of a folder."""
 
-    `folder` has the files of `sealed` and `plain`; `copies` the sealed copies of what Vault gave; `identity`
-    is the file with the age key that opens both.
-    """
-
-    kind: str
     folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPlace:
+    """Secrets in sealed files of a folder; `identity` is the file with the age key that opens them."""
+
+    folder: Path
+    identity: Path
+
+
+@dataclass(frozen=True, slots=True)
+class VaultPlace:
+    """Secrets in Vault; `copies` is the folder of sealed copies of what it gave."""
+
+    access: VaultAccess
     copies: Path
     identity: Path
-    vault: VaultAccess
+
+
+SecretPlace = PlainPlace | SealedPlace | VaultPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ class Settings:
     offline: bool
     deep: bool
     debug: bool
-    secrets: SecretPlaces
+    secrets: SecretPlace
     overrides: Mapping[str, ImageOverride]
     """Goldens named by the environment, by the variable's part for the class (RPI5_UBUNTU)."""
 
@@ -129,32 +141,42 @@ def _as_variable(klass: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", klass.upper())
 
 
-def _secrets(environment: Mapping[str, str], folder: Path) -> SecretPlaces:
-    state = user_folder(environment, "XDG_STATE_HOME", "~/.local/state")
-    key = user_folder(environment, "XDG_CONFIG_HOME", "~/.config") / "age.key"
+def _secrets(environment: Mapping[str, str], folder: Path) -> SecretPlace:
+    """What METIS_SECRETS names; else Vault where there is one, else sealed files with the user's state."""
     named = environment.get("METIS_SECRETS", "vault" if "VAULT_ADDR" in environment else "sealed")
     kind, _, place = named.partition(":")
-    if not (named in {"vault", "sealed"} or (kind in {"sealed", "plain"} and place)):
-        # The value is not repeated: who misread what is wanted may have put a secret there.
-        raise UsageError("METIS_SECRETS is no source of secrets", "use vault, sealed:DIR or plain:DIR")
-    vault = _vault(environment, folder)
-    if kind == "vault" and not vault.address:
-        raise UsageError("METIS_SECRETS is vault, and VAULT_ADDR is not set", "say where Vault is")
-    asked = hashlib.sha256(f"{vault.address}\n{vault.namespace}".encode()).hexdigest()
-    return SecretPlaces(
-        kind=kind,
-        folder=folder / (place or state / "secrets"),
-        copies=state / "copies" / asked[:16],
-        identity=folder / environment.get("METIS_AGE_IDENTITY", key),
-        vault=vault,
-    )
+    if kind == "plain" and place:
+        return PlainPlace(folder / place)
+    if kind == "sealed" and (place or named == kind):
+        where = folder / place if place else _state(environment) / "secrets"
+        return SealedPlace(where, _age_identity(environment, folder))
+    if named == "vault":
+        access = _vault(environment, folder)
+        # Another Vault knows other nodes by the same names.
+        asked = hashlib.sha256(f"{access.address}\n{access.namespace}".encode()).hexdigest()
+        copies = _state(environment) / "copies" / asked[:16]
+        return VaultPlace(access, copies, _age_identity(environment, folder))
+    # The value is not repeated: who misread what is wanted may have put a secret there.
+    raise UsageError("METIS_SECRETS is no source of secrets", "use vault, sealed:DIR or plain:DIR")
+
+
+def _state(environment: Mapping[str, str]) -> Path:
+    return user_folder(environment, "XDG_STATE_HOME", "~/.local/state")
+
+
+def _age_identity(environment: Mapping[str, str], folder: Path) -> Path:
+    if "METIS_AGE_IDENTITY" in environment:
+        return folder / environment["METIS_AGE_IDENTITY"]
+    return user_folder(environment, "XDG_CONFIG_HOME", "~/.config") / "age.key"
 
 
 def _vault(environment: Mapping[str, str], folder: Path) -> VaultAccess:
-    """Only read here; what Vault needs and was not said is an error for whoever asks it."""
+    """Which credentials there must be is known to whoever asks Vault: most runs do not."""
+    if "VAULT_ADDR" not in environment:
+        raise UsageError("METIS_SECRETS is vault, and VAULT_ADDR is not set", "say where Vault is")
     certificate = environment.get("VAULT_CACERT")
     return VaultAccess(
-        address=environment.get("VAULT_ADDR", "").rstrip("/"),
+        address=environment["VAULT_ADDR"].rstrip("/"),
         namespace=environment.get("VAULT_NAMESPACE", ""),
         ca_certificate=folder / certificate if certificate else None,
         token=Secret(environment.get("VAULT_TOKEN", "")),
