@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 import threading
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -58,14 +59,24 @@ def _say_interrupted(kind: type[BaseException], error: BaseException, trace: Tra
 
 
 class LineReporter(ConsoleReporter):
-    """doit's own report of what ran and what was up to date, with a line for each thing that is wrong."""
+    """doit's own report of what ran and what was up to date, with a line for each thing that is wrong.
+
+    That of a `lab` also tells it, as the first who knows, which images were asked for.
+    """
 
     desc = "one line for each task, and one for each failure"
+    lab: Lab | None = None
 
     def __init__(self, outstream: object, options: Any) -> None:  # noqa: ANN401 - doit has no types
         super().__init__(outstream, options)
         self._said: set[str] = set()
         self._not_tried = 0
+
+    def initialize(self, tasks: Mapping[str, Any], selected_tasks: Iterable[str]) -> None:
+        """Called by doit before anything is looked at."""
+        if self.lab:
+            asked = {inner for name in selected_tasks for inner in (name, *tasks[name].task_dep)}
+            self.lab.keyring.expect(name.partition(":")[2] for name in asked if name.startswith("image:"))
 
     def add_failure(self, task: Any, fail: BaseFail) -> None:  # noqa: ANN401
         """Called by doit when a task failed, or could not be tried."""
@@ -88,6 +99,11 @@ class LineReporter(ConsoleReporter):
             self.write(f"!! {line}\n")
 
 
+def of_lab(lab: Lab, reporter: type[LineReporter]) -> type[LineReporter]:
+    """A reporter that works for a lab; doit makes the instance itself."""
+    return type(reporter.__name__, (reporter,), {"lab": lab})
+
+
 def doit_config(lab: Lab) -> dict[str, Any]:
     """The DOIT_CONFIG of a lab's graph."""
     state = lab.artifacts.doit_state(lab.settings.inventory_key)
@@ -101,7 +117,7 @@ def doit_config(lab: Lab) -> dict[str, Any]:
         "default_tasks": ["image"],
         "dep_file": str(state),
         "par_type": "thread",
-        "reporter": LineReporter,
+        "reporter": of_lab(lab, LineReporter),
         "sort": "definition",
         "verbosity": 2,
     }

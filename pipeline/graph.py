@@ -10,7 +10,7 @@ from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 from doit.exceptions import InvalidDodoFile
 
-from .doit_setup import LineReporter
+from .doit_setup import LineReporter, of_lab
 from .errors import MetisError, UsageError, common_exit_code
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(tasks: Sequence[str], jobs: int) -> Lab:
     unknown = [name.partition(":")[2] for name in tasks if name not in known]
     if unknown:
         raise UsageError(f"no node {', '.join(unknown)} in {lab.settings.inventory}", "see `metis plan`")
-    dodo.DOIT_CONFIG["reporter"] = StderrReporter
+    dodo.DOIT_CONFIG["reporter"] = of_lab(lab, StderrReporter)
     code = DoitMain(ModuleTaskLoader(dodo)).run(["run", *(["-n", str(jobs)] if jobs > 1 else []), *tasks])
     if code or own.failures:
         raise _summary(own.failures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, RefusedError, SourceError
-from pipeline.secrets.node_file import FIELDS, values_of, with_added
-from pipeline.secrets.plain import PlainFolder
+from pipeline.secrets.folder import Folder
+from pipeline.secrets.node_file import FIELDS, values_of, with_changes
+from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.secret import Secret
-from pipeline.secrets.source import ConflictError
-from pipeline.secrets.versions import UNKNOWN
+from pipeline.secrets.source import NOTHING, ConflictError
 
 NODE = "titan-13"
 TEXT = "ssh_password: hunter2\nextra:\n  node_password: hunter3 # as it was\n"
@@ -37,8 +38,8 @@ def put(folder: Path, text: str) -> Path:
     return file
 
 
-def source(folder: Path, *, may_write: bool = True) -> PlainFolder:
-    return PlainFolder(folder, may_write=may_write)
+def source(folder: Path) -> Folder:
+    return plain_folder(folder)
 
 
 def names(folder: Path) -> set[str]:
@@ -56,8 +57,8 @@ def test_the_secrets_of_a_node_have_flat_names(folder: Path) -> None:
 def test_a_node_without_a_file_and_a_store_without_a_folder_have_no_secrets(tmp_path: Path) -> None:
     for folder in (tmp_path / "none", tmp_path):
         tmp_path.chmod(0o700)
-        found = source(folder).read(NODE)
-        assert (found.values, found.version, source(folder).version(NODE)) == ({}, "", "")
+        assert source(folder).read(NODE) == NOTHING
+        assert source(folder).versions([NODE]) == {NODE: ""}
     assert names(tmp_path) == set()
 
 
@@ -92,10 +93,9 @@ def test_what_others_could_have_read_or_written_is_refused(
     folder: Path, spoil: Callable[[Path], object], line: str
 ) -> None:
     spoil(folder)
-    for ask in (source(folder).read, source(folder).version):
-        with pytest.raises(RefusedError, match=line) as caught:
-            ask(NODE)
-        assert caught.value.exit_code == 3
+    with pytest.raises(RefusedError, match=line) as caught:
+        source(folder).read(NODE)
+    assert caught.value.exit_code == 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -148,39 +148,22 @@ def test_another_file_is_refused_with_its_line_and_nothing_that_is_in_it(folder:
 # --------------------------------------------------------------------------------------- versions
 
 
-def test_a_version_is_the_same_for_the_same_file_and_for_all_who_share_the_folder(folder: Path) -> None:
-    one = source(folder).version(NODE)
-    assert one == source(folder).version(NODE) == source(folder).read(NODE).version
-    assert len(one) == 32
-    assert source(folder, may_write=False).version(NODE) == one
+def test_a_version_is_the_same_for_the_same_file_and_is_told_without_reading_it(folder: Path) -> None:
+    one = source(folder).read(NODE).version
+    assert source(folder).versions([NODE, "nobody"]) == {NODE: one, "nobody": ""}
 
 
-def test_a_version_changes_with_the_file_and_says_nothing_of_it(folder: Path, tmp_path: Path) -> None:
-    one = source(folder).version(NODE)
-    put(folder, TEXT.replace("hunter2", "hunter4"))
-    assert source(folder).version(NODE) != one
-    other = tmp_path / "other"
-    other.mkdir(mode=0o700)
-    put(other, TEXT)
-    assert source(other).version(NODE) != one, "who knows the values could else tell them from the version"
+@pytest.mark.parametrize("text", [TEXT.replace("hunter2", "hunter4"), f"{TEXT}# mine\n", TEXT])
+def test_a_version_changes_when_the_file_is_written(folder: Path, text: str) -> None:
+    one = source(folder).read(NODE).version
+    put(folder, text)
+    assert source(folder).versions([NODE])[NODE] != one
+    assert "hunter" not in one
 
 
-def test_who_only_looks_makes_no_key_and_gets_a_version_that_no_image_has(folder: Path) -> None:
-    assert source(folder, may_write=False).version(NODE) == UNKNOWN
-    assert names(folder) == {f"{NODE}.yaml"}
-    assert source(folder).version(NODE) != UNKNOWN
-    assert (folder / ".version-key").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_key_that_others_may_read_or_that_is_cut_short_is_refused(folder: Path) -> None:
-    source(folder).version(NODE)
-    (folder / ".version-key").chmod(0o644)
-    with pytest.raises(RefusedError, match="chmod 0600"):
-        source(folder).version(NODE)
-    (folder / ".version-key").chmod(0o600)
-    (folder / ".version-key").write_bytes(b"short")
-    with pytest.raises(MetisError, match="is not a key of 32 bytes: remove it"):
-        source(folder).version(NODE)
+def test_a_file_says_when_it_was_written(folder: Path) -> None:
+    os.utime(folder / f"{NODE}.yaml", (0, 86400))
+    assert source(folder).read(NODE).changed == datetime(1970, 1, 2, tzinfo=UTC)
 
 
 # ----------------------------------------------------------------------------------------- adding
@@ -191,7 +174,7 @@ MORE = {"extra.machine_id": Secret("ab" * 16), "k3s_token": Secret("a\nb")}
 def test_what_is_added_is_there_beside_what_was(folder: Path) -> None:
     plain = source(folder)
     before = plain.read(NODE)
-    plain.add(NODE, MORE, before.version)
+    plain.put(NODE, MORE, before.version)
     assert plain.read(NODE).values == {**before.values, **MORE}
     assert (folder / f"{NODE}.yaml").stat().st_mode & 0o777 == 0o600
     assert not [name for name in names(folder) if name.endswith(".part")]
@@ -199,7 +182,7 @@ def test_what_is_added_is_there_beside_what_was(folder: Path) -> None:
 
 def test_the_first_secret_makes_a_private_folder(tmp_path: Path) -> None:
     folder = tmp_path / "state/secrets"
-    source(folder).add(NODE, MORE, "")
+    source(folder).put(NODE, MORE, "")
     assert source(folder).read(NODE).values == MORE
     assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]
 
@@ -210,7 +193,7 @@ def test_nothing_is_added_to_what_changed_meanwhile(folder: Path) -> None:
     put(folder, TEXT + "  mine: x\n")
     for stale in (version, "", "0" * 32):
         with pytest.raises(ConflictError):
-            plain.add(NODE, MORE, stale)
+            plain.put(NODE, MORE, stale)
     assert (folder / f"{NODE}.yaml").read_text() == TEXT + "  mine: x\n"
 
 
@@ -232,7 +215,7 @@ def test_nothing_is_added_to_what_changed_meanwhile(folder: Path) -> None:
     ids=["comments", "no end of line", "nothing", "block", "flow", "all flow", "empty map", "document end"],
 )
 def test_lines_and_comments_stay_where_lines_can_be_put_between(old: str, new: str) -> None:
-    assert with_added(old.encode(), {"extra.a": Secret("1")}, "x").decode() == new
+    assert with_changes(old.encode(), {"extra.a": Secret("1")}, "x").decode() == new
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff\ufffe\uffff"))
@@ -244,10 +227,9 @@ secrets = st.dictionaries(
 
 
 @given(secrets, secrets)
-def test_any_text_is_read_again_as_it_was(first: dict[str, Secret], more: dict[str, Secret]) -> None:
-    missing = {name: value for name, value in more.items() if name not in first}
-    file = with_added(with_added(b"", first, "x"), missing, "x") if missing else with_added(b"", first, "x")
-    assert values_of(file, "x") == {**first, **missing}
+def test_any_text_is_read_again_as_it_was(first: dict[str, Secret], changes: dict[str, Secret]) -> None:
+    file = with_changes(with_changes(b"", first, "x"), changes, "x")
+    assert values_of(file, "x") == {**first, **changes}
 
 
 ODD = [
@@ -271,7 +253,7 @@ ODD = [
 @pytest.mark.parametrize("value", ODD)
 def test_any_text_is_as_it_was_in_a_file_that_is_written_anew(value: str) -> None:
     file = json.dumps({"ssh_password": value, "extra": {"b": value}})  # YAML too, with no place for a line
-    assert values_of(with_added(file.encode(), {"extra.a": Secret("1")}, "x"), "x") == {
+    assert values_of(with_changes(file.encode(), {"extra.a": Secret("1")}, "x"), "x") == {
         "ssh_password": Secret(value),
         "extra.b": Secret(value),
         "extra.a": Secret("1"),

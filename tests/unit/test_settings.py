@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from pipeline.errors import UsageError
 from pipeline.inventory.resolve import ImageOverride
-from pipeline.settings import Settings, image_variable
+from pipeline.secrets.secret import Secret
+from pipeline.settings import PlainPlace, SealedPlace, SecretPlace, Settings, VaultPlace, image_variable
 
 HERE = Path("/somewhere/here")
 SHA256 = "ab" * 32
@@ -39,7 +40,9 @@ def test_with_nothing_said_everything_is_in_the_current_folder() -> None:
         deep=False,
         debug=False,
         overrides={},
-        secrets=Path("~/.local/state/metis/secrets").expanduser(),
+        secrets=SealedPlace(
+            Path("~/.local/state/metis/secrets").expanduser(), Path("~/.config/metis/age.key").expanduser()
+        ),
     )
 
 
@@ -59,11 +62,78 @@ def test_an_empty_variable_is_as_good_as_none(name: str) -> None:
     assert read(**{f"METIS_{name}": ""}) == read()
 
 
-def test_secrets_are_in_the_folder_that_is_named_or_with_a_users_state() -> None:
-    assert read(METIS_SECRETS="plain:keys").secrets == HERE / "keys"
-    assert read(METIS_SECRETS="plain:/srv/a:b").secrets == Path("/srv/a:b")
-    assert read(XDG_STATE_HOME="/srv/state").secrets == Path("/srv/state/metis/secrets")
+STATE, KEY = {"XDG_STATE_HOME": "/srv/state"}, {"METIS_AGE_IDENTITY": "/srv/age.key"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({"METIS_SECRETS": "plain:keys"}, PlainPlace(HERE / "keys")),
+        ({"METIS_SECRETS": "plain:/srv/a:b"}, PlainPlace(Path("/srv/a:b"))),
+        ({**STATE, **KEY}, SealedPlace(Path("/srv/state/metis/secrets"), Path("/srv/age.key"))),
+        (
+            {**STATE, **KEY, "METIS_SECRETS": "sealed"},
+            SealedPlace(Path("/srv/state/metis/secrets"), Path("/srv/age.key")),
+        ),
+        (
+            {"METIS_SECRETS": "sealed:keys", "METIS_AGE_IDENTITY": "my.key"},
+            SealedPlace(HERE / "keys", HERE / "my.key"),
+        ),
+        (
+            {"METIS_SECRETS": "sealed:keys", "XDG_CONFIG_HOME": "/srv/config"},
+            SealedPlace(HERE / "keys", Path("/srv/config/metis/age.key")),
+        ),
+        (
+            {"METIS_SECRETS": "plain:keys", "VAULT_ADDR": "https://vault.example"},
+            PlainPlace(HERE / "keys"),
+        ),
+    ],
+)
+def test_secrets_are_where_the_environment_says(environment: dict[str, str], place: SecretPlace) -> None:
+    assert read(**environment).secrets == place
+
+
+def test_a_relative_folder_for_state_is_none() -> None:
     assert read(XDG_STATE_HOME="state") == read(), "the XDG specification takes no relative path"
+
+
+VAULT = {"VAULT_ADDR": "https://vault.example:8200/", **STATE, **KEY}
+
+
+@pytest.mark.parametrize("extra", [{}, {"METIS_SECRETS": "vault"}])
+def test_an_address_of_vault_makes_it_the_source(extra: dict[str, str]) -> None:
+    place = read(**VAULT, VAULT_TOKEN="hunter2", VAULT_CACERT="ca.pem", **extra).secrets
+    assert isinstance(place, VaultPlace)
+    assert place.access.address == "https://vault.example:8200"
+    assert place.access.token == Secret("hunter2")
+    assert place.access.ca_certificate == HERE / "ca.pem"
+    assert place.identity == Path("/srv/age.key")
+    assert place.copies.parent == Path("/srv/state/metis/copies")
+    assert "hunter2" not in repr(place)
+
+
+@pytest.mark.parametrize("other", [{"VAULT_ADDR": "https://other.example"}, {"VAULT_NAMESPACE": "lab"}])
+def test_another_vault_has_other_copies(other: dict[str, str]) -> None:
+    places = [read(**{**VAULT, **more}).secrets for more in ({}, other)]
+    assert isinstance(places[0], VaultPlace)
+    assert isinstance(places[1], VaultPlace)
+    assert places[0].copies != places[1].copies
+
+
+def test_vault_without_its_address_is_refused() -> None:
+    assert refusal(METIS_SECRETS="vault").startswith("METIS_SECRETS is vault, and VAULT_ADDR is not set")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30", 30), ("5s", 5), ("", 10)])
+def test_vault_is_waited_for_as_long_as_its_own_command_line_would(text: str, seconds: int) -> None:
+    place = read(**VAULT, VAULT_CLIENT_TIMEOUT=text).secrets
+    assert isinstance(place, VaultPlace)
+    assert place.access.timeout == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "soon", "99999"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    assert "VAULT_CLIENT_TIMEOUT" in refusal(**VAULT, VAULT_CLIENT_TIMEOUT=text)
 
 
 def test_a_user_without_a_home_is_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,16 +141,14 @@ def test_a_user_without_a_home_is_asked_for_one(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("os.getuid", lambda: 2**31 - 3)
     with pytest.raises(UsageError, match="no home folder: set HOME or XDG_STATE_HOME"):
         read()
-    assert read(METIS_SECRETS="plain:keys").secrets == HERE / "keys"
+    assert read(METIS_SECRETS="plain:keys").secrets == PlainPlace(HERE / "keys")
+    assert isinstance(read(METIS_SECRETS="sealed:keys", **KEY).secrets, SealedPlace)
 
 
-@pytest.mark.parametrize("value", ["vault", "sealed:/srv/keys", "plain", "plain:", "hunter2", "/srv/keys"])
+@pytest.mark.parametrize("value", ["vault:x", "sealed:", "plain", "plain:", "hunter2", "/srv/keys"])
 def test_another_source_of_secrets_is_refused_and_not_repeated(value: str) -> None:
     line = refusal(METIS_SECRETS=value)
-    assert line.startswith("METIS_SECRETS is ")
-    assert line.endswith(": use plain:DIR, a folder with a <node>.yaml for each node")
-    assert "hunter2" not in line
-    assert "/srv" not in line
+    assert line == "METIS_SECRETS is no source of secrets: use vault, sealed:DIR or plain:DIR"
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "yes", "on"])
