@@ -31,19 +31,32 @@ def with_changes(content: bytes, changes: Mapping[str, Secret], file: str) -> by
     """The file with secrets added or replaced; its lines and comments stay where that can be.
 
     `content` may be empty. Where a value is replaced, or lines cannot simply be put between (`extra: {…}` on
-    one line), the whole is written anew.
+    one line), the whole is written anew. Raises SecretError where that would not be read again as it is.
     """
     document = _document(content, file) if content else None
     before = _values(document) if document else {}
     wanted = {**before, **changes}
-    if before.keys() & changes.keys():
-        return _written(wanted)
-    added = _inserted(content, document, changes)
+    added = b"" if before.keys() & changes.keys() else _inserted(content, document, changes)
+    for text in (added, _written(wanted)):
+        if text and _holds(text, wanted, file):
+            return text
+    raise SecretError(
+        f"{file} cannot hold {', '.join(sorted(filter(is_name, changes)))}",
+        "one has a name that no secret has, or characters that no text has, such as NUL",
+    )
+
+
+def is_name(name: str) -> bool:
+    """Whether a secret may be called so: one of FIELDS, or `extra.` and a word."""
+    above, _, inner = name.rpartition(".")
+    return name in FIELDS or (above == EXTRA and _NAME.fullmatch(inner) is not None)
+
+
+def _holds(text: bytes, wanted: Mapping[str, Secret], file: str) -> bool:
     try:
-        fits = values_of(added, file) == wanted
+        return values_of(text, file) == wanted
     except MetisError:
-        fits = False
-    return added if fits else _written(wanted)
+        return False
 
 
 def _document(content: bytes, file: str) -> Document:
