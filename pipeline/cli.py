@@ -18,6 +18,7 @@ import click
 from .cli_adopt import adopt
 from .cli_secrets import secrets
 from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
+from .hardening import leave_no_cores
 from .options import FLAG_VARIABLES, common, each, lab_of, node_option, print_json
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ def _print_summary(lab: Lab, node: str, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `metis`; the one place that turns errors into lines and exit codes."""
+    leave_no_cores()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:
         os.environ["METIS_DEBUG"] = "1"

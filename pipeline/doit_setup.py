@@ -18,6 +18,7 @@ from doit.reporter import ConsoleReporter
 
 from .durable import make_private
 from .errors import MetisError
+from .hardening import leave_no_cores
 from .lab import Lab
 from .tasks import Tasks
 
@@ -35,6 +36,7 @@ def load_tasks() -> Tasks:
     """The tasks of the lab that the environment names, its names read; an error is one line of doit's."""
     # All tasks live until the end: to look through thousands of them for garbage takes a tenth of a run.
     gc.set_threshold(GARBAGE_AFTER)
+    leave_no_cores()
     _end_quietly()
     try:
         lab = Lab.from_environment()

@@ -9,7 +9,10 @@ MASK = "***"
 
 
 class Secret:
-    """A text that shows itself as `***` and cannot be pickled; `reveal` gives it to those who mean it."""
+    """A text that shows itself as `***` and cannot be pickled; `reveal` gives it to those who mean it.
+
+    What writes an object down (pickle, copyreg, yaml, json) asks it for its state, and finds none to have.
+    """
 
     __slots__ = ("_text",)
 
@@ -31,7 +34,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
+        return hmac.compare_digest(_bytes(self._text), _bytes(other._text))
 
     def __hash__(self) -> int:
         return hash(self._text)
@@ -42,8 +45,16 @@ class Secret:
     def __deepcopy__(self, _memo: object) -> Secret:
         return self
 
-    def __reduce__(self) -> NoReturn:
+    def __getstate__(self) -> NoReturn:
         raise TypeError("a secret is never written down")
 
+    def __reduce__(self) -> NoReturn:
+        self.__getstate__()
+
     def __reduce_ex__(self, _protocol: Any) -> NoReturn:  # noqa: ANN401 - pickle's
-        self.__reduce__()
+        self.__getstate__()
+
+
+def _bytes(text: str) -> bytes:
+    """Any text as bytes: half a character, as hostile JSON may have it, is no reason to show the rest."""
+    return text.encode(errors="surrogatepass")

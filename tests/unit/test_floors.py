@@ -31,8 +31,8 @@ FLOORS = {
     "pure": "edits.* manifest plan show inventory inventory.builder inventory.document inventory.formats "
     "inventory.k3s_flags inventory.resolve inventory.scalars inventory.schemas inventory.validate "
     "inventory.wording render.*",
-    "machine": "artifacts bmap disk durable freshness hashing hooks mapped process progress receipts "
-    "settings sparse store inventory.index inventory.overlay inventory.read",
+    "machine": "artifacts bmap disk durable freshness hardening hashing hooks mapped process progress "
+    "receipts settings sparse store inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
     "steps": "build compose ids verify",
     "tasks": "lab tasks",

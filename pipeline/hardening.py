@@ -1,0 +1,20 @@
+"""What this process does before it holds a secret, for itself and for all children that it starts."""
+
+from __future__ import annotations
+
+import resource
+
+NO_CORE = 1
+"""Bytes, too few for any core file. At just this limit the kernel starts no program that would take the core
+from a pipe either (fs/coredump.c), as systemd-coredump and apport do; at 0 it starts them, see core(5)."""
+
+
+def leave_no_cores() -> None:
+    """Let neither us nor our children leave what is in memory in a core file; nobody can undo it.
+
+    QEMU holds what goes into an image in its memory just as we do.
+    """
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE, NO_CORE))
+    except (OSError, ValueError):  # the limit is 0, and only root may raise it
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
