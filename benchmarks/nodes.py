@@ -160,7 +160,7 @@ def fill() -> int:
         del refs
         return Revealed(lambda _: b"*", dodo.lab.keyring.used(node, ()), {})
 
-    dodo.lab.keyring.revealed = revealed
+    dodo.lab.keyring.revealed = revealed  # type: ignore[method-assign]
     return int(DoitMain(ModuleTaskLoader(dodo)).run(["run", "-n", str(os.cpu_count() or 1), "image"]))
 
 

@@ -117,13 +117,35 @@ def test_a_rotated_secret_rebuilds_the_image_of_its_node_alone(lab: Lab, rotated
     assert not lab.doit("image").tasks("run", "image:")
 
 
-def test_a_file_that_is_only_saved_again_rebuilds_nothing(lab: Lab, rotated: Path) -> None:
+@pytest.mark.parametrize("more", ["", "# a comment\n", "cloud_init: of no use to a node without a seed\n"])
+def test_a_file_whose_change_no_image_holds_rebuilds_nothing(lab: Lab, rotated: Path, more: str) -> None:
     text = rotated.read_text()
     rotated.unlink()
     rotated.touch(mode=0o600)
-    rotated.write_text(text)
+    rotated.write_text(text + more)
     os.utime(rotated, (0, 0))
     assert not lab.doit("image").tasks("run", "image:")
+    assert json.loads(lab.metis("plan", "--json", "--node", "alpha").out)[0]["steps"][-1]["does"] == "keep"
+
+
+def test_what_all_share_rebuilds_those_that_use_it(lab: Lab, rotated: Path) -> None:
+    shared = lab.write_secrets("_cluster", f"k3s_token: {TOKEN}\nssh_password: {PASSWORD}\n")
+    try:
+        assert not lab.doit("image").tasks("run", "image:"), "alpha has its own, beta needs none"
+        rotated.write_text("\n".join(line for line in rotated.read_text().splitlines() if TOKEN not in line))
+        assert not lab.doit("image").tasks("run", "image:"), "the shared token is the same"
+        shared.write_text(shared.read_text().replace(PASSWORD, "hunter4password"))
+        assert not lab.doit("image").tasks("run", "image:"), "alpha has its own password"
+        shared.write_text(shared.read_text().replace("2token", "4token"))
+        assert lab.doit("image").tasks("run", "image:") == {"image:alpha"}
+    finally:
+        shared.unlink()
+
+
+def test_a_receipt_says_which_versions_an_image_was_made_from(lab: Lab) -> None:
+    said = json.loads((lab.artifacts / "alpha.receipt.json").read_bytes())["secrets"]
+    assert said.keys() == {"source", "node"}
+    assert said["source"] == "plain"
 
 
 def test_secrets_that_change_while_an_image_is_built_make_it_stale(
@@ -131,8 +153,10 @@ def test_secrets_that_change_while_an_image_is_built_make_it_stale(
 ) -> None:
     monkeypatch.setattr(Tasks, "hold_artifacts", lambda _: None)  # it would hold them until pytest ends
     settings = Settings.from_environment(lab.variables({}), REPOSITORY)
-    monkeypatch.setattr(build, "make_image", lambda *_: rotated.write_text(f"{rotated.read_text()}# new\n"))
-    rotated.write_text(f"{rotated.read_text()}# changed\n")
+    text = rotated.read_text()
+    late = text.replace(PASSWORD, "hunter4password")
+    monkeypatch.setattr(build, "make_image", lambda *_: rotated.write_text(late))
+    rotated.write_text(text.replace(PASSWORD, "hunter3password"))
     tasks = Tasks(OwnLab(settings))
     savers: list[Any] = []
     tasks.image_is_current("alpha").configure_task(SimpleNamespace(value_savers=savers))
@@ -177,7 +201,7 @@ def test_a_short_token_is_refused_by_plan_and_build(lab: Lab, rotated: Path) -> 
     rotated.write_text(rotated.read_text().replace(TOKEN, "hunter2short"))
     for words in (["plan"], ["plan", "--json"], ["image"], ["image", "--debug"]):
         report = lab.metis(*words, "--node", "alpha")
-        assert report.code == 1, words
+        assert report.code == 2, words
         assert "k3s_token of alpha is not a token of the form K10" in report.err
         assert "hunter2" not in report.out + report.err
 
@@ -186,11 +210,11 @@ def test_a_copied_file_of_secrets_is_refused_by_plan_and_build(lab: Lab, rotated
     rotated.write_text(f"{ALPHA}# a copy\n" + (lab.secrets / "beta.yaml").read_text())
     for words in (["plan"], ["image"]):
         report = lab.metis(*words, "--node", "alpha")
-        assert report.code == 1
+        assert report.code == 2
         for name in ("machine_id", "ssh_host_ed25519_key", "iscsi_initiator"):
             line = f"extra.{name} of alpha is that of beta too: take it out of {rotated} if it is not"
             assert line in report.out + report.err
-    assert lab.metis("plan", "--node", "beta").code == 1
+    assert lab.metis("plan", "--node", "beta").code == 2
 
 
 def test_what_only_an_operator_has_is_asked_for(lab: Lab, rotated: Path) -> None:
@@ -198,7 +222,7 @@ def test_what_only_an_operator_has_is_asked_for(lab: Lab, rotated: Path) -> None
     line = f"alpha has no k3s_token: put it into {rotated}"
     for words in (["plan"], ["image"]):
         report = lab.metis(*words, "--node", "alpha")
-        assert report.code == 1
+        assert report.code == 2
         assert line in report.err
 
 
@@ -210,7 +234,7 @@ def test_plan_names_each_secret_and_makes_nothing(tmp_path: Path, tiny_golden: P
     states = {item["name"]: item["state"] for item in json.loads(report.out)[0]["secrets"]}
     assert set(states.values()) == {"will be made"}
     assert {"extra.machine_id", "extra.ssh_host_rsa_key"} <= states.keys()
-    assert lab.metis("plan", "--node", "alpha").code == 1
+    assert lab.metis("plan", "--node", "alpha").code == 2
     assert not lab.secrets.exists()
 
 
