@@ -1,0 +1,164 @@
+"""The age key of whoever runs Metis, and whom else files are sealed for (age-encryption.org/v1)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..durable import make_private, out_of_room, sync_folder
+from ..errors import InventoryError, MetisError, MismatchError, Problem, SecretError, SourceError
+from . import private
+
+VARIABLE = "METIS_AGE_IDENTITY"
+_NATIVE = "AGE-SECRET-KEY-1"
+_SSH = b"-----BEGIN "
+_OTHER_KEY = "No matching keys found"
+"""How pyrage begins, when none of our keys is among those a file was sealed for."""
+_BY_PASSPHRASE = b"\n-> scrypt "
+
+# Of pyrage, which has no types: its identities and recipients.
+Identity = Any
+Recipient = Any
+
+
+class AgeKeys:
+    """Seals and opens with the keys of one file: that of age-keygen(1), or an SSH key without passphrase.
+
+    Whatever is sealed is for all `recipients` (those of cluster.yaml), and always for the own key too. The
+    key is made when it is first needed to seal, unless nothing is to be changed. Safe to use from threads.
+    """
+
+    def __init__(self, identity_file: Path, recipients: Sequence[str], *, makes_key: bool) -> None:
+        self.file = identity_file
+        self._recipients = tuple(recipients)
+        self._makes_key = makes_key
+
+    def is_there(self) -> bool:
+        """Whether there is a key; it may still be one that cannot be used."""
+        return os.path.lexists(self.file)
+
+    def sealed(self, text: bytes) -> bytes:
+        """A text that only the recipients and we can read.
+
+        Raises InventoryError where a recipient is none, and MetisError where our own key cannot be used.
+        """
+        import pyrage
+
+        others = self._others
+        if self._makes_key and not self.is_there():
+            self._make()
+        sealed: bytes = pyrage.encrypt(text, [*self._own[1], *others])
+        return sealed
+
+    def opened(self, content: bytes, file: str) -> bytes:
+        """The text in what age has sealed, armoured or not; `file` is what errors call it.
+
+        Raises SourceError where we have no key to it, and MismatchError where it is not as age left it.
+        """
+        import pyrage
+
+        identities = self._own[0]
+        try:
+            text: bytes = pyrage.decrypt(content, identities)
+        except pyrage.DecryptError as error:
+            # A wrong bit in what is for one key alone looks like another key's: age cannot tell.
+            is_for_others = str(error).startswith(_OTHER_KEY)
+        else:
+            return text
+        if not is_for_others:
+            raise MismatchError(f"{file} is cut short or altered", "put it back from a copy")
+        if _BY_PASSPHRASE in content:
+            raise SourceError(f"{file} is sealed by a passphrase", f"seal it for the key in {self.file}")
+        raise SourceError(
+            f"{file} is sealed for other keys than those of {self.file}",
+            f"name the file of its key with {VARIABLE}, or let who can open it add you to age_recipients",
+        )
+
+    # ------------------------------------------------------------------------------------ recipients
+
+    @cached_property
+    def _others(self) -> tuple[Recipient, ...]:
+        import pyrage
+
+        found = []
+        for index, text in enumerate(self._recipients):
+            try:
+                found.append(pyrage.x25519.Recipient.from_str(text))
+            except pyrage.RecipientError:
+                what = "no age recipient: age-keygen(1) prints it as the public key, age1…"
+                problem = Problem("cluster.yaml", 0, f"age_recipients.{index}", what)
+            else:
+                continue
+            raise InventoryError([problem])
+        return tuple(found)
+
+    # ------------------------------------------------------------------------------------ own keys
+
+    @cached_property
+    def _own(self) -> tuple[tuple[Identity, ...], tuple[Recipient, ...]]:
+        """The keys of the file, and the public half of each."""
+        hint = f"name your own file with {VARIABLE}"
+        found = private.read(self.file, folder_is_private=False, hint=hint)
+        if found is None:
+            raise SourceError(
+                f"there is no age key at {self.file}",
+                f"put the key there with which the secrets were sealed, or name its file with {VARIABLE}",
+            )
+        if found.content.lstrip().startswith(_SSH):
+            return self._of_ssh(found.content)
+        return self._native(found.content)
+
+    def _native(self, content: bytes) -> tuple[tuple[Identity, ...], tuple[Recipient, ...]]:
+        import pyrage
+
+        keys: list[Identity] = []
+        for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            with suppress(pyrage.IdentityError):
+                keys.append(pyrage.x25519.Identity.from_str(text))
+                continue
+            raise self._no_key(f"{self.file}:{number}: this is no {_NATIVE}…")
+        if not keys:
+            raise self._no_key(f"{self.file} has no key in it")
+        return tuple(keys), tuple(key.to_public() for key in keys)
+
+    def _of_ssh(self, content: bytes) -> tuple[tuple[Identity, ...], tuple[Recipient, ...]]:
+        import pyrage
+
+        from .ssh_keys import public_line
+
+        with suppress(ValueError, pyrage.IdentityError, pyrage.RecipientError):
+            public = pyrage.ssh.Recipient.from_str(public_line(content.decode()))
+            return (pyrage.ssh.Identity.from_buffer(content),), (public,)
+        raise self._no_key(f"{self.file} is no SSH key that age can use (ed25519 or RSA, without passphrase)")
+
+    def _no_key(self, what: str) -> MetisError:
+        return SecretError(what, f"name a file as age-keygen makes it with {VARIABLE}")
+
+    def _make(self) -> None:
+        """A link is made or is there already: who comes second takes the key of the first."""
+        import pyrage
+
+        key = pyrage.x25519.Identity.generate()
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        lines = f"# created: {created}\n# public key: {key.to_public()}\n{key}\n"
+        try:
+            folder = make_private(self.file.parent)
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{self.file.name}.") as part:
+                part.write(lines.encode())
+                part.flush()
+                os.fsync(part.fileno())
+                with suppress(FileExistsError):
+                    self.file.hardlink_to(part.name)
+            # What is sealed for it must not outlive it.
+            sync_folder(folder)
+        except OSError as error:
+            raise out_of_room(self.file, error) from None
