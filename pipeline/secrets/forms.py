@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import InventoryError, MetisError, SecretError, SeveralErrors
@@ -18,7 +17,7 @@ from ..render.user_data import merged
 from . import quoting
 from .crypt import sha512_crypt
 from .secret import Secret
-from .ssh_keys import public_line
+from .ssh_keys import HalvesError, public_line
 
 SALT = "extra.ssh_password_salt"
 
@@ -193,12 +192,16 @@ def public_key(given: Given) -> bytes:
 
 
 def _public_line(given: Given) -> str:
-    with suppress(ValueError):
+    try:
         return public_line(given.text)
-    raise given.unfit(
-        "a private key in OpenSSH's format without a passphrase",
-        "`ssh-keygen -p -f FILE` brings an older one into that format",
-    )
+    except HalvesError:
+        fault = given.unfit("a private key that matches its own public half", "copy the whole file once more")
+    except ValueError:
+        fault = given.unfit(
+            "a private key that sshd reads without a passphrase",
+            "`ssh-keygen -p -N '' -f FILE` takes one off, and brings an older key into OpenSSH's format",
+        )
+    raise fault
 
 
 # -------------------------------------------------------------------------------------------- k3s
