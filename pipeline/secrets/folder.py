@@ -38,7 +38,7 @@ class Folder:
 
     def __init__(self, name: str, folder: Path, suffix: str, codec: Codec) -> None:
         self.name = name
-        self._folder = folder
+        self.folder = folder
         self._suffix = suffix
         self._codec = codec
 
@@ -48,7 +48,7 @@ class Folder:
 
     def file(self, owner: str) -> Path:
         """The owner's file."""
-        return self._folder / f"{owner}{self._suffix}"
+        return self.folder / f"{owner}{self._suffix}"
 
     def versions(self, owners: Iterable[str]) -> Mapping[str, str]:
         """How the files look: their size, times and inode, as one word."""
@@ -73,7 +73,7 @@ class Folder:
         from .node_file import with_changes
 
         file = self.file(owner)
-        with durable.locked(self._folder / ".lock", lambda _holder: None):
+        with durable.locked(self.folder / ".lock", lambda _holder: None):
             stored, text = self._read(owner)
             if stored.version != version:
                 raise ConflictError(f"{file} was changed meanwhile", "run again")
