@@ -7,10 +7,12 @@ back as one line.
 from __future__ import annotations
 
 import os
+import selectors
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -71,21 +73,56 @@ def run(
     check: bool = True,
     extra_environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    limit: int | None = None,
 ) -> Finished:
     """Run a program to its end and return what it said.
 
-    `timeout` is in seconds; when it passes, the child and everything that it started are killed. Raises
-    ToolError when the program is missing, takes too long, or (with `check`) ends with another code than 0.
+    `timeout` is in seconds; when it passes, the child and everything that it started are killed. `limit` is
+    in bytes of each output, for a program that passes on what a stranger says. Raises ToolError when the
+    program is missing, takes too long, says more than that, or (with `check`) ends with another code than 0.
     """
     with _started(argv, extra_environment, cwd) as child:
         try:
-            out, err = child.communicate(stdin, timeout)
+            out, err = (
+                child.communicate(stdin, timeout)
+                if limit is None
+                else _communicate(str(argv[0]), child, stdin, timeout, limit)
+            )
         except subprocess.TimeoutExpired:
             raise ToolError(f"{argv[0]} did not end within {timeout:g} s") from None
     finished = Finished(child.returncode, out, err)
     if check and finished.code != 0:
         raise ToolError(f"{argv[0]} failed: {finished.last_words}")
     return finished
+
+
+def _communicate(
+    name: str, child: subprocess.Popen[bytes], stdin: bytes, timeout: float | None, limit: int
+) -> tuple[bytes, bytes]:
+    """As Popen.communicate, with an end to what is kept; `stdin` is what a pipe takes at once (pipe(7))."""
+    assert child.stdin is not None
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with suppress(BrokenPipeError):
+        child.stdin.write(stdin)
+        child.stdin.close()
+    said = [bytearray(), bytearray()]
+    with selectors.DefaultSelector() as selector:
+        for stream, kept in zip((child.stdout, child.stderr), said, strict=True):
+            assert stream is not None
+            selector.register(stream, selectors.EVENT_READ, kept)
+        while selector.get_map():
+            ready = selector.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise subprocess.TimeoutExpired(child.args, timeout or 0)
+            for key, _ in ready:
+                chunk = os.read(key.fd, limit)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk)
+                if len(key.data) > limit:
+                    raise ToolError(f"{name} said more than {limit} bytes")
+    child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    return bytes(said[0]), bytes(said[1])
 
 
 @contextmanager

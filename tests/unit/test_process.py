@@ -33,6 +33,23 @@ def test_a_filter_that_fails_says_why() -> None:
         through(["sh", "-c", "echo first >&2; echo out of luck >&2; exit 3"], [b"x" * 1_000_000])
 
 
+def test_a_program_with_a_limit_is_heard_to_its_end_where_it_keeps_to_it() -> None:
+    said = process.run(["sh", "-c", "cat; echo why >&2; exit 3"], stdin=b"x" * 9, check=False, limit=9)
+    assert (said.code, said.out, said.err) == (3, b"x" * 9, b"why\n")
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_program_that_talks_without_end_is_ended(stream: int) -> None:
+    with pytest.raises(ToolError, match="sh said more than 1000 bytes"):
+        process.run(["sh", "-c", f"cat /dev/zero >&{stream}"], limit=1000)
+
+
+def test_a_program_with_a_limit_has_its_time_too() -> None:
+    for script in ("sleep 60", "exec >&- 2>&-; sleep 60"):
+        with pytest.raises(ToolError, match="did not end within"):
+            process.run(["sh", "-c", script], limit=1000, timeout=0.2)
+
+
 def test_what_goes_wrong_with_the_chunks_is_raised_where_the_filter_was_started() -> None:
     def broken() -> Iterator[bytes]:
         yield b"x"
