@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S")
 T = TypeVar("T")
 
 FLAG_VARIABLES = {
@@ -24,7 +25,8 @@ FLAG_VARIABLES = {
 }
 
 
-def _complete_node(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_node(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The nodes whose names begin so, for the shell."""
     try:
         lab = lab_of({"inventory": context.params.get("inventory")})
         return [name for name in lab.inventory.names("nodes") if name.startswith(incomplete)]
@@ -56,14 +58,14 @@ def node_option(*, required: bool) -> Callable[[F], F]:
         "nodes",
         required=required,
         multiple=True,
-        shell_complete=_complete_node,
+        shell_complete=complete_node,
         metavar="NODE",
         help=f"The node's name.{more}",
     )
 
 
-def each(make: Callable[[str], T], names: Iterable[str]) -> tuple[list[T], list[MetisError]]:
-    """What can be made for each name, and why not for the others: one bad node hides none of them."""
+def each(make: Callable[[S], T], names: Iterable[S]) -> tuple[list[T], list[MetisError]]:
+    """What can be made of each thing, and why not of the others: one bad node hides none of them."""
     made: list[T] = []
     errors: list[MetisError] = []
     for name in names:

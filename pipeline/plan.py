@@ -143,16 +143,16 @@ def _entries(manifest: Manifest) -> list[str]:
     for row in map(_row, manifest.entries):
         owner = row["owner"] and f"{row['owner']}:{row['group']}"
         cells.append((row["kind"], row["mode"], owner, row["on"], row["path"], row["layer"]))
-    return list(_columns(cells)) or ["nothing"]
+    return list(columns(cells)) or ["nothing"]
 
 
 def _lines(plan: Plan) -> Iterator[str]:
     yield f"{plan.node.name} ({plan.node.klass.name})"
-    steps = _columns([(step.does, step.subject, step.detail) for step in plan.steps])
+    steps = columns([(step.does, step.subject, step.detail) for step in plan.steps])
     yield from (f"  {line}" for line in steps)
     if plan.secrets:
         yield "  secrets:"
-        states = _columns([(secret.name, secret.state, secret.detail) for secret in plan.secrets])
+        states = columns([(secret.name, secret.state, secret.detail) for secret in plan.secrets])
         yield from (f"    {line}" for line in states)
     yield from (f"  {line}" for line in table(plan.in_base, plan.in_image))
     yield f"  writes {plan.target}, its block map and its receipt"
@@ -172,7 +172,8 @@ def _row(item: Placed) -> dict[str, str]:
     }
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Rows of cells as lines in which the cells stand below each other."""
     if not rows:
         return
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

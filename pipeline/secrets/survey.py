@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..errors import MetisError, SourceError
 from ..model import SecretRef
@@ -19,10 +19,21 @@ def survey(keyring: Keyring, node: str, refs: Sequence[SecretRef]) -> tuple[Secr
     """The state of each secret of a node, in the order of `refs`, each name once."""
     try:
         values = keyring.read(node).values
-    except SourceError as error:
-        return tuple(SecretState(name, "not checked", str(error)) for name in _names(refs))
     except MetisError as error:
-        return tuple(SecretState(name, "not checked", str(error), error) for name in _names(refs))
+        return not_checked(refs, error)
+    return states(keyring, node, refs, values)
+
+
+def not_checked(refs: Sequence[SecretRef], error: MetisError) -> tuple[SecretState, ...]:
+    """The states where nothing could be read; a source out of reach says nothing against the secrets."""
+    fault = None if isinstance(error, SourceError) else error
+    return tuple(SecretState(name, "not checked", str(error), fault) for name in _names(refs))
+
+
+def states(
+    keyring: Keyring, node: str, refs: Sequence[SecretRef], values: Mapping[str, Secret]
+) -> tuple[SecretState, ...]:
+    """The same for values that were read already."""
     missing = identity.missing(node, refs, values)
     names = [*_names(refs), *(name for name in missing if name == SALT)]
     return tuple(_state(name, refs, keyring, node, values, name in missing) for name in names)
@@ -41,12 +52,12 @@ def _state(
     is_missing: bool,
 ) -> SecretState:
     if name in values:
-        own = [ref for ref in refs if ref.name == name]
-        error = next(_unfit(own, node, values), None)
+        error = next(unfit(name, refs, node, values), None)
         if error:
             return SecretState(name, "malformed", str(error), error)
         if twin := keyring.twin(node, name, values):
             return SecretState(name, "shared", str(twin), twin)
+        own = [ref for ref in refs if ref.name == name]
         return SecretState(name, "there", " ".join(_remarks(own, values[name])))
     if not is_missing:
         return SecretState(name, "none", "the node does without")
@@ -56,9 +67,13 @@ def _state(
     return SecretState(name, "missing", str(error), error)
 
 
-def _unfit(refs: Sequence[SecretRef], node: str, values: Mapping[str, Secret]) -> Iterator[MetisError]:
+def unfit(
+    name: str, refs: Iterable[SecretRef], node: str, values: Mapping[str, Secret]
+) -> Iterator[MetisError]:
     """The errors of all forms that one secret is to have; a salt that is still to be made is none."""
     for ref in refs:
+        if ref.name != name:
+            continue
         try:
             reveal(ref, node, {SALT: _ANY_SALT, **values})
         except MetisError as error:

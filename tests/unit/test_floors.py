@@ -28,15 +28,15 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "words": "errors model secrets.secret",
-    "pure": "edits.* manifest plan show inventory inventory.builder inventory.document inventory.formats "
-    "inventory.k3s_flags inventory.resolve inventory.scalars inventory.schemas inventory.validate "
+    "pure": "edits.* manifest plan secrets_report show inventory inventory.builder inventory.document "
+    "inventory.formats inventory.k3s_flags inventory.resolve inventory.scalars inventory.schemas inventory.validate "
     "inventory.wording render.*",
     "machine": "artifacts bmap disk durable freshness hardening hashing hooks mapped process progress "
     "receipts settings sparse store inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
     "steps": "build compose ids verify",
     "tasks": "lab tasks",
-    "doors": "cli cli_adopt cli_secrets dodo doit_setup graph options",
+    "doors": "cli cli_adopt cli_secrets dodo doit_setup graph options prompts",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -51,7 +51,7 @@ LAZY = {"guestfs", "hvac", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "referencing": {"inventory.schemas"},
-    "click": {"cli", "cli_adopt", "cli_secrets", "options"},
+    "click": {"cli", "cli_adopt", "cli_secrets", "options", "prompts"},
     "cryptography": {"secrets.ssh_keys"},
 }
 
