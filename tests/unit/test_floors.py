@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "words": "errors model secrets.secret",
     "pure": "edits.* manifest plan secrets_report show inventory inventory.builder inventory.document "
-    "inventory.formats inventory.k3s_flags inventory.resolve inventory.scalars inventory.schemas inventory.validate "
-    "inventory.wording render.*",
+    "inventory.formats inventory.k3s_flags inventory.resolve inventory.scalars inventory.schemas "
+    "inventory.validate inventory.wording render.*",
     "machine": "artifacts bmap disk durable freshness hardening hashing hooks mapped process progress "
     "receipts settings sparse store inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
