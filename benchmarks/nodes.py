@@ -157,8 +157,7 @@ def fill() -> int:
 
     def revealed(node: str, refs: Sequence[SecretRef]) -> Revealed:
         """No identity: a thousand of them would take minutes, and nobody looks into these images."""
-        del refs
-        return Revealed(lambda _: b"*", dodo.lab.keyring.used(node, ()), {})
+        return Revealed(lambda _: b"*", dodo.lab.keyring.used(node, refs), {})
 
     dodo.lab.keyring.revealed = revealed  # type: ignore[method-assign]
     return int(DoitMain(ModuleTaskLoader(dodo)).run(["run", "-n", str(os.cpu_count() or 1), "image"]))
