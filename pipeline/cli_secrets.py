@@ -214,6 +214,26 @@ def _fits_all(lab: Lab, name: str, value: Secret) -> bool:
 
 @secrets.command()
 @common
+def seal(as_json: bool, **flags: str | None) -> None:
+    """Seal files that lie in the clear, and all others again for the recipients of cluster.yaml.
+
+    Where the secrets are sealed files, the default; a plain file is removed once it is sealed.
+    """
+    report = lab_of(flags, writes=True).seal()
+    if as_json:
+        print_json({"sealed": report.sealed, "renewed": report.renewed})
+    else:
+        for owners, does in ((report.sealed, "sealed"), (report.renewed, "sealed again")):
+            if owners:
+                click.echo(f"{does}: {', '.join(owners)}")
+        if not (report.sealed or report.renewed or report.errors):
+            click.echo("nothing to seal", err=True)
+    if report.errors:
+        raise SeveralErrors(report.errors)
+
+
+@secrets.command()
+@common
 @node_option(required=False)
 @click.option(
     "--from",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import durable, receipts
 from .artifacts import Artifacts
-from .errors import InventoryError, MetisError, MismatchError, Problem
+from .errors import InventoryError, MetisError, MismatchError, Problem, UsageError
 from .ids import base_made_from, image_made_from
 from .inventory.index import Index
 from .inventory.index import build as build_index
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .inject.tree import Injector
     from .model import Blob, Entry, Manifest
     from .plan import Plan
+    from .secrets.age_keys import AgeKeys
+    from .secrets.seal import Report as Sealed
     from .secrets.source import SecretSource
     from .verify import Verdict
 
@@ -337,10 +339,7 @@ class Lab:
         place = self.settings.secrets
         if isinstance(place, PlainPlace):
             return plain_folder(place.folder)
-        from .secrets.age_keys import AgeKeys
-
-        recipients = self.inventory.cluster().data.get("age_recipients", ())
-        keys = AgeKeys(place.identity, recipients, makes_key=self._remembers)
+        keys = self._age_keys(place.identity)
         if isinstance(place, SealedPlace):
             from .secrets.sealed import sealed_folder
 
@@ -353,6 +352,23 @@ class Lab:
         from .secrets.vault import Vault
 
         return Vault(place.access, copies, keeps_copies=self._remembers)
+
+    def _age_keys(self, identity: Path) -> AgeKeys:
+        from .secrets.age_keys import AgeKeys
+
+        recipients = self.inventory.cluster().data.get("age_recipients", ())
+        return AgeKeys(identity, recipients, makes_key=self._remembers)
+
+    def seal(self) -> Sealed:
+        """Seal all files of secrets for the present recipients, also those that lie in the clear."""
+        from .secrets.seal import seal
+
+        place = self.settings.secrets
+        if not isinstance(place, SealedPlace):
+            raise UsageError(
+                "the secrets in use are no sealed files", "name their folder: METIS_SECRETS=sealed:DIR"
+            )
+        return seal(place.folder, self._age_keys(place.identity), self._waits("sealing secrets"))
 
     def golden(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""
