@@ -26,7 +26,9 @@ def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """No test reads or writes the secrets of whoever runs it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        patch.delenv("METIS_SECRETS", raising=False)
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        for name in ("METIS_SECRETS", "METIS_AGE_IDENTITY"):
+            patch.delenv(name, raising=False)
         yield
 
 

@@ -90,7 +90,7 @@ class AgeKeys:
         for index, text in enumerate(self._recipients):
             try:
                 found.append(pyrage.x25519.Recipient.from_str(text))
-            except pyrage.RecipientError:
+            except (pyrage.RecipientError, ValueError):  # no UTF-8 is no recipient either
                 what = "no age recipient: age-keygen(1) prints it as the public key, age1…"
                 problem = Problem("cluster.yaml", 0, f"age_recipients.{index}", what)
             else:
