@@ -351,7 +351,7 @@ class Lab:
             return OfflineCopies(copies, self.reporter.note)
         from .secrets.vault import Vault
 
-        return Vault(place.access, copies, keeps_copies=self._remembers)
+        return Vault(place.access, copies, keeps_copies=self._remembers, note=self.reporter.note)
 
     def _age_keys(self, identity: Path) -> AgeKeys:
         from .secrets.age_keys import AgeKeys

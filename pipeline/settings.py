@@ -31,7 +31,7 @@ _SWITCH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", 
 class VaultAccess:
     """How Vault is reached, as its own command line has it; what is empty was not said.
 
-    `timeout` is in seconds, for one request.
+    `timeout` is in seconds, for one request; `insecure` allows plain HTTP to other machines.
     """
 
     address: str
@@ -41,6 +41,7 @@ class VaultAccess:
     role_id: str
     secret_id: Secret
     timeout: float
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,7 @@ def _vault(environment: Mapping[str, str], folder: Path) -> VaultAccess:
         role_id=environment.get("VAULT_ROLE_ID", ""),
         secret_id=Secret(environment.get("VAULT_SECRET_ID", "")),
         timeout=_timeout(environment.get("VAULT_CLIENT_TIMEOUT")),
+        insecure=_switch(environment, "METIS_VAULT_INSECURE"),
     )
 
 
