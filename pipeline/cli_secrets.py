@@ -287,7 +287,7 @@ def _other_source(named: str) -> SecretSource:
     from .settings import Settings
 
     try:
-        settings = Settings.from_environment({**os.environ, "METIS_SECRETS": named}, Path.cwd())
+        settings = Settings.from_environment({**os.environ, "METIS_SECRETS": named or ":"}, Path.cwd())
     except UsageError as error:
         raise UsageError(error.message.replace("METIS_SECRETS", "--from"), error.hint) from None
     return Lab(settings, remembers=False).secret_source

@@ -1,0 +1,147 @@
+"""`metis secrets` at a real terminal: what is typed is not shown, and what is asked is heeded."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.secrets.age_keys import AgeKeys
+from pipeline.secrets.sealed import sealed_folder
+from pipeline.secrets.source import CLUSTER
+from tests.support.lab import REPOSITORY, Lab
+
+PATIENCE = 120
+"""Seconds without a word after which a command is taken to hang."""
+TYPED = "kanarienvogel"
+TOKEN = f"K10{'ab' * 32}::node:{TYPED}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a terminal showed, and how the command ended."""
+
+    code: int
+    screen: str
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A lab with the default source of secrets, and a terminal before it."""
+
+    lab: Lab
+
+    def type(self, words: Sequence[str], answers: Sequence[tuple[str, str]]) -> Seen:
+        """Run a command and type an answer each time that it has asked."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(REPOSITORY)
+            program = str(Path(sys.executable).with_name("metis"))
+            os.execve(program, [program, "secrets", *words], {**os.environ, **self.lab.environment})
+        screen, heard = "", 0
+        waiting = list(answers)
+        try:
+            while more := _read(terminal):
+                screen += more
+                if waiting and waiting[0][0] in screen[heard:]:
+                    heard = len(screen)
+                    os.write(terminal, f"{waiting.pop(0)[1]}\n".encode(errors="surrogateescape"))
+        finally:
+            os.close(terminal)
+        assert not waiting, screen
+        return Seen(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), screen)
+
+    def values(self, owner: str) -> dict[str, str]:
+        state, config = (Path(self.lab.environment[name]) for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"))
+        keys = AgeKeys(config / "metis/age.key", (), makes_key=False)
+        stored = sealed_folder(state / "metis/secrets", keys).read(owner)
+        return {name: value.reveal() for name, value in stored.values.items()}
+
+
+def _read(terminal: int) -> str:
+    ready, _, _ = select.select([terminal], [], [], PATIENCE)
+    assert ready, "the command hangs"
+    try:
+        return os.read(terminal, 4096).decode()
+    except OSError:  # EIO: the other side is closed (pty(7))
+        return ""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    lab = Lab(tmp_path)
+    lab.write("classes/pi.yaml", "arch: arm64\nos: debian\nnetwork: {dhcp: true}\nssh: {user: atlas}\n")
+    lab.write("nodes/alpha.yaml", "class: pi\nk3s: {role: agent, server: 'https://192.0.2.10:6443'}\n")
+    lab.write("nodes/beta.yaml", "class: pi\n")
+    lab.environment |= {
+        "METIS_INVENTORY": str(lab.inventory),
+        "METIS_ARTIFACTS": str(lab.artifacts),
+        "METIS_SECRETS": "",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+    }
+    return Desk(lab)
+
+
+def test_a_secret_is_typed_unseen_and_kept_sealed(desk: Desk, tmp_path: Path) -> None:
+    seen = desk.type(["set", "--cluster", "k3s_token"], [("k3s_token of all nodes: ", TOKEN)])
+    assert seen.code == 0
+    assert TYPED not in seen.screen
+    assert desk.values(CLUSTER) == {"k3s_token": TOKEN}
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert not [file for file in files if TYPED.encode() in file.read_bytes()]
+    assert desk.lab.metis("secrets", "status", "--node", "alpha", METIS_SECRETS="").code == 0
+
+
+def test_a_rotation_asks_whether_it_is_meant_and_for_the_password_twice(desk: Desk) -> None:
+    asks = [("[y/N]: ", "y"), ("new password of beta: ", TYPED), ("Repeat for confirmation: ", TYPED)]
+    seen = desk.type(["rotate", "--node", "beta", "--item", "ssh-password", "--item", "host-keys"], asks)
+    assert seen.code == 0
+    assert TYPED not in seen.screen
+    assert seen.screen.index("made for the first time: ") < seen.screen.index("[y/N]")
+    assert desk.values("beta")["ssh_password"] == TYPED
+    assert len(desk.values("beta")) == 5
+
+
+def test_a_password_that_was_mistyped_is_asked_for_again(desk: Desk) -> None:
+    words = ["set", "--node", "beta", "ssh_password"]
+    again = ("Repeat for confirmation: ", f"{TYPED}2")
+    asks = [("password of beta: ", f"{TYPED}1"), again, ("password of beta: ", f"{TYPED}2"), again]
+    seen = desk.type(words, asks)
+    assert seen.code == 0
+    assert TYPED not in seen.screen
+    assert desk.values("beta") == {"ssh_password": f"{TYPED}2"}
+
+
+@pytest.mark.parametrize("answer", ["n", "", "maybe\nn"])
+def test_whoever_does_not_say_yes_keeps_what_is_there(desk: Desk, answer: str) -> None:
+    desk.type(["set", "--node", "alpha", "k3s_token"], [("k3s_token of alpha: ", TOKEN)])
+    before = desk.values("alpha")
+    asks = [("k3s_token of alpha: ", f"{TOKEN}2"), ("Replace it? [y/N]: ", answer)]
+    seen = desk.type(["set", "--node", "alpha", "k3s_token"], asks)
+    assert seen.code == 3
+    assert "metis: nothing was changed" in seen.screen
+    assert TYPED not in seen.screen
+    seen = desk.type(["rotate", "--node", "alpha"], [("[y/N]: ", answer)])
+    assert (seen.code, desk.values("alpha")) == (3, before)
+
+
+def test_an_end_at_a_question_changes_nothing(desk: Desk) -> None:
+    seen = desk.type(["rotate", "--node", "alpha"], [("[y/N]: ", "\x04")])
+    assert seen.code == 130
+    assert desk.values("alpha") == {}
+
+
+def test_a_value_with_half_a_character_is_no_text(desk: Desk) -> None:
+    """A terminal hands on what was typed byte by byte."""
+    desk.lab.environment["LC_ALL"] = "C.UTF-8"
+    seen = desk.type(["set", "--node", "alpha", "extra.mine"], [("extra.mine of alpha: ", f"{TYPED}\udcff")])
+    assert seen.code == 2
+    assert "no text in UTF-8: nothing was stored" in seen.screen
+    assert "Traceback" not in seen.screen
