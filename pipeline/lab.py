@@ -36,6 +36,7 @@ from .store import Store
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
+    from .adoption import Adoption
     from .boot.additions import Exists
     from .boot.session import Options as BootOptions
     from .boot.session import Report as BootReport
@@ -254,6 +255,24 @@ class Lab:
             manifest = collect(image.name, [Contribution("boot", tuple(wanted))])
             apply(manifest, trees, Sources(self.open_blob, no_secrets, {}), image.parent)
         return trees.places.boot
+
+    def adopt(
+        self, name: str, source: str, *, replace: bool = False, ssh_config: Path | None = None
+    ) -> Adoption:
+        """Store the identity that a source, as an operator names it, has of a node; see `adoption`."""
+        from . import adoption, capture
+        from .adopt.source import parse
+
+        if name not in self.nodes:
+            raise UsageError(f"no node {name} in {self.settings.inventory}", "see `metis plan`")
+        origin = parse(source)
+
+        def root_label() -> str | None:
+            return self.live_composer.node(name).klass.labels.get("root")
+
+        with self.reporter.step(f"{name}: reading {origin}"):
+            files = capture.capture(origin, capture.Tools(self._injector, root_label, ssh_config))
+        return adoption.adopt(name, str(origin), files, self.keyring, replace=replace)
 
     def _waits(self, purpose: str) -> Callable[[str], None]:
         return lambda holder: self.reporter.note(f"{purpose}: waiting for {holder}")

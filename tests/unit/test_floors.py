@@ -34,7 +34,7 @@ FLOORS = {
     "machine": "artifacts bmap disk durable freshness hardening hashing hooks mapped process progress "
     "receipts settings sparse store inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
-    "steps": "build compose ids verify",
+    "steps": "adoption build capture compose ids verify",
     "tasks": "lab tasks",
     "doors": "cli cli_adopt cli_secrets dodo doit_setup graph options prompts",
 }
