@@ -166,8 +166,11 @@ def _state(environment: Mapping[str, str]) -> Path:
 
 
 def _age_identity(environment: Mapping[str, str], folder: Path) -> Path:
-    if "METIS_AGE_IDENTITY" in environment:
-        return folder / environment["METIS_AGE_IDENTITY"]
+    if named := environment.get("METIS_AGE_IDENTITY"):
+        # The value is not repeated: it may be the key itself.
+        if "AGE-SECRET-KEY-" in named.upper() or "PRIVATE KEY-----" in named:
+            raise UsageError("METIS_AGE_IDENTITY is a key", "put it into a file of mode 0600, and name that")
+        return folder / named
     return user_folder(environment, "XDG_CONFIG_HOME", "~/.config") / "age.key"
 
 
