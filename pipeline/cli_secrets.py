@@ -48,14 +48,11 @@ def status(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
     from datetime import UTC, datetime
 
     from . import secrets_report
-    from .secrets.status import status as status_of
+    from .secrets import status as statuses
 
     lab = lab_of(flags)
-    now = datetime.now(UTC)
-    reports, errors = each(
-        lambda name: status_of(lab.keyring, name, _needed(lab, name), now),
-        nodes or lab.inventory.names("nodes"),
-    )
+    needs, errors = each(lambda name: (name, _needed(lab, name)), nodes or lab.inventory.names("nodes"))
+    reports = statuses.reports(lab.keyring, dict(needs), datetime.now(UTC))
     if as_json:
         print_json([secrets_report.to_data(report) for report in reports])
     else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 from ..errors import MetisError
@@ -14,16 +16,41 @@ from .keyring import Keyring, NodeSecrets
 from .source import CLUSTER, NOTHING, Stored
 from .survey import not_checked, states
 
+READERS = 16
+"""So many documents are asked for at once: a source may be far away."""
 
-def status(keyring: Keyring, node: str, refs: Sequence[SecretRef], now: datetime) -> NodeReport:
-    """The report on one node; what cannot be read is an error in it."""
-    source = keyring.source
+
+def reports(
+    keyring: Keyring, needs: Mapping[str, Sequence[SecretRef]], now: datetime
+) -> tuple[NodeReport, ...]:
+    """A report on each node, by the secrets that it needs; what cannot be read is an error in it."""
+    with ThreadPoolExecutor(READERS) as pool:
+        found = tuple(pool.map(partial(_read, keyring), needs))
+    return tuple(
+        _report(keyring, node, refs, of_node, now)
+        for (node, refs), of_node in zip(needs.items(), found, strict=True)
+    )
+
+
+def _read(keyring: Keyring, node: str) -> NodeSecrets | MetisError:
     try:
-        found = keyring.read(node)
+        return keyring.read(node)
     except MetisError as error:
-        rows = tuple(Row(state, None) for state in not_checked(refs, error))
+        return error
+
+
+def _report(
+    keyring: Keyring,
+    node: str,
+    refs: Sequence[SecretRef],
+    found: NodeSecrets | MetisError,
+    now: datetime,
+) -> NodeReport:
+    source = keyring.source
+    if isinstance(found, MetisError):
+        rows = tuple(Row(state, None) for state in not_checked(refs, found))
         own, shared = (Kept(source.place(owner), "") for owner in (node, CLUSTER))
-        return NodeReport(node, source.name, own, shared, rows, error=error)
+        return NodeReport(node, source.name, own, shared, rows, error=found)
     values = found.values
     used = identity.names(node, refs, values)
     return NodeReport(

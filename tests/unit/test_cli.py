@@ -409,6 +409,7 @@ def test_names_of_nodes_are_completed(metis: Metis) -> None:
     assert completions("plan", "--node", incomplete="titan-1") == ["titan-13", "titan-15"]
     assert completions("config", "--node", incomplete="titan-15") == ["titan-15"]
     assert completions("image", "--node", incomplete="x") == []
+    assert completions("secrets", "set", "--node", incomplete="titan-1") == ["titan-13", "titan-15"]
 
 
 def test_completion_looks_into_the_inventory_that_is_named(metis: Metis) -> None:

@@ -200,6 +200,16 @@ def test_what_nobody_can_read_hides_no_other_node(metis: Metis, kind: str, tmp_p
 
 
 @only_plain
+def test_a_path_for_a_node_is_not_looked_up(metis: Metis, tmp_path: Path) -> None:
+    metis.put("beta", ssh_password=PASSWORD)
+    (tmp_path / "secrets").rename(tmp_path / "elsewhere")
+    ended = metis("status", "--node", "../elsewhere/beta", "--node", "alpha")
+    assert ended.code == 2
+    assert "../elsewhere/beta.yaml: no such node" in ended.err
+    assert ended.out.startswith("alpha: ")
+
+
+@only_plain
 def test_a_folder_that_others_may_read_ends_with_3(metis: Metis, tmp_path: Path) -> None:
     metis.put("beta", ssh_password=PASSWORD)
     (tmp_path / "secrets").chmod(0o755)
