@@ -15,12 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from pipeline.secrets.age_keys import AgeKeys
+from pipeline.secrets.copies import Copies
+from pipeline.secrets.vault import Vault as OwnVault
+from pipeline.settings import Settings, VaultPlace
 
 MOUNT = "kv"
 DENIED = "1 error occurred:\n\t* permission denied\n\n"
@@ -475,3 +480,20 @@ def vault_server(certificate: Path | None = None, namespace: str = "") -> Iterat
         yield vault
     finally:
         vault.stop()
+
+
+def opened(
+    variables: Mapping[str, str],
+    folder: Path,
+    *,
+    keeps_copies: bool = True,
+    timeout: float = 5.0,
+    **options: Any,
+) -> OwnVault:
+    """The source that a command with these variables works with; copies and their key are in the folder."""
+    private = {"XDG_STATE_HOME": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config")}
+    place = Settings.from_environment({**private, **variables}, folder).secrets
+    assert isinstance(place, VaultPlace)
+    copies = Copies(place.copies, AgeKeys(place.identity, (), makes_key=True))
+    access = replace(place.access, timeout=timeout)
+    return OwnVault(access, copies, keeps_copies=keeps_copies, **options)
