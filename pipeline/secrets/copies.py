@@ -198,10 +198,11 @@ class OfflineCopies:
 
     def _no_copy(self, owner: str) -> SourceError:
         whose = "what all nodes share" if owner == CLUSTER else f"the secrets of {owner}"
-        builds = "metis image" if owner == CLUSTER else f"metis image --node {owner}"
+        node = "…" if owner == CLUSTER else owner
+        # Deep: an image that is current would else be taken for that by Vault's version alone.
         return SourceError(
             f"offline: there is no sealed copy of {whose}",
-            f"run `{builds}` once without METIS_OFFLINE while Vault can be reached",
+            f"run `METIS_DEEP=1 metis image --node {node}` without METIS_OFFLINE while Vault can be reached",
         )
 
 

@@ -247,8 +247,14 @@ def test_a_bad_copy_hides_no_other(copies: Copies) -> None:
 @pytest.mark.parametrize(
     ("owner", "line"),
     [
-        (NODE, "the secrets of titan-13: run `metis image --node titan-13` once without METIS_OFFLINE while"),
-        (CLUSTER, "what all nodes share: run `metis image` once without METIS_OFFLINE while Vault can be"),
+        (
+            NODE,
+            "the secrets of titan-13: run `METIS_DEEP=1 metis image --node titan-13` without METIS_OFFLINE",
+        ),
+        (
+            CLUSTER,
+            "what all nodes share: run `METIS_DEEP=1 metis image --node …` without METIS_OFFLINE while",
+        ),
     ],
 )
 def test_without_a_copy_it_is_said_what_to_do(copies: Copies, owner: str, line: str) -> None:
