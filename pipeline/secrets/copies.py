@@ -202,7 +202,7 @@ class OfflineCopies:
         # Deep: an image that is current would else be taken for that by Vault's version alone.
         return SourceError(
             f"offline: there is no sealed copy of {whose}",
-            f"run `METIS_DEEP=1 metis image --node {node}` without METIS_OFFLINE while Vault can be reached",
+            f"run `metis image --deep --node {node}` without METIS_OFFLINE while Vault can be reached",
         )
 
 

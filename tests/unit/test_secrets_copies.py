@@ -249,11 +249,11 @@ def test_a_bad_copy_hides_no_other(copies: Copies) -> None:
     [
         (
             NODE,
-            "the secrets of titan-13: run `METIS_DEEP=1 metis image --node titan-13` without METIS_OFFLINE",
+            "the secrets of titan-13: run `metis image --deep --node titan-13` without METIS_OFFLINE",
         ),
         (
             CLUSTER,
-            "what all nodes share: run `METIS_DEEP=1 metis image --node …` without METIS_OFFLINE while",
+            "what all nodes share: run `metis image --deep --node …` without METIS_OFFLINE while",
         ),
     ],
 )
