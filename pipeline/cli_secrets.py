@@ -41,9 +41,10 @@ def secrets() -> None:
 @common
 @node_option(required=False)
 def status(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
-    """Say which secrets nodes need and have: where, of which version, how old. Changes nothing.
+    """Say what there is of nodes' secrets.
 
-    Ends with 0 if nothing is missing or wrong.
+    Which each node needs and has, where, of which version and how old. Changes nothing. Ends with 0 if
+    nothing is missing or wrong.
     """
     from datetime import UTC, datetime
 
@@ -87,9 +88,9 @@ def _needed(lab: Lab, node: str) -> tuple[SecretRef, ...]:
 )
 @yes_option
 def rotate(nodes: Sequence[str], as_json: bool, **more: Any) -> None:  # noqa: ANN401 - options and flags
-    """Make secrets of a node anew, for its next card: host keys, password.
+    """Make host keys and passwords anew.
 
-    The node keeps what it has until it starts from that card. What has to be done then is printed.
+    They are for the next card: the node keeps what it has until it starts from that card. What has to be done then is printed.
     """
     flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
     yes, from_stdin = bool(more["yes"]), bool(more["password_stdin"])
@@ -152,11 +153,12 @@ def _rotation(lab: Lab, name: str, items: Sequence[str], has_password: bool) -> 
 @click.option("--cluster", is_flag=True, help="It is shared by all nodes that have none of their own.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the value from stdin, and do not ask for it.")
 @click.argument("name", metavar="NAME")
+@click.argument("surplus", nargs=-1, metavar="")
 @yes_option
-def set_(name: str, as_json: bool, **more: Any) -> None:  # noqa: ANN401 - options and flags
-    """Give one secret: NAME is ssh_password, k3s_token, cloud_init or extra.WORD.
+def set_(name: str, surplus: Sequence[str], as_json: bool, **more: Any) -> None:  # noqa: ANN401 - options and flags
+    """Give one secret, unseen.
 
-    The value is asked for and not shown, or read from stdin: all of it, but for the newline after a single
+    NAME is ssh_password, k3s_token, cloud_init or extra.WORD. The value is asked for and not shown, or read from stdin: all of it, but for the newline after a single
     line. What no card could carry is refused.
     """
     from .secrets import single
@@ -164,6 +166,9 @@ def set_(name: str, as_json: bool, **more: Any) -> None:  # noqa: ANN401 - optio
 
     flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
     node, shared = more["node"], bool(more["cluster"])
+    if surplus:
+        # click would repeat it, and it is the value, most likely.
+        raise UsageError("no value is taken as an argument, where others see it", "leave it out to be asked")
     if (node is not None) == shared:
         raise UsageError("whose secret it is was not said", "say either --node NODE or --cluster")
     single.check_name(name, shared=shared)
@@ -212,9 +217,10 @@ def _fits_all(lab: Lab, name: str, value: Secret) -> bool:
 @secrets.command()
 @common
 def seal(as_json: bool, **flags: str | None) -> None:
-    """Seal files that lie in the clear, and all others again for the recipients of cluster.yaml.
+    """Seal all files for their recipients.
 
-    Where the secrets are sealed files, the default; a plain file is removed once it is sealed.
+    Those that lie in the clear too, and the others again for those whom cluster.yaml names now. A plain
+    file is removed once it is sealed.
     """
     report = lab_of(flags, writes=True).seal()
     if as_json:
@@ -241,9 +247,9 @@ def seal(as_json: bool, **flags: str | None) -> None:
 )
 @click.option("--replace", is_flag=True, help="Overwrite other values that the target has under these names.")
 def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flags: str | None) -> None:
-    """Copy nodes' secrets, and those that all share, from another source to the one in use.
+    """Copy secrets to the place in use.
 
-    The original stays. With --node, only the secrets of that node are copied.
+    Those of all nodes, and those that they share, from another source, where they stay. With --node, only the secrets of that node are copied.
     """
     from .secrets import copying
     from .secrets.source import CLUSTER

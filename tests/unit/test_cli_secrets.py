@@ -463,6 +463,12 @@ REFUSED: dict[str, tuple[Sequence[str], str | bytes, int, str]] = {
         "no secret is called so: say ssh_",
     ),
     "a value for a name": (["--node", "alpha", TOKEN], "", 2, "no secret is called so"),
+    "a value among the arguments": (
+        ["--node", "alpha", "k3s_token", TOKEN, CANARY],
+        "",
+        2,
+        "no value is taken as an argument",
+    ),
     "a hostile name": (
         ["--node", "alpha", "extra.a\nk3s_token: x", "--stdin"],
         TOKEN,
