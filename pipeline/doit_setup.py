@@ -110,6 +110,8 @@ def doit_config(lab: Lab) -> dict[str, Any]:
     """The DOIT_CONFIG of a lab's graph."""
     state = lab.artifacts.doit_state(lab.settings.inventory_key)
     make_private(state.parent)
+    state.touch(mode=0o600)  # SQLite would let all read it, and its journal is as the database
+    state.chmod(0o600)
     _set_aside_if_broken(state, lab)
     return {
         "action_string_formatting": "new",
