@@ -100,7 +100,10 @@ def _is_loopback(host: str) -> bool:
 
 def _is_safe(origin: str, target: str) -> bool:
     """Whether the token may follow a redirect."""
-    before, after = _split(origin), _split(target)
+    try:
+        before, after = _split(origin), _split(urljoin(origin, target))
+    except ValueError:
+        return False
     if before is None or after is None:
         return False
     same = (before.scheme, before.hostname, before.port) == (after.scheme, after.hostname, after.port)
@@ -133,7 +136,7 @@ def session(access: VaultAccess) -> Session:
             kept = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}
             if resp.request.method != "GET" and resp.status_code not in kept:
                 raise _astray("redirects what it should do itself")  # requests would ask with GET there
-            if not _is_safe(resp.url, urljoin(resp.url, target)):
+            if not _is_safe(resp.url, target):
                 raise _astray("redirects to plain HTTP, where the token would be in the clear")
             return target
 

@@ -44,7 +44,8 @@ class Session:
         self._uses_approle = False
         self._logins = 0
         self._may_log_in_again = True
-        self._lease = 0.0
+        self._lease = self._left = 0.0
+        self._renewable = False
         self._due: float | None = None
         self._lost: NoAnswerError | None = None
 
@@ -159,27 +160,30 @@ class Session:
         client.token = auth["client_token"]
         self._logins += 1
         self._lease = 0.0
-        self._set_lease(auth.get("lease_duration"), renewable=True)  # if it is not, we log in again
+        self._set_lease(auth.get("lease_duration"), renewable=auth.get("renewable") is True)
 
     def _set_lease(self, seconds: object, *, renewable: bool) -> None:
-        known = isinstance(seconds, int | float) and seconds > 0 and renewable
-        lease = float(seconds) if known else 0.0  # type: ignore[arg-type]
-        self._due = self._clock() + lease * SPENT if known else None
-        self._lease = max(self._lease, lease)
+        """Note when to do something about the token: never, if it has no end or cannot be mended."""
+        known = isinstance(seconds, int | float) and seconds > 0
+        self._left = float(seconds) if known else 0.0  # type: ignore[arg-type]
+        self._lease = max(self._lease, self._left)
+        self._renewable = renewable
+        mends = known and (renewable or self._uses_approle)
+        self._due = self._clock() + self._left * SPENT if mends else None
 
     def _prolong(self) -> None:
         """Renew the token; an AppRole whose token cannot live much longer logs in again."""
         from hvac.exceptions import VaultError
 
         self._due = None
-        try:
-            auth = self._client.auth.token.renew_self()["auth"]
-            self._set_lease(auth["lease_duration"], renewable=auth["renewable"] is True)
-            if auth["lease_duration"] * 2 >= self._lease:
-                return
-        except VaultError:
-            pass
-        if self._uses_approle:
+        if self._renewable:
+            try:
+                auth = self._client.auth.token.renew_self()["auth"]
+            except VaultError:
+                self._left = 0.0
+            else:
+                self._set_lease(auth["lease_duration"], renewable=auth["renewable"] is True)
+        if self._uses_approle and (not self._renewable or self._left * 2 < self._lease):
             self._log_in(self._client)
 
     def _logged_in_again(self, login: int) -> bool:
