@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .adopt.items import ITEMS, Item, value_of
+from .boot.guest import fingerprint
 from .errors import MetisError, MismatchError, RefusedError, SecretError, SeveralErrors, SourceError, one_line
 from .model import SecretRef
-from .secrets import forms, ssh_keys
+from .secrets import forms
 from .secrets.keyring import TRIES, Keyring
 from .secrets.secret import Secret
 from .secrets.source import ConflictError
+from .secrets.ssh_keys import public_line
 
 State = Literal["not found", "found", "kept already", "differs", "stored", "replaced"]
 
@@ -143,9 +145,9 @@ def _captured(node: str, source: str, item: Item, files: Mapping[str, bytes]) ->
         raise SecretError(f"{where}: {error.message}", error.hint) from None
     if not item.public:
         return Captured(item, secret, value.remark)
-    line = ssh_keys.public_line(value.text)
+    line = public_line(value.text)
     _check_public(where, item, line, files.get(item.public, b""))
-    return Captured(item, secret, value.remark, ssh_keys.fingerprint(line))
+    return Captured(item, secret, value.remark, fingerprint(line))
 
 
 def _check_public(where: str, item: Item, line: str, content: bytes) -> None:

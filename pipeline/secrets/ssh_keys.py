@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -60,15 +59,6 @@ def public_line(text: str) -> str:
     """
     key = _key(text.strip())
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-
-
-def fingerprint(line: str) -> str:
-    """The fingerprint of a public half as `ssh-keygen -l` shows it; raises ValueError where it is none."""
-    words = line.split()
-    if len(words) < 2:  # noqa: PLR2004 - the kind and the key, then perhaps a comment
-        raise ValueError("no public key")
-    blob = base64.b64decode(words[1], validate=True)
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def _key(text: str) -> HostKey:

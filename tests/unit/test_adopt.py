@@ -29,6 +29,7 @@ from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import ConflictError, Stored
 from pipeline.secrets.used import UsedSecrets
+from tests.support.rendering import program
 
 KEY, OTHER_KEY = ssh_keys.new_ed25519(), ssh_keys.new_ed25519()
 KEY_PATH = "/etc/ssh/ssh_host_ed25519_key"
@@ -326,7 +327,8 @@ def test_what_is_shown_names_items_and_fingerprints_and_no_value(keyring: Keyrin
     found = adopted(keyring)
     said = found.to_text() + json.dumps(found.to_data())
     assert not [secret for secret in SECRETS if secret in said]
-    assert ssh_keys.fingerprint(PUBLIC) in found.to_text()
+    shown = process.run([program("ssh-keygen", "openssh-client"), "-lf", "-"], stdin=PUBLIC.encode())
+    assert shown.out.decode().split()[1] in found.to_text()
     assert {item["item"] for item in found.to_data()["items"]} == {item.name for item in ITEMS}
 
 
