@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import pytest
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.sealed import sealed_folder
 from pipeline.secrets.source import CLUSTER
-from tests.support.lab import REPOSITORY, Lab
+from tests.support.lab import REPOSITORY, Lab, Report
+from tests.support.vault import Vault, vault_server
 
 PATIENCE = 120
 """Seconds without a word after which a command is taken to hang."""
@@ -145,3 +148,67 @@ def test_a_value_with_half_a_character_is_no_text(desk: Desk) -> None:
     assert seen.code == 2
     assert "no text in UTF-8: nothing was stored" in seen.screen
     assert "Traceback" not in seen.screen
+
+
+# ------------------------------------------------------------------------------------------- Vault
+
+
+@pytest.fixture
+def vault(desk: Desk) -> Iterator[Vault]:
+    """Vault in the place of sealed files."""
+    with vault_server() as server:
+        desk.lab.environment |= {"METIS_SECRETS": "", **server.environment()}
+        yield server
+
+
+def secrets(desk: Desk, *words: str, code: int = 0, **more: str) -> Report:
+    ended = desk.lab.metis("secrets", *words, **more)
+    assert ended.code == code, ended
+    assert TYPED not in ended.out + ended.err
+    assert "Traceback" not in ended.err
+    return ended
+
+
+def test_what_is_in_a_folder_moves_to_vault_and_is_told_of_there(desk: Desk, vault: Vault) -> None:
+    desk.lab.write_secrets(CLUSTER, f"k3s_token: {TOKEN}\n")
+    desk.lab.write_secrets("beta", f"ssh_password: {TYPED}\nextra: {{machine_id: {'cd' * 16}}}\n")
+    secrets(desk, "copy", "--from", f"plain:{desk.lab.secrets}")
+    assert vault.get("atlas/cluster") == {"k3s_token": TOKEN}
+    assert vault.get("atlas/nodes/beta") == {"ssh_password": TYPED, "extra": {"machine_id": "cd" * 16}}
+    vault.change("atlas/nodes/beta", {"ssh_password": f"{TYPED}2"})
+    alpha, beta = json.loads(secrets(desk, "status", "--json").out)
+    assert (alpha["source"], alpha["version"], alpha["cluster"]["version"]) == ("vault", "", "1")
+    assert (beta["version"], beta["changed"][:2], beta["age"] >= 0) == ("2", "20", True)
+    refused = secrets(desk, "copy", "--from", f"plain:{desk.lab.secrets}", code=3)
+    assert "beta has ssh_password with other values: say --replace" in refused.err.replace(" in Vault", "")
+
+
+def test_a_rotation_is_one_new_version_and_leaves_the_fields_of_others(desk: Desk, vault: Vault) -> None:
+    vault.put("atlas/nodes/beta", {"owner": "somebody", "extra": {"machine_id": "cd" * 16}})
+    secrets(desk, "rotate", "--node", "beta", "--yes")
+    kept = vault.get("atlas/nodes/beta") or {}
+    assert (kept["owner"], kept["extra"]["machine_id"]) == ("somebody", "cd" * 16)
+    assert len(kept["extra"]) == 4
+    assert json.loads(secrets(desk, "status", "--node", "beta", "--json").out)[0]["version"] == "2"
+
+
+def test_a_vault_that_denies_one_node_hides_no_other(desk: Desk, vault: Vault) -> None:
+    vault.put("atlas/cluster", {"k3s_token": TOKEN})
+    vault.denied.add("kv/data/atlas/nodes/beta")
+    ended = secrets(desk, "status", code=5)
+    assert "beta" in ended.err
+    assert ended.err.count("\n") == 1
+    assert re.search(r"^  k3s_token +there +of the cluster$", ended.out, re.MULTILINE)
+    assert re.search(r"^  extra.machine_id +not checked", ended.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["rotate", "--node", "beta", "--yes"], ["copy", "--from", "plain:{}"]]
+)
+def test_a_vault_that_is_away_is_said_once(desk: Desk, vault: Vault, words: list[str]) -> None:
+    desk.lab.write_secrets("beta", f"ssh_password: {TYPED}\n")
+    vault.stop()
+    ended = secrets(
+        desk, *(word.format(desk.lab.secrets) for word in words), code=5, VAULT_CLIENT_TIMEOUT="2"
+    )
+    assert vault.address in ended.err
