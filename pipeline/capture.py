@@ -105,8 +105,15 @@ def read_tree(tree: Tree, name: str) -> dict[str, bytes]:
             if status is not None and status.kind == "file":
                 found[path] = tree.read(place)
         except MetisError as error:
-            message = error.message.replace("in the golden", f"of {name}")
-            raise SourceError(message, error.hint or _AS_ROOT) from None
+            raise _of_source(error, name) from None
         if status is not None and status.kind != "file":
             raise SecretError(f"{path} of {name} is not a file", "see what lies there")
     return found
+
+
+def _of_source(error: MetisError, name: str) -> SourceError:
+    """An error in the words for goldens, which are made to be changed, said of what is only read."""
+    message = error.message.replace("in the golden", f"of {name}")
+    if message != error.message:
+        return SourceError(message, "see what lies there")
+    return SourceError(message, error.hint or _AS_ROOT)
