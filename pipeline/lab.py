@@ -375,7 +375,9 @@ class Lab:
     def _age_keys(self, identity: Path) -> AgeKeys:
         from .secrets.age_keys import AgeKeys
 
-        recipients = self.inventory.cluster().data.get("age_recipients", ())
+        def recipients() -> Iterable[str]:
+            return tuple(self.inventory.cluster().data.get("age_recipients", ()))
+
         return AgeKeys(identity, recipients, makes_key=self._remembers)
 
     def seal(self) -> Sealed:

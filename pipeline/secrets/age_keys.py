@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,13 +30,13 @@ Recipient = Any
 class AgeKeys:
     """Seals and opens with the keys of one file: that of age-keygen(1), or an SSH key without passphrase.
 
-    Whatever is sealed is for all `recipients` (those of cluster.yaml), and always for the own key too. The
-    key is made when it is first needed to seal, unless nothing is to be changed. Safe to use from threads.
+    Whatever is sealed is for all `recipients` (those of cluster.yaml, which is only read when something is
+    sealed), and always for the own key too. The key is made when it is first needed to seal, unless nothing is to be changed. Safe to use from threads.
     """
 
-    def __init__(self, identity_file: Path, recipients: Sequence[str], *, makes_key: bool) -> None:
+    def __init__(self, identity_file: Path, recipients: Callable[[], Iterable[str]], *, makes_key: bool) -> None:
         self.file = identity_file
-        self._recipients = tuple(recipients)
+        self._recipients = recipients
         self._makes_key = makes_key
 
     def is_there(self) -> bool:
@@ -87,7 +87,7 @@ class AgeKeys:
         import pyrage
 
         found = []
-        for index, text in enumerate(self._recipients):
+        for index, text in enumerate(self._recipients()):
             try:
                 found.append(pyrage.x25519.Recipient.from_str(text))
             except (pyrage.RecipientError, ValueError):  # no UTF-8 is no recipient either

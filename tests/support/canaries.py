@@ -166,7 +166,7 @@ def keep_sealed(lab: Lab, planted: Planted) -> None:
     key = make_age_key(lab, planted)
     keep_plain(lab, planted)
     plain, sealed = plain_folder(lab.secrets), lab.root / "sealed"
-    target: Folder = sealed_folder(sealed, AgeKeys(key, (), makes_key=False))
+    target: Folder = sealed_folder(sealed, AgeKeys(key, tuple, makes_key=False))
     for owner in planted.documents:
         target.put(owner, plain.read(owner).values, "")
         plain.file(owner).unlink()

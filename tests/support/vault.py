@@ -121,6 +121,10 @@ class Vault:
     def address(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self._port}"
 
+    @property
+    def is_running(self) -> bool:
+        return self._server is not None
+
     def environment(self) -> dict[str, str]:
         """What lets a command find this server, with its root token."""
         namespace = {"VAULT_NAMESPACE": self.namespace} if self.namespace else {}
@@ -494,6 +498,6 @@ def opened(
     private = {"XDG_STATE_HOME": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config")}
     place = Settings.from_environment({**private, **variables}, folder).secrets
     assert isinstance(place, VaultPlace)
-    copies = Copies(place.copies, AgeKeys(place.identity, (), makes_key=True))
+    copies = Copies(place.copies, AgeKeys(place.identity, tuple, makes_key=True))
     access = replace(place.access, timeout=timeout)
     return OwnVault(access, copies, keeps_copies=keeps_copies, **options)

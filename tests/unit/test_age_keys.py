@@ -30,7 +30,7 @@ TEXT = b"k3s_token: hunter2\n"
 
 
 def made(folder: Path, *recipients: str) -> AgeKeys:
-    return AgeKeys(folder / "age.key", recipients, makes_key=True)
+    return AgeKeys(folder / "age.key", lambda: recipients, makes_key=True)
 
 
 def held(folder: Path, content: str | bytes) -> AgeKeys:
@@ -38,7 +38,7 @@ def held(folder: Path, content: str | bytes) -> AgeKeys:
     file = folder / "held.key"
     file.touch(mode=0o600)
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return AgeKeys(file, (), makes_key=False)
+    return AgeKeys(file, tuple, makes_key=False)
 
 
 def public(keys: AgeKeys) -> str:
@@ -77,7 +77,7 @@ def test_the_key_is_as_age_keygen_makes_it(tmp_path: Path) -> None:
 
 
 def test_who_changes_nothing_makes_no_key(tmp_path: Path) -> None:
-    keys = AgeKeys(tmp_path / "none/age.key", (), makes_key=False)
+    keys = AgeKeys(tmp_path / "none/age.key", tuple, makes_key=False)
     asks: list[Callable[[], bytes]] = [lambda: keys.sealed(TEXT), lambda: keys.opened(b"", FILE)]
     for ask in asks:
         with pytest.raises(SourceError, match=r"no age key at .*/none/age\.key: .*METIS_AGE_IDENTITY"):
@@ -104,7 +104,7 @@ from pathlib import Path
 from pipeline.secrets.age_keys import AgeKeys
 import pyrage
 sys.stdin.readline()
-sys.stdout.buffer.write(AgeKeys(Path(sys.argv[1]), (), makes_key=True).sealed(b"hunter2"))
+sys.stdout.buffer.write(AgeKeys(Path(sys.argv[1]), tuple, makes_key=True).sealed(b"hunter2"))
 """
 
 
@@ -116,7 +116,7 @@ def test_processes_that_start_together_end_with_one_key(tmp_path: Path) -> None:
         assert child.stdin is not None
         child.stdin.write(b"go\n")
         child.stdin.flush()
-    keys = AgeKeys(tmp_path / "metis/age.key", (), makes_key=False)
+    keys = AgeKeys(tmp_path / "metis/age.key", tuple, makes_key=False)
     assert [keys.opened(child.communicate()[0], FILE) for child in children] == [b"hunter2"] * 4
 
 
@@ -240,7 +240,7 @@ def test_an_ssh_key_with_a_passphrase_is_refused(tmp_path: Path) -> None:
     keygen = program("ssh-keygen", "openssh-client")
     process.run([keygen, "-q", "-t", "ed25519", "-N", "hunter2", "-f", str(tmp_path / "ssh")])
     with pytest.raises(SecretError, match="without passphrase"):
-        AgeKeys(tmp_path / "ssh", (), makes_key=True).sealed(TEXT)
+        AgeKeys(tmp_path / "ssh", tuple, makes_key=True).sealed(TEXT)
 
 
 KEYS = [SECRET, SECRET.lower(), f" {SECRET}", f"# x\n{SECRET}", ssh_keys.new_ed25519()]

@@ -55,7 +55,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> AgeKeys:
-    return AgeKeys(tmp_path / "age.key", (), makes_key=True)
+    return AgeKeys(tmp_path / "age.key", tuple, makes_key=True)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ BAD: dict[str, tuple[Callable[[Path, AgeKeys], object], type[MetisError], str]] 
     "cut short": (lambda file, _: os.truncate(file, 100), MismatchError, "is cut short or altered"),
     "empty": (lambda file, _: os.truncate(file, 0), MismatchError, "is cut short or altered"),
     "another's": (
-        lambda file, _: file.write_bytes(AgeKeys(file.parent / "k", (), makes_key=True).sealed(b"hunter")),
+        lambda file, _: file.write_bytes(AgeKeys(file.parent / "k", tuple, makes_key=True).sealed(b"hunter")),
         SourceError,
         "is sealed for other keys",
     ),

@@ -31,7 +31,7 @@ TEXT = "ssh_password: hunter2 # as it was\nextra:\n  node_password: hunter3\n"
 
 
 def keys(folder: Path, *recipients: str) -> AgeKeys:
-    return AgeKeys(folder.parent / "age.key", recipients, makes_key=True)
+    return AgeKeys(folder.parent / "age.key", lambda: recipients, makes_key=True)
 
 
 def source(folder: Path, *recipients: str) -> Folder:
@@ -126,7 +126,7 @@ def test_age_itself_opens_a_node_and_seals_one(folder: Path) -> None:
 
 def test_what_two_operators_share_each_can_open_and_change(tmp_path: Path) -> None:
     folder = tmp_path / "shared"
-    two = AgeKeys(tmp_path / "two.key", (), makes_key=True)
+    two = AgeKeys(tmp_path / "two.key", tuple, makes_key=True)
     two.sealed(b"")
     recipient = two.file.read_text().split("public key: ")[1].split("\n")[0]
     source(folder, recipient).put(NODE, VALUES, "")
@@ -232,7 +232,7 @@ from pipeline.secrets import identity, keyring, sealed, used
 from pipeline.secrets.age_keys import AgeKeys
 sys.stdin.readline()
 folder = Path(sys.argv[1])
-source = sealed.sealed_folder(folder, AgeKeys(folder.parent / "config/age.key", (), makes_key=True))
+source = sealed.sealed_folder(folder, AgeKeys(folder.parent / "config/age.key", tuple, makes_key=True))
 ring = keyring.Keyring(source, [], used.UsedSecrets(folder.parent / "artifacts", makes_key=True))
 revealed = ring.revealed("titan-13", [SecretRef(name) for name in identity.MAKERS])
 values = {name: text.reveal() for name, text in source.read("titan-13").values.items()}
@@ -306,7 +306,7 @@ def test_what_lay_in_the_clear_is_sealed_with_its_comments_and_removed(tmp_path:
 
 
 def test_what_is_sealed_is_sealed_anew_for_the_present_recipients(folder: Path) -> None:
-    two = AgeKeys(folder.parent / "two.key", (), makes_key=True)
+    two = AgeKeys(folder.parent / "two.key", tuple, makes_key=True)
     two.sealed(b"")
     recipient = two.file.read_text().split("public key: ")[1].split("\n")[0]
     assert seal(folder, recipient) == Report((), (NODE,), ())
@@ -364,7 +364,7 @@ def step(event, args):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(step)
-print(*seal(folder, AgeKeys(folder.parent / "age.key", (), makes_key=True), print).sealed)
+print(*seal(folder, AgeKeys(folder.parent / "age.key", tuple, makes_key=True), print).sealed)
 """
 """Is killed before one of its steps: what it asks the system for, of the folder (PEP 578)."""
 
