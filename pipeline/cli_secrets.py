@@ -90,8 +90,11 @@ def _needed(lab: Lab, node: str) -> tuple[SecretRef, ...]:
 def rotate(nodes: Sequence[str], as_json: bool, **more: Any) -> None:  # noqa: ANN401 - options and flags
     """Make host keys and passwords anew.
 
-    They are for the next card: the node keeps what it has until it starts from that card. What has to be done then is printed.
+    They are for the next card: the node keeps what it has until it starts from that card. What has to be
+    done then is printed.
     """
+    from .secrets.putting import put
+
     flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
     yes, from_stdin = bool(more["yes"]), bool(more["password_stdin"])
     lab = lab_of(flags, writes=True)
@@ -107,12 +110,12 @@ def rotate(nodes: Sequence[str], as_json: bool, **more: Any) -> None:  # noqa: A
         password = prompts.secret(what, option="--password-stdin", from_stdin=from_stdin, twice=True)
     changes = [rotation.changes(password) for rotation in rotations]
 
-    def put(position: int) -> Rotation:
+    def carried_out(position: int) -> Rotation:
         rotation = rotations[position]
-        lab.secret_source.put(rotation.node, changes[position], rotation.found.own.version)
+        put(lab.secret_source, rotation.node, changes[position], rotation.found.own.version)
         return rotation
 
-    done, errors = each(put, range(len(rotations)))
+    done, errors = each(carried_out, range(len(rotations)))
     if as_json:
         print_json(
             [
@@ -158,10 +161,11 @@ def _rotation(lab: Lab, name: str, items: Sequence[str], has_password: bool) -> 
 def set_(name: str, surplus: Sequence[str], as_json: bool, **more: Any) -> None:  # noqa: ANN401 - options and flags
     """Give one secret, unseen.
 
-    NAME is ssh_password, k3s_token, cloud_init or extra.WORD. The value is asked for and not shown, or read from stdin: all of it, but for the newline after a single
-    line. What no card could carry is refused.
+    NAME is ssh_password, k3s_token, cloud_init or extra.WORD. The value is asked for and not shown, or read
+    from stdin: all of it, but for the newline after a single line. What no card could carry is refused.
     """
     from .secrets import single
+    from .secrets.putting import put
     from .secrets.source import CLUSTER
 
     flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
@@ -192,7 +196,7 @@ def set_(name: str, surplus: Sequence[str], as_json: bool, **more: Any) -> None:
     if not is_same:
         if name in before.values:
             prompts.confirm(f"{source.place(owner)} has {name} already. Replace it?", yes=more["yes"])
-        source.put(owner, {name: value}, before.version)
+        put(source, owner, {name: value}, before.version)
     if not is_used:
         click.echo(f"{what} is on no card: nothing in the inventory asks for it", err=True)
     if as_json:
@@ -249,7 +253,8 @@ def seal(as_json: bool, **flags: str | None) -> None:
 def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flags: str | None) -> None:
     """Copy secrets to the place in use.
 
-    Those of all nodes, and those that they share, from another source, where they stay. With --node, only the secrets of that node are copied.
+    Those of all nodes, and those that they share, from another source, where they stay. With --node, only
+    the secrets of that node are copied.
     """
     from .secrets import copying
     from .secrets.source import CLUSTER

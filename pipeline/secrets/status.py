@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -48,7 +49,8 @@ def _report(
 ) -> NodeReport:
     source = keyring.source
     if isinstance(found, MetisError):
-        rows = tuple(Row(state, None) for state in not_checked(refs, found))
+        # The error is said once, and not of each secret.
+        rows = tuple(Row(replace(state, detail=""), None) for state in not_checked(refs, found))
         own, shared = (Kept(source.place(owner), "") for owner in (node, CLUSTER))
         return NodeReport(node, source.name, own, shared, rows, error=found)
     values = found.values

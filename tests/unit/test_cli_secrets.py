@@ -17,6 +17,7 @@ from pipeline import cli_secrets
 from pipeline.cli import main
 from pipeline.lab import Lab
 from pipeline.secrets.crypt import sha512_crypt
+from pipeline.secrets.folder import Folder
 from pipeline.secrets.forms import SALT
 from pipeline.secrets.rotate import ITEMS
 from pipeline.secrets.secret import Secret
@@ -387,6 +388,18 @@ def test_who_wrote_meanwhile_is_not_written_over(metis: Metis, monkeypatch: pyte
     assert ended.code == 5
     assert "was changed meanwhile: run again" in ended.err
     assert metis.values("alpha") == {"extra.mine": CANARY}
+
+
+@only_plain
+def test_what_is_not_kept_in_the_end_is_not_said_to_be(metis: Metis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Folder, "put", lambda *_: None)
+    for words in (
+        ["rotate", "--node", "alpha", "--item", "node-password", "--yes"],
+        ["set", "--node", "alpha", "extra.node_password", "--stdin"],
+    ):
+        ended = metis(*words, stdin=CANARY)
+        assert (ended.code, ended.out) == (4, "")
+        assert "alpha.yaml does not have extra.node_password as it was put there" in ended.err
 
 
 # -------------------------------------------------------------------------------------------- set
