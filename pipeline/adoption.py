@@ -21,6 +21,8 @@ from .secrets.source import ConflictError
 from .secrets.ssh_keys import public_line
 
 State = Literal["not found", "found", "kept already", "differs", "stored", "replaced"]
+DONE: Mapping[State, State] = {"found": "stored", "differs": "replaced"}
+"""What an item is once it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +100,17 @@ def adopt(node: str, source: str, files: Mapping[str, bytes], keyring: Keyring, 
     found = {about.item.name: about.value for about in captured if about.value is not None}
     _refuse_twins(node, source, found, keyring)
     place = keyring.source.place(node)
+    written: dict[str, State] = {}
     for _ in range(TRIES):
-        stored = keyring.source.read(node)
-        adoption = Adoption(node, source, place, [_compared(about, stored.values) for about in captured])
-        differing = {finding.item for finding in adoption.findings if finding.state == "differs"}
-        new = {finding.item for finding in adoption.findings if finding.state == "found"}
-        if differing and not replace:
-            return adoption
-        changes = {name: value for name, value in found.items() if name in new | differing}
-        if not changes:
-            return adoption
+        # As for a build, and again after a write: copies are made of what is read, for days without Vault.
+        stored = keyring.read(node).own
+        findings = [_compared(about, stored.values, written) for about in captured]
+        wanted = {finding.item: finding.state for finding in findings if finding.state in DONE}
+        if not wanted or ("differs" in wanted.values() and not replace):
+            return Adoption(node, source, place, findings)
         with suppress(ConflictError):
-            keyring.source.put(node, changes, stored.version)
-            return Adoption(node, source, place, [_done(finding) for finding in adoption.findings])
+            keyring.source.put(node, {name: found[name] for name in wanted}, stored.version)
+            written |= {name: DONE[state] for name, state in wanted.items()}
     raise SourceError(f"the secrets of {node} change all the time", "run again")
 
 
@@ -172,18 +172,13 @@ def _others(twins: Sequence[MetisError], source: str) -> Iterator[SecretError]:
         yield SecretError(twin.message, f"nothing was stored; see whose {source} is")
 
 
-def _compared(about: Captured, kept: Mapping[str, Secret]) -> Finding:
+def _compared(about: Captured, kept: Mapping[str, Secret], written: Mapping[str, State]) -> Finding:
+    """An item beside what is kept; `written` says how those came there that are ours by now."""
     name, path = about.item.name, about.item.path
     if about.value is None:
         return Finding(name, path, "not found", about.remark)
     state: State = "found"
     if name in kept:
         same = kept[name].reveal().strip() == about.value.reveal().strip()
-        state = "kept already" if same else "differs"
+        state = written.get(name, "kept already") if same else "differs"
     return Finding(name, path, state, about.remark, about.fingerprint)
-
-
-def _done(finding: Finding) -> Finding:
-    states: dict[State, State] = {"found": "stored", "differs": "replaced"}
-    state = states.get(finding.state, finding.state)
-    return Finding(finding.item, finding.path, state, finding.remark, finding.fingerprint)

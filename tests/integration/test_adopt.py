@@ -19,6 +19,7 @@ from pipeline.secrets.plain import plain_folder
 from tests.support import goldens
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 from tests.support.rendering import program
+from tests.support.vault import vault_server
 
 TOKEN = f"K10{'ab' * 32}::node:hunter2token"
 NODE = """\
@@ -236,6 +237,34 @@ def test_secrets_on_disk_may_be_sealed(lab: Lab, old_root: Path, old_files: Mapp
     assert built.code == 0, built
     wanted = {path: content for path, content in old_files.items() if "rancher" not in path}
     is_the_old_one(lab.artifacts / "alpha.img", wanted)
+
+
+def test_vault_gets_one_new_version_and_a_copy_that_builds_without_it(
+    lab: Lab, old_root: Path, old_files: Mapping[str, bytes]
+) -> None:
+    document = "atlas/nodes/alpha"
+    folders = {"XDG_STATE_HOME": str(lab.root / "state"), "XDG_CONFIG_HOME": str(lab.root / "config")}
+    with vault_server() as vault:
+        before = vault.put(document, {"k3s_token": TOKEN, "extra": {"disk": "x"}})
+        environment = {"METIS_SECRETS": "vault", **folders, **vault.environment()}
+        report = adopt(lab, old_root, "--json", **environment)
+        assert report.code == 0, report
+        assert states(report) == dict.fromkeys(NAMES, "stored")
+        assert vault.version(document) == before + 1
+        kept = vault.get(document)
+        assert kept
+        assert kept["k3s_token"] == TOKEN
+        extra = kept["extra"] if isinstance(kept["extra"], dict) else json.loads(kept["extra"])
+        assert {f"extra.{name}" for name in extra} == {*NAMES, "extra.disk"}
+        assert extra["machine_id"] == ID
+        assert adopt(lab, old_root, **environment).code == 0
+        assert vault.version(document) == before + 1
+    unreachable = adopt(lab, old_root, **environment)
+    assert unreachable.code == 5
+    built = lab.metis("image", "--node", "alpha", METIS_OFFLINE="1", **environment)
+    assert built.code == 0, built
+    is_the_old_one(lab.artifacts / "alpha.img", old_files)
+    says_no_secret(report, unreachable, built)
 
 
 # ---------------------------------------------------------------------------------------- an image
