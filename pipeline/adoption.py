@@ -71,7 +71,10 @@ class Adoption:
 
     def to_text(self) -> str:
         """A line that sums up, and a table with a line for each item."""
-        rows = [(item.item, item.state, item.fingerprint or item.remark) for item in self.findings]
+        rows = [
+            (item.item, item.state, ", ".join(filter(None, (item.fingerprint, item.remark))))
+            for item in self.findings
+        ]
         widths = [max(len(row[column]) for row in rows) for column in range(2)]
         lines = [
             f"  {name:{widths[0]}}  {state:{widths[1]}}  {about}".rstrip() for name, state, about in rows
@@ -181,4 +184,14 @@ def _compared(about: Captured, kept: Mapping[str, Secret], written: Mapping[str,
     if name in kept:
         same = kept[name].reveal().strip() == about.value.reveal().strip()
         state = written.get(name, "kept already") if same else "differs"
-    return Finding(name, path, state, about.remark, about.fingerprint)
+    remark = about.remark
+    if state == "differs" and about.item.public:
+        remark = f"kept is {_fingerprint(kept[name])}"
+    return Finding(name, path, state, remark, about.fingerprint)
+
+
+def _fingerprint(key: Secret) -> str:
+    """The fingerprint of a private key, whatever is kept as one."""
+    with suppress(ValueError):
+        return fingerprint(public_line(key.reveal()))
+    return "no key"

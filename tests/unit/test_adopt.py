@@ -17,6 +17,7 @@ from pipeline.adopt import ssh
 from pipeline.adopt.items import INITIATOR, ITEMS, MACHINE_ID, MAX_BYTES, PATHS, value_of
 from pipeline.adopt.source import Folder, Image, Live, parse
 from pipeline.adoption import Adoption, adopt, examine
+from pipeline.boot.guest import fingerprint
 from pipeline.capture import Tools, root_by_content
 from pipeline.disk import Disk, Partition
 from pipeline.errors import MetisError, MismatchError, SecretError, SeveralErrors, SourceError, UsageError
@@ -29,7 +30,6 @@ from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import ConflictError, Stored
 from pipeline.secrets.used import UsedSecrets
-from tests.support.rendering import program
 
 KEY, OTHER_KEY = ssh_keys.new_ed25519(), ssh_keys.new_ed25519()
 KEY_PATH = "/etc/ssh/ssh_host_ed25519_key"
@@ -236,11 +236,20 @@ def test_another_value_is_refused_and_nothing_is_stored_unless_replaced(keyring:
         assert item in str(found.error)
     assert states(found)["extra.node_password"] == "found"
     assert kept(keyring) == before
+    shown = found.to_text()
+    assert f"{fingerprint(PUBLIC)}, kept is {fingerprint(ssh_keys.public_line(OTHER_KEY))}" in shown
     replaced = adopted(keyring, replace=True)
     assert replaced.error is None
     assert kept(keyring) == FOUND
     assert states(replaced)["extra.machine_id"] == "replaced"
     assert states(replaced)["extra.node_password"] == "stored"
+
+
+def test_whatever_is_kept_in_place_of_a_key_is_not_shown(keyring: Keyring) -> None:
+    keep(keyring, "titan-13", extra_ssh_host_ed25519_key="hunter2")
+    found = adopted(keyring)
+    assert "kept is no key" in found.to_text()
+    assert not [secret for secret in SECRETS if secret in found.to_text() + str(found.error)]
 
 
 def test_nothing_found_is_an_error_and_stores_nothing(keyring: Keyring, tmp_path: Path) -> None:
@@ -327,8 +336,7 @@ def test_what_is_shown_names_items_and_fingerprints_and_no_value(keyring: Keyrin
     found = adopted(keyring)
     said = found.to_text() + json.dumps(found.to_data())
     assert not [secret for secret in SECRETS if secret in said]
-    shown = process.run([program("ssh-keygen", "openssh-client"), "-lf", "-"], stdin=PUBLIC.encode())
-    assert shown.out.decode().split()[1] in found.to_text()
+    assert fingerprint(PUBLIC) in found.to_text()
     assert {item["item"] for item in found.to_data()["items"]} == {item.name for item in ITEMS}
 
 
