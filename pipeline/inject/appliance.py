@@ -125,6 +125,9 @@ class Appliance:
             handle.close()
             why = f"no launch within {limit:g} s" if ended.is_set() else _first_line(error)
             raise MetisError(f"the libguestfs appliance did not start ({why})", _hint()) from None
+        # With LIBGUESTFS_TRACE=1 an operator sees why there is no appliance; from here on the trace would
+        # show what is in the files that are read.
+        handle.set_trace(False)
         return handle
 
 

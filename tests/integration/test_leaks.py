@@ -272,6 +272,22 @@ def test_nothing_is_left_for_temporary_use(watched: Watched) -> None:
     assert watched.lab.leftovers() == []
 
 
+@pytest.mark.slow
+def test_no_canary_is_found_beside_an_appliance(tmp_path: Path, tiny_golden: Path) -> None:
+    """Its processes live for long, and an operator may have libguestfs tell what it does."""
+    watched = Watched(make_lab(tmp_path / "lab", tiny_golden), plant())
+    keep_plain(watched.lab, watched.planted)
+    watched.lab.environment["METIS_INJECTOR"] = "guestfs"
+    talking = {"LIBGUESTFS_TRACE": "1", "LIBGUESTFS_DEBUG": "1"}
+    with watched.sampler:
+        for words in (["image"], ["verify"]):
+            assert watched.run("metis", *words, "--node", "alpha", "--debug", **talking) == 0
+    assert any(program.startswith("qemu-system") for program in watched.sampler.programs)
+    assert all(b"libguestfs: trace: launch" in said for said in watched.said.values())
+    assert sorted(watched.planted.search().found_in_all(watched.contents()), key=str) == []
+    assert list(Path(watched.lab.environment["TMPDIR"]).iterdir()) == []
+
+
 # --------------------------------------------------------------------------- leaks planted on purpose
 
 
