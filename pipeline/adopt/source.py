@@ -88,10 +88,8 @@ def parse(text: str) -> Source:
         raise SourceError(f"{text}: {(error.strerror or '').lower()}", "run as root, or copy it") from None
     if stat.S_ISDIR(mode):
         return Folder(Path(text))
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
         _refuse_other_forms(Path(text))
-        return Image(Path(text))
-    if stat.S_ISBLK(mode):
         return Image(Path(text))
     raise UsageError("--from is neither a folder nor an image, a device or a node", EXPECTED)
 

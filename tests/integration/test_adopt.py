@@ -348,6 +348,7 @@ UsePAM no
 StrictModes no
 PrintMotd no
 """
+# What operators have in theirs, some of which keeps a connection open or asks for another command.
 SSH_CONFIG = """\
 Host *
     HostName 127.0.0.1
@@ -358,6 +359,12 @@ Host *
     StrictHostKeyChecking yes
     IdentitiesOnly yes
     IdentityFile {folder}/key
+    ControlMaster auto
+    ControlPath {folder}/c
+    ControlPersist 300
+    RemoteCommand false
+    RequestTTY force
+    ForwardAgent yes
 """
 HOST_FILES = "pam.d security pam.conf ld.so.cache ld.so.conf ld.so.conf.d alternatives login.defs".split()
 """What sshd, sudo and a shell read of the host's /etc besides what the node has of its own."""
@@ -433,7 +440,7 @@ def wait_for(port: int, running: process.Background) -> None:
 
 @pytest.mark.parametrize("way", ["root@old", "ssh://root@old", f"{USER}@old"])
 def test_the_next_card_carries_what_the_live_node_has(
-    lab: Lab, old_node: Old, old_files: Mapping[str, bytes], way: str
+    lab: Lab, old_node: Old, old_files: Mapping[str, bytes], way: str, tmp_path: Path
 ) -> None:
     old_node.allow(f"{USER} ALL=(root) NOPASSWD: ALL")
     report = adopt(lab, way, "--ssh-config", str(old_node.config), "--json")
@@ -443,6 +450,7 @@ def test_the_next_card_carries_what_the_live_node_has(
     assert built.code == 0, built
     is_the_old_one(lab.artifacts / "alpha.img", old_files)
     says_no_secret(report)
+    assert not (tmp_path / "c").exists()  # no connection is left open
 
 
 def test_what_a_live_node_lacks_is_not_found(lab: Lab, old_node: Old) -> None:
