@@ -234,7 +234,7 @@ class Vault:
     def _absent(self, owner: str, error: Any) -> Exception:  # noqa: ANN401
         """Why there is nothing, where that is more than that nobody ever wrote there."""
         if error.errors:
-            hint = f"`vault secrets enable -path={MOUNT} kv-v2` makes one, see docs/vault.md"
+            hint = f"`vault secrets enable -path={MOUNT} kv-v2` makes one, or check VAULT_NAMESPACE"
             return SourceError(f"Vault at {self._address} has no secrets engine at {MOUNT}", hint)
         try:
             metadata = error.json["data"]["metadata"]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -151,6 +152,9 @@ def session(access: VaultAccess) -> Session:
     careful.auth = _as_it_is  # else one from ~/.netrc is added
     # What is compressed has no bound before it is unpacked.
     careful.headers.update({"User-Agent": "metis", "Accept-Encoding": "identity"})
+    careful.cookies.set_policy(
+        DefaultCookiePolicy(allowed_domains=[])
+    )  # threads share them, and Vault has none
     for scheme in ("http://", "https://"):
         careful.mount(scheme, Patient(pool_connections=4, pool_maxsize=AT_ONCE))
     return careful

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,38 +57,54 @@ class Session:
         UsageError and RefusedError where the settings allow no request.
         """
         import requests
-        from hvac.exceptions import Forbidden
 
-        if self._lost:
-            raise NoAnswerError(self._lost.what, self._lost.hint, lasting=True)
         try:
-            client, login = self._ready()
-            try:
-                return call(client)
-            except Forbidden:
-                if not self._logged_in_again(login):
-                    raise
-                return call(client)
+            return self._asked(call)
         except NoAnswerError as error:
-            if error.lasting:
-                self._lost = error
-            raise
+            failed = error
         except requests.RequestException as error:
-            raise vault_http.explained(error) from None
+            failed = vault_http.explained(error)
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
             # hvac takes for granted that an answer has Vault's form, and stumbles over another one.
-            raise vault_http.strange() from None
+            failed = vault_http.strange()
+        if failed.lasting:
+            self._lost = failed
+        raise failed from None
+
+    def _asked(self, call: Callable[[Any], T]) -> T:
+        from hvac.exceptions import Forbidden
+
+        client, login = self._ready()
+        try:
+            return call(client)
+        except Forbidden:
+            if not self._logged_in_again(login):
+                raise
+        return call(client)
 
     # ------------------------------------------------------------------------------------- token
 
     def _ready(self) -> tuple[Any, int]:
         """The client, and which login it has; the first who asks logs in for all."""
-        with self._lock:
+        with self._one_at_a_time():
             if self._client is None:
                 self._client = self._begun()
             if self._due is not None and self._clock() >= self._due:
                 self._prolong()
             return self._client, self._logins
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Hold the lock; who waited for it does not try again what has failed meanwhile."""
+        with self._lock:
+            if self._lost:
+                raise NoAnswerError(self._lost.what, self._lost.hint, lasting=True)
+            try:
+                yield
+            except NoAnswerError as error:
+                error.lasting = True  # nobody gets anywhere without a login
+                self._lost = error
+                raise
 
     def _begun(self) -> Any:  # noqa: ANN401 - hvac has no types
         import hvac
@@ -192,7 +209,7 @@ class Session:
         It may have been taken back, or it has run out while we slept; that this is so is believed once, else
         each path that is denied for good would cost a login.
         """
-        with self._lock:
+        with self._one_at_a_time():
             if self._logins == login and self._uses_approle and self._may_log_in_again:
                 self._may_log_in_again = False
                 self._log_in(self._client)

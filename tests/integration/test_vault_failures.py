@@ -21,7 +21,7 @@ from pipeline.secrets import vault_http
 from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import CLUSTER
 from pipeline.secrets.vault import Vault
-from pipeline.settings import VaultAccess
+from pipeline.settings import Settings, VaultAccess, VaultPlace
 from tests.support.vault import Answer, opened, vault_server
 from tests.support.vault import Vault as Server
 
@@ -366,6 +366,23 @@ def test_a_login_that_gives_no_token_is_none(server: Server, tmp_path: Path, aut
     assert "none of Vault's" in failure(lambda: vault.read(NODE))
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 502, 503])
+def test_many_who_wait_for_a_login_that_fails_do_not_try_it_after_one_another(
+    server: Server, tmp_path: Path, status: int
+) -> None:
+    server.answer("auth/approle/login", Answer(status, ECHO, delay=0.05))
+    vault = opened({**server.approle(), "VAULT_ADDR": server.address}, tmp_path)
+    failure(lambda: vault.versions(f"n{number}" for number in range(100)))
+    assert len(server.log) <= 3
+
+
+def test_cookies_are_not_kept(server: Server, vault: Vault) -> None:
+    server.answer(DATA, Answer(500, b"", {"Set-Cookie": "a=b"}), times=1)
+    vault.read(NODE)
+    vault.read(NODE)
+    assert not [asked for asked in server.log if "Cookie" in asked.headers]
+
+
 def test_a_token_that_was_taken_back_is_got_again_once(server: Server, tmp_path: Path) -> None:
     vault = opened({**server.approle(), "VAULT_ADDR": server.address}, tmp_path, keeps_copies=False)
     vault.read(NODE)
@@ -542,7 +559,10 @@ def test_plain_http_to_others_is_refused_unless_one_insists(tmp_path: Path, addr
     vault = opened({"VAULT_ADDR": address, "VAULT_TOKEN": "x"}, tmp_path)
     line = failure(lambda: vault.read(NODE), RefusedError)
     assert line.startswith(f"{address} is plain HTTP: the token would cross the network in the clear")
-    vault_http.check(replace(ACCESS, address=address, insecure=True))
+    insists = {"VAULT_ADDR": address, "VAULT_TOKEN": "x", "METIS_VAULT_INSECURE": "1"}
+    place = Settings.from_environment(insists, tmp_path).secrets
+    assert isinstance(place, VaultPlace)
+    vault_http.check(place.access)
 
 
 def test_tls_with_a_certificate_that_is_known_works(certificate: Path, tmp_path: Path) -> None:
