@@ -310,21 +310,28 @@ def card_of(image: Path) -> Iterator[str]:
         process.run(["losetup", "--detach", device])
 
 
-def test_a_card_in_a_block_device_is_read_with_a_root_that_has_no_label_of_the_class(
-    lab: Lab, old_files: Mapping[str, bytes], tmp_path: Path
+@pytest.mark.parametrize("injector", [pytest.param("guestfs", marks=pytest.mark.slow), "loop"])
+def test_a_card_in_a_block_device_is_read_whatever_its_labels_and_links_are(
+    lab: Lab, old_files: Mapping[str, bytes], tmp_path: Path, injector: str
 ) -> None:
     card = Path(shutil.copy(goldens.tiny_golden(roots=("somewhere",), table="mbr"), tmp_path / "card.img"))
     root = planted(tmp_path / "root", old_files)
-    commands = ["mkdir /etc/rancher", "mkdir /etc/rancher/node", "mkdir /etc/iscsi", "rm /etc/machine-id"]
-    commands += [f"write {root}{path} {path}" for path in old_files]
+    moved = {"/etc/rancher/node/password": "/data/node/password", "/etc/machine-id": "/data/id"}
+    commands = [f"mkdir {folder}" for folder in ("/etc/iscsi", "/data", "/data/node")]
+    commands += [
+        "rm /etc/machine-id",
+        "symlink /etc/rancher /data",
+        "symlink /etc/machine-id ../../../data/id",
+    ]
+    commands += [f"write {root}{path} {moved.get(path, path)}" for path in old_files]
     start = disk.read(card).partitions[-1].start
     process.run(["debugfs", "-w", "-f", "-", f"{card}?offset={start}"], stdin="\n".join(commands).encode())
     before = goldens.sha256(card)
     with card_of(card) as device:
-        report = adopt(lab, device, "--json")
+        report = adopt(lab, device, "--json", METIS_INJECTOR=injector)
     assert report.code == 0, report
     assert states(report) == dict.fromkeys(NAMES, "stored")
-    assert kept(lab)["extra.machine_id"] == ID
+    assert (kept(lab)["extra.machine_id"], kept(lab)["extra.node_password"]) == (ID, PASSWORD)
     assert goldens.sha256(card) == before
 
 
