@@ -34,6 +34,7 @@ MAX_BYTES = 1 << 20
 """Of an answer: Vault takes no document that is larger (max_request_size of its storage)."""
 PIECE = 1 << 16
 REDIRECTS = 3
+_JSON = "application/json"
 _GONE = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 
 
@@ -208,6 +209,8 @@ def _take(response: Response, timeout: float) -> None:
             response.close()
             raise _too_slow()
     response._content, response._content_consumed = content, True  # type: ignore[attr-defined]
+    if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == _JSON:
+        response.headers["Content-Type"] = _JSON  # hvac compares it as a whole, and a proxy may add to it
 
 
 def _refusal(response: Response) -> NoAnswerError | None:

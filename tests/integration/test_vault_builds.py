@@ -136,6 +136,12 @@ def test_a_batch_logs_in_once(lab: Lab, vault: Vault) -> None:
     assert vault.asked("auth/") == ["POST auth/approle/login"]
 
 
+@pytest.mark.parametrize("words", [["list"], ["list", "--all", "--deps"]])
+def test_to_list_the_graph_asks_nobody(lab: Lab, vault: Vault, words: list[str]) -> None:
+    assert lab.doit(*words).code == 0
+    assert vault.log == []
+
+
 # ----------------------------------------------------------------------------------------- rotation
 
 
@@ -256,6 +262,38 @@ def test_a_vault_in_trouble_changes_no_artifact(
     assert "in-trouble" not in report.out + report.err
     assert contents(lab) == before
     vault.undelete("atlas/nodes/alpha", number)
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "said"),
+    [
+        ({"VAULT_TOKEN": ""}, 2, "Vault is to be asked without a token: set VAULT_TOKEN"),
+        ({"VAULT_TOKEN": "", "VAULT_ROLE_ID": "a"}, 2, "VAULT_ROLE_ID is set without VAULT_SECRET_ID"),
+        ({"VAULT_CACERT": "nowhere.pem"}, 2, "nowhere.pem is no file of certificates"),
+        ({"VAULT_ADDR": "https://ops:hunter2@vault.example"}, 2, "VAULT_ADDR has more than an address"),
+        ({"VAULT_ADDR": "http://vault.example"}, 3, "the token would cross the network in the clear"),
+        ({"VAULT_ADDR": ""}, 2, "VAULT_ADDR is not set"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_told_and_change_nothing(
+    lab: Lab, tmp_path: Path, variables: dict[str, str], code: int, said: str
+) -> None:
+    (lab.artifacts / "alpha.img").unlink()
+    before = contents(lab)
+    report = lab.metis("image", "--node", "alpha", HOME=str(tmp_path), **variables)
+    assert report.code == code, report
+    assert said in report.err
+    assert "hunter2" not in report.out + report.err
+    assert "Traceback" not in report.out + report.err
+    assert contents(lab) == before
+
+
+def test_plan_without_vault_says_what_it_could_not_check(lab: Lab, vault: Vault) -> None:
+    vault.stop()
+    report = lab.metis("plan", "--node", "alpha")
+    assert "not checked" in report.out
+    assert "cannot be reached" in report.out
+    assert "Traceback" not in report.out + report.err
 
 
 def test_one_node_that_is_denied_fails_alone(lab: Lab, vault: Vault) -> None:

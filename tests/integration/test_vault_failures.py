@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +16,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
 from pipeline import process
 from pipeline.errors import MetisError, RefusedError, SecretError, SourceError, UsageError
 from pipeline.secrets import vault_http
 from pipeline.secrets.secret import Secret
-from pipeline.secrets.source import CLUSTER
+from pipeline.secrets.source import CLUSTER, NOTHING, ConflictError
 from pipeline.secrets.vault import Vault
 from pipeline.settings import Settings, VaultAccess, VaultPlace
-from tests.support.vault import Answer, opened, vault_server
+from tests.support.vault import CONFLICT, Answer, opened, vault_server
 from tests.support.vault import Vault as Server
 
 NODE = "titan-13"
@@ -184,6 +188,46 @@ def test_metadata_that_is_none_tells_no_version(server: Server, vault: Vault, bo
     server.answer(f"GET kv/metadata/{PATH}", Answer(200, body))
     assert "none of Vault's" in failure(lambda: vault.versions([NODE]))
     assert vault.versions([NODE, "other"]) == {"other": ""}
+
+
+def test_a_proxy_may_say_more_about_the_form_of_an_answer(server: Server, vault: Vault) -> None:
+    said = {"Content-Type": "Application/JSON; charset=utf-8"}
+    server.answer(DATA, Answer(404, {"errors": []}, said))
+    assert vault.read(NODE) == NOTHING
+    server.answer(f"POST kv/data/{PATH}", Answer(400, {"errors": [CONFLICT]}, said))
+    with pytest.raises(ConflictError):
+        vault.put(NODE, {"k3s_token": Secret("x")}, "")
+
+
+anything = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(max_size=9),
+    lambda inner: (
+        some.lists(inner, max_size=3)
+        | some.dictionaries(
+            some.sampled_from("data metadata version versions errors auth extra k3s_token 1".split())
+            | some.sampled_from("current_version created_time deletion_time destroyed".split()),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(some.sampled_from([200, 400, 403, 404]), anything)
+def test_whatever_is_answered_ends_in_one_line(
+    server: Server, vault: Vault, status: int, body: object
+) -> None:
+    server.behave()
+    server.answer("(GET|POST) kv/", Answer(status, json.dumps(body).encode()))
+    for ask in (
+        lambda: vault.read(NODE),
+        lambda: vault.versions([NODE]),
+        lambda: vault.put(NODE, {"extra.a": Secret("x")}, ""),
+    ):
+        with suppress(SourceError, SecretError):
+            ask()
 
 
 def test_a_deletion_that_lies_ahead_is_none_yet(server: Server, vault: Vault) -> None:
