@@ -14,15 +14,22 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import disk
+from pipeline.process import run
 from pipeline.secrets.age_keys import AgeKeys
+from pipeline.secrets.crypt import sha512_crypt
+from pipeline.secrets.forms import SALT
+from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.sealed import sealed_folder
 from pipeline.secrets.source import CLUSTER
-from tests.support.lab import REPOSITORY, Lab, Report
+from tests.support import goldens
+from tests.support.lab import BIN, QUICK_INJECTOR, REPOSITORY, Lab, Report, class_text
 from tests.support.vault import Vault, vault_server
 
 PATIENCE = 120
 """Seconds without a word after which a command is taken to hang."""
 TYPED = "kanarienvogel"
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 TOKEN = f"K10{'ab' * 32}::node:{TYPED}"
 
 
@@ -214,3 +221,31 @@ def test_a_vault_that_is_away_is_said_once(desk: Desk, vault: Vault, words: list
         desk, *(word.format(desk.lab.secrets) for word in words), code=5, VAULT_CLIENT_TIMEOUT="2"
     )
     assert vault.address in ended.err
+
+
+# ------------------------------------------------------------------------------------------- cards
+
+
+def test_what_is_rotated_is_on_the_next_card_of_that_node_alone(tmp_path: Path, tiny_golden: Path) -> None:
+    lab = Lab(tmp_path, {"METIS_INJECTOR": QUICK_INJECTOR, "METIS_CACHE": str(tmp_path / "cache")})
+    lab.write("classes/plain.yaml", class_text(tiny_golden, goldens.sha256(tiny_golden)))
+    for node in ("alpha", "beta"):
+        lab.write(f"nodes/{node}.yaml", "class: plain\nnetwork: {dhcp: true}\nssh: {user: atlas}\n")
+        lab.write_secrets(node, "ssh_password: old\n")
+    assert lab.metis("image").code == 0
+    before = {path: in_image(lab, path) for path in (HOST_KEY, "/etc/shadow", "/etc/machine-id")}
+    words = ("rotate", "--node", "alpha", "--password-stdin", "--yes")
+    run([BIN / "metis", "secrets", *words], stdin=TYPED.encode(), extra_environment=lab.variables({}))
+    assert lab.doit("image").tasks("run", "image:") == {"image:alpha"}
+    after = {path: in_image(lab, path) for path in before}
+    assert [path for path in before if before[path] == after[path]] == ["/etc/machine-id"]
+    values = plain_folder(lab.secrets).read("alpha").values
+    assert after[HOST_KEY] == values["extra.ssh_host_ed25519_key"].reveal().encode()
+    assert sha512_crypt(TYPED, values[SALT].reveal()).encode() in after["/etc/shadow"]
+
+
+def in_image(lab: Lab, path: str) -> bytes:
+    """A file of alpha's image."""
+    image = lab.artifacts / "alpha.img"
+    root = max(disk.read(image).partitions, key=lambda part: part.size)
+    return run(["debugfs", "-R", f"cat {path}", f"{image}?offset={root.start}"]).out
