@@ -80,7 +80,7 @@ class Vault:
         self._copies = copies
         self._keeps_copies = keeps_copies
         self._note = note
-        self._noted: set[str] = set()
+        self._has_noted = False
         self._noting = threading.Lock()
         self._known: dict[str, Mapping[str, Secret]] = {}
 
@@ -165,12 +165,10 @@ class Vault:
         try:
             self._copies.keep(owner, stored, self.place(owner))
         except MetisError as error:
-            line = f"no sealed copies of what Vault gives are kept: {error}"
             with self._noting:
-                is_new = not self._noted
-                self._noted.add(line)
-            if is_new:
-                self._note(line)
+                is_first, self._has_noted = not self._has_noted, True
+            if is_first:
+                self._note(f"no sealed copies of what Vault gives are kept: {error}")
 
     def _copy(self, owner: str) -> Copy | None:
         try:

@@ -151,14 +151,10 @@ class Session:
         return _checked(found.content.decode("latin-1").strip(), str(file))
 
     def _look_at_token(self, client: Any) -> None:  # noqa: ANN401
-        """Find out how long it lives; that a policy may deny, and it works all the same."""
-        from hvac.exceptions import VaultError
-
-        try:
-            about = client.auth.token.lookup_self()["data"]
-        except VaultError:
-            return
-        self._set_lease(about.get("ttl"), renewable=about.get("renewable") is True)
+        """Find out how long it lives, if it may tell."""
+        if answer := _if_it_can(client.auth.token.lookup_self):
+            about = answer["data"]
+            self._set_lease(about.get("ttl"), renewable=about.get("renewable") is True)
 
     def _log_in(self, client: Any) -> None:  # noqa: ANN401
         from hvac.exceptions import VaultError
@@ -190,17 +186,12 @@ class Session:
 
     def _prolong(self) -> None:
         """Renew the token; an AppRole whose token cannot live much longer logs in again."""
-        from hvac.exceptions import VaultError
-
         self._due = None
-        if self._renewable:
-            try:
-                auth = self._client.auth.token.renew_self()["auth"]
-            except VaultError:
-                self._left = 0.0
-            else:
-                self._set_lease(auth["lease_duration"], renewable=auth["renewable"] is True)
-        if self._uses_approle and (not self._renewable or self._left * 2 < self._lease):
+        renewed = _if_it_can(self._client.auth.token.renew_self) if self._renewable else None
+        if renewed:
+            auth = renewed["auth"]
+            self._set_lease(auth["lease_duration"], renewable=auth["renewable"] is True)
+        if self._uses_approle and (not renewed or self._left * 2 < self._lease):
             self._log_in(self._client)
 
     def _logged_in_again(self, login: int) -> bool:
@@ -214,6 +205,20 @@ class Session:
                 self._may_log_in_again = False
                 self._log_in(self._client)
             return self._logins != login
+
+
+def _if_it_can(ask: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """What is answered about the token; None where that is denied or fails: it may work all the same."""
+    from hvac.exceptions import VaultError
+
+    try:
+        return ask()
+    except VaultError:
+        return None
+    except NoAnswerError as error:
+        if error.lasting:
+            raise
+        return None
 
 
 def _checked(token: str, where: str) -> str:

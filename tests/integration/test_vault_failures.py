@@ -499,15 +499,16 @@ def test_a_token_that_was_given_is_prolonged_too(server: Server, tmp_path: Path)
     assert server.asked("auth/") == ["GET auth/token/lookup-self", "POST auth/token/renew-self"]
 
 
-@pytest.mark.parametrize("denied", ["auth/token/lookup-self", "auth/token/"])
-def test_a_token_that_may_not_look_at_itself_works_all_the_same(
-    server: Server, tmp_path: Path, denied: str
+@pytest.mark.parametrize("path", ["auth/token/lookup-self", "auth/token/renew-self", "auth/token/"])
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+def test_a_token_that_cannot_look_at_itself_or_be_renewed_works_all_the_same(
+    server: Server, tmp_path: Path, path: str, status: int
 ) -> None:
     clock = Clock()
-    server.denied = {denied}
+    server.answer(path, Answer(status, ECHO))
     variables = {"VAULT_ADDR": server.address, "VAULT_TOKEN": server.new_token(lease=60, renewable=True)}
     vault = opened(variables, tmp_path, keeps_copies=False, clock=clock)
-    for _ in range(2):
+    for _ in range(3):
         assert vault.read(NODE).version == "1"
         clock.now += 45
 
