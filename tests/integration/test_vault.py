@@ -9,25 +9,22 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
 import requests
 
-from pipeline import process
 from pipeline.errors import SourceError
-from pipeline.secrets import identity
 from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import NOTHING, ConflictError
 from pipeline.secrets.vault import Vault
+from tests.support import race
 from tests.support.vault import opened, vault_server
 
 REAL = "METIS_TEST_VAULT_ADDR"
@@ -258,33 +255,14 @@ def test_who_is_not_let_in_is_told_what_is_needed(desk: Desk) -> None:
         vault.versions([owner])
 
 
-RACE = """
-import json, os, sys
-from pathlib import Path
-from pipeline.model import SecretRef
-from pipeline.secrets import identity, keyring, used
+SOURCE = """
 from tests.support.vault import opened
-sys.stdin.readline()
-folder, node = Path(sys.argv[1]), sys.argv[2]
-source = opened(os.environ, folder)
-ring = keyring.Keyring(source, [], used.UsedSecrets(folder / "artifacts", makes_key=True))
-revealed = ring.revealed(node, [SecretRef(name) for name in identity.MAKERS])
-values = {name: text.reveal() for name, text in source.read(node).values.items()}
-print(json.dumps([revealed.used, values]))
+def source(folder):
+    return opened(os.environ, folder)
 """
 
 
 def test_processes_that_both_find_an_identity_missing_end_with_one(desk: Desk) -> None:
     owner = desk.owner()
-    argv = [sys.executable, "-c", RACE, str(desk.folder), owner]
-    root = str(Path(__file__).parents[2])
-    environment = process.environment(desk.variables)
-    children = [Popen(argv, stdin=PIPE, stdout=PIPE, cwd=root, env=environment) for _ in range(4)]
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write(b"go\n")
-        child.stdin.flush()
-    (first, *others) = [json.loads(child.communicate()[0]) for child in children]
-    assert first[1].keys() == identity.MAKERS.keys()
-    assert others == [first] * 3
+    race.one_identity(SOURCE, str(desk.folder), owner, desk.variables)
     assert desk.vault().read(owner).version == "1"

@@ -6,12 +6,11 @@ import base64
 import os
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE
 
 import pyrage
 import pytest
@@ -23,6 +22,7 @@ from pipeline.errors import InventoryError, MetisError, MismatchError, RefusedEr
 from pipeline.secrets import ssh_keys
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.settings import Settings
+from tests.support import race
 from tests.support.rendering import program
 
 FILE = "titan-13.age"
@@ -109,15 +109,9 @@ sys.stdout.buffer.write(AgeKeys(Path(sys.argv[1]), tuple, makes_key=True).sealed
 
 
 def test_processes_that_start_together_end_with_one_key(tmp_path: Path) -> None:
-    argv = [sys.executable, "-c", RACE, str(tmp_path / "metis/age.key")]
-    root = str(Path(__file__).parents[2])
-    children = [Popen(argv, stdin=PIPE, stdout=PIPE, cwd=root, env=process.environment()) for _ in range(4)]
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write(b"go\n")
-        child.stdin.flush()
+    sealed = race.together(RACE, str(tmp_path / "metis/age.key"))
     keys = AgeKeys(tmp_path / "metis/age.key", tuple, makes_key=False)
-    assert [keys.opened(child.communicate()[0], FILE) for child in children] == [b"hunter2"] * 4
+    assert [keys.opened(content, FILE) for content in sealed] == [b"hunter2"] * race.RUNNERS
 
 
 def test_threads_share_the_keys(tmp_path: Path) -> None:

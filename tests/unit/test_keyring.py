@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from subprocess import PIPE, Popen
 
 import pytest
 
-from pipeline import process
 from pipeline.errors import MetisError, RefusedError, SecretError, SourceError
 from pipeline.model import SecretRef
 from pipeline.secrets.forms import SALT, reveal_all
@@ -22,6 +18,7 @@ from pipeline.secrets.source import CLUSTER, ConflictError, SecretSource, Stored
 from pipeline.secrets.survey import survey
 from pipeline.secrets.twins import UNIQUE
 from pipeline.secrets.used import UNKNOWN, UsedSecrets
+from tests.support import race
 
 NODE = "titan-13"
 PASSWORD = SecretRef("ssh_password", "password-hash", optional=True)
@@ -380,34 +377,10 @@ def test_who_never_gets_a_turn_gives_up() -> None:
         ring(Busy({})).revealed(NODE, [SecretRef("extra.node_password")])
 
 
-RACE = """
-import json, sys
-from pathlib import Path
-from pipeline.model import SecretRef
-from pipeline.secrets import identity, keyring, plain, used
-sys.stdin.readline()
-folder = Path(sys.argv[1])
-source = plain.plain_folder(folder)
-ring = keyring.Keyring(source, [], used.UsedSecrets(folder / "artifacts", makes_key=True))
-revealed = ring.revealed("titan-13", [SecretRef(name) for name in identity.MAKERS])
-values = {name: text.reveal() for name, text in source.read("titan-13").values.items()}
-print(json.dumps([revealed.used, values]))
-"""
-
-
 def test_processes_that_start_together_end_with_one_identity(tmp_path: Path) -> None:
-    from pipeline.secrets import identity
-
-    argv = [sys.executable, "-c", RACE, str(tmp_path / "secrets")]
-    root = str(Path(__file__).parents[2])
-    children = [Popen(argv, stdin=PIPE, stdout=PIPE, cwd=root, env=process.environment()) for _ in range(4)]
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write(b"go\n")
-        child.stdin.flush()
-    (first, *others) = [json.loads(child.communicate()[0]) for child in children]
-    assert first[1].keys() == identity.MAKERS.keys()
-    assert others == [first] * 3
+    race.one_identity(
+        "from pipeline.secrets.plain import plain_folder as source", str(tmp_path / "secrets"), NODE
+    )
 
 
 # ----------------------------------------------------------------------------------------- survey

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from pipeline.secrets.seal import Report
 from pipeline.secrets.sealed import sealed_folder
 from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import CLUSTER, NOTHING, ConflictError
+from tests.support import race
 from tests.support.rendering import program
 
 NODE = "titan-13"
@@ -224,35 +224,16 @@ def test_what_is_sealed_and_no_document_is_said_with_its_line(folder: Path) -> N
 
 # ------------------------------------------------------------------------------ two at once
 
-RACE = """
-import json, sys
-from pathlib import Path
-from pipeline.model import SecretRef
-from pipeline.secrets import identity, keyring, sealed, used
-from pipeline.secrets.age_keys import AgeKeys
-sys.stdin.readline()
-folder = Path(sys.argv[1])
-source = sealed.sealed_folder(folder, AgeKeys(folder.parent / "config/age.key", tuple, makes_key=True))
-ring = keyring.Keyring(source, [], used.UsedSecrets(folder.parent / "artifacts", makes_key=True))
-revealed = ring.revealed("titan-13", [SecretRef(name) for name in identity.MAKERS])
-values = {name: text.reveal() for name, text in source.read("titan-13").values.items()}
-print(json.dumps([revealed.used, values]))
+SEALED = """
+from pipeline.secrets import age_keys, sealed
+def source(folder):
+    keys = age_keys.AgeKeys(folder.parent / "config/age.key", tuple, makes_key=True)
+    return sealed.sealed_folder(folder, keys)
 """
 
 
 def test_processes_that_start_together_end_with_one_key_and_one_identity(tmp_path: Path) -> None:
-    from pipeline.secrets import identity
-
-    argv = [sys.executable, "-c", RACE, str(tmp_path / "secrets")]
-    root = str(Path(__file__).parents[2])
-    children = [Popen(argv, stdin=PIPE, stdout=PIPE, cwd=root, env=process.environment()) for _ in range(4)]
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write(b"go\n")
-        child.stdin.flush()
-    (first, *others) = [json.loads(child.communicate()[0]) for child in children]
-    assert first[1].keys() == identity.MAKERS.keys()
-    assert others == [first] * 3
+    race.one_identity(SEALED, str(tmp_path / "secrets"), "titan-13")
 
 
 # ------------------------------------------------------------------------------ in the clear
