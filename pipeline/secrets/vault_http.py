@@ -31,7 +31,7 @@ PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 """Seconds to wait at most, whatever Retry-After says."""
 MAX_BYTES = 1 << 20
-"""Of an answer: Vault takes no document that is larger (max_request_size of its storage)."""
+"""Of an answer: Vault's own storage takes no larger document (max_entry_size of raft)."""
 PIECE = 1 << 16
 REDIRECTS = 3
 _JSON = "application/json"
@@ -153,9 +153,8 @@ def session(access: VaultAccess) -> Session:
     careful.auth = _as_it_is  # else one from ~/.netrc is added
     # What is compressed has no bound before it is unpacked.
     careful.headers.update({"User-Agent": "metis", "Accept-Encoding": "identity"})
-    careful.cookies.set_policy(
-        DefaultCookiePolicy(allowed_domains=[])
-    )  # threads share them, and Vault has none
+    # Threads share a session: what a balancer says to one of them is not kept for the others.
+    careful.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
         careful.mount(scheme, Patient(pool_connections=4, pool_maxsize=AT_ONCE))
     return careful

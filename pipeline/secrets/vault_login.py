@@ -1,7 +1,6 @@
 """Who we are for Vault: one token for a whole run, prolonged in time, got again where it was taken back.
 
-The order is that of Vault's own command line: VAULT_TOKEN, then an AppRole, then ~/.vault-token, which
-`vault login` leaves.
+VAULT_TOKEN comes first, then an AppRole, and at last ~/.vault-token, which `vault login` leaves.
 """
 
 from __future__ import annotations
