@@ -297,6 +297,13 @@ def test_versions_of_many_end_together_where_vault_is_sealed(server: Server, vau
     assert len(server.log) <= 16
 
 
+def test_versions_are_read_at_the_same_time_and_not_all_at_once(server: Server, vault: Vault) -> None:
+    server.answer("GET kv/metadata", Answer(404, {"errors": []}, delay=0.05))
+    owners = [f"n{number}" for number in range(64)]
+    assert vault.versions(owners) == dict.fromkeys(owners, "")
+    assert 4 < server.most_at_once <= 16
+
+
 def test_slow_answers_end(server: Server, tmp_path: Path) -> None:
     server.answer(DATA, Answer(200, ECHO, delay=2))
     vault = opened(server.environment(), tmp_path, timeout=0.1)

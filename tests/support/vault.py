@@ -105,6 +105,9 @@ class Vault:
         self.sealed = False
         self.denied: set[str] = set()
         """Paths as in `Asked.path` that nobody may ask for; one that ends with / stands for all below it."""
+        self.most_at_once = 0
+        """Requests that were being answered at the same time."""
+        self._at_once = 0
         self.scheme = "https" if certificate else "http"
         self._certificate = certificate
         self._documents: dict[tuple[str, str], list[Version]] = {}
@@ -188,7 +191,20 @@ class Vault:
         self._instead.clear()
         self.denied.clear()
         self.log.clear()
+        self.most_at_once = 0
         self.sealed = False
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count who is being answered."""
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
 
     def asked(self, pattern: str = "") -> list[str]:
         """METHOD and path of all requests so far in which a pattern is found."""
@@ -448,7 +464,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer, _ = self.vault.handle(self.command, self.path, dict(self.headers.items()), body)
+        with self.vault.busy():
+            self._give(self.vault.handle(self.command, self.path, dict(self.headers.items()), body)[0])
+
+    def _give(self, answer: Answer) -> None:
         content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         time.sleep(answer.delay)
         length = {} if answer.status == 204 else {"Content-Length": str(len(content))}
