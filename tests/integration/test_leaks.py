@@ -59,6 +59,8 @@ LISTS = (
     ["-v2", "image"],
     ["-n2", "image"],
 )
+ADOPTIONS = (["image", "alpha", "--debug"], ["image", "alpha", "--json"], ["image", "alpha", "--replace"])
+"""Where from, who adopts, and how."""
 TRIES = (["plan", "--debug"], ["verify", "--node", "alpha", "--debug"], ["secrets", "status", "--debug"])
 """What is tried when something is wrong."""
 
@@ -111,6 +113,9 @@ class Watched:
 def build_and_look(watched: Watched) -> None:
     for words in (["plan"], ["plan", "--json", "--debug"], ["image", "--debug"], ["image"], *LOOKS):
         assert watched.run("metis", *words) == 0, list(watched.said.items())[-1]
+    for words in ADOPTIONS:
+        source = str(watched.images[0]) if words[0] == "image" else words[0]
+        assert watched.run("metis", "adopt", "--node", words[1], "--from", source, *words[2:]) == 0
     for words in LISTS:  # info ends with 1 where there is something to do
         assert watched.run("doit", *words) in {0, 1}, list(watched.said.items())[-1]
 
@@ -286,6 +291,42 @@ def test_no_canary_is_found_beside_an_appliance(tmp_path: Path, tiny_golden: Pat
     assert all(b"libguestfs: trace: launch" in said for said in watched.said.values())
     assert sorted(watched.planted.search().found_in_all(watched.contents()), key=str) == []
     assert list(Path(watched.lab.environment["TMPDIR"]).iterdir()) == []
+
+
+KILL = """
+import os, signal
+from pipeline.inject import apply
+from pipeline import receipts
+def killed(*arguments, **names):
+    os.kill(os.getpid(), signal.{})
+{} = killed
+"""
+KILLED = {
+    "with a stream of secrets": "apply._remove",
+    "with an image that has no receipt yet": "receipts.finish",
+}
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("when", KILLED)
+def test_a_build_that_is_cut_off_leaves_no_secret_but_in_its_unfinished_image(
+    when: str, name: str, tmp_path: Path, tiny_golden: Path
+) -> None:
+    watched = Watched(make_lab(tmp_path / "lab", tiny_golden), plant())
+    keep_plain(watched.lab, watched.planted)
+    assert watched.run("doit", "base") == 0
+    (tmp_path / "sitecustomize.py").write_text(KILL.format(name, KILLED[when]))
+    assert watched.run("metis", "image", "--node", "alpha", PYTHONPATH=str(tmp_path)) != 0
+    part = watched.lab.artifacts / ".alpha.img.part"
+    assert part.exists() is (name == "SIGKILL")
+    assert stat.S_IMODE(watched.lab.artifacts.stat().st_mode) == 0o700
+    assert not part.exists() or stat.S_IMODE(part.stat().st_mode) == 0o600
+    contents = watched.contents()
+    contents.pop(str(part), None)
+    assert watched.planted.search().found_in_all(contents) == set()
+    assert list(Path(watched.lab.environment["TMPDIR"]).iterdir()) == []
+    assert watched.run("metis", "image", "--node", "beta") == 0
+    assert not part.exists()
 
 
 # --------------------------------------------------------------------------- leaks planted on purpose
