@@ -31,10 +31,13 @@ class AgeKeys:
     """Seals and opens with the keys of one file: that of age-keygen(1), or an SSH key without passphrase.
 
     Whatever is sealed is for all `recipients` (those of cluster.yaml, which is only read when something is
-    sealed), and always for the own key too. The key is made when it is first needed to seal, unless nothing is to be changed. Safe to use from threads.
+    sealed), and always for the own key too. The key is made when it is first needed to seal, unless nothing
+    is to be changed. Safe to use from threads.
     """
 
-    def __init__(self, identity_file: Path, recipients: Callable[[], Iterable[str]], *, makes_key: bool) -> None:
+    def __init__(
+        self, identity_file: Path, recipients: Callable[[], Iterable[str]], *, makes_key: bool
+    ) -> None:
         self.file = identity_file
         self._recipients = recipients
         self._makes_key = makes_key
