@@ -52,16 +52,15 @@ class Built:
         A plan that cannot read secrets (5) says so, and is a plan nonetheless.
         """
         before = state_of(self.lab)
-        built = self.lab.metis("image", "--node", node, **extra)
+        built = self.lab.metis("image", "--node", node, "--debug", **extra)
         planned = self.lab.metis("plan", "--node", node, **extra)
-        shown = self.lab.metis("image", "--node", node, "--debug", **extra)
-        expected = (code, code, 0 if code == SourceError.exit_code else code)
-        assert (built.code, shown.code, planned.code) == expected, (built, planned, shown)
+        expected = (code, 0 if code == SourceError.exit_code else code)
+        assert (built.code, planned.code) == expected, (built, planned)
         assert state_of(self.lab) == before
-        assert "Traceback" not in said(built) + said(planned)
+        assert "Traceback" not in said(planned)
         for line in (only_line(built), only_complaint(planned)):
             assert all(part in line for part in words), (line, words)
-        assert self.search.found_in((said(built) + said(planned) + said(shown)).encode(), "") == set()
+        assert self.search.found_in((said(built) + said(planned)).encode(), "") == set()
 
 
 def said(report: Report) -> str:
@@ -215,6 +214,7 @@ def changed(document: Mapping[str, object], field: str, value: object) -> Docume
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", UNFIT)
 def test_a_value_that_does_not_fit(plain: Built, case: str) -> None:
     node, field, value = UNFIT[case]
