@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
+
+CREDENTIALS = ("VAULT_TOKEN", "VAULT_SECRET_ID")
+"""Variables that log in to Vault."""
 
 NO_CORE = 1
 """Bytes, too few for any core file. At just this limit the kernel starts no program that would take the core
@@ -18,3 +22,12 @@ def leave_no_cores() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE, NO_CORE))
     except (OSError, ValueError):  # the limit is 0, and only root may raise it
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def forget_credentials() -> None:
+    """Take what logs in to Vault out of our environment, before a library starts a child with all of it.
+
+    The settings have read it by then; what `/proc` shows of our own environment stays as we were given it.
+    """
+    for name in CREDENTIALS:
+        os.environ.pop(name, None)

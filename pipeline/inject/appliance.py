@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .. import durable, process
 from ..errors import MetisError
+from ..hardening import forget_credentials
 from ..progress import Reporter
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Appliance:
             durable.write(self._memory, durable.as_json({"machine": _machine(), "accelerator": accelerator}))
 
     def _launch(self, image: Path, accelerator: Accelerator, *, read_only: bool) -> GuestFS:
+        forget_credentials()
         handle = _handle(accelerator)
         # The cache mode may be unsafe: an image counts only after it is synced and renamed.
         handle.add_drive_opts(str(image), format="raw", readonly=read_only, cachemode="unsafe")

@@ -183,6 +183,26 @@ def test_an_emulator_that_dies_is_one_line(
         make(tmp_path, said, tmp_path / "nothing").launch(tiny_golden, read_only=True)
 
 
+@pytest.mark.slow
+def test_an_emulator_is_not_given_what_logs_in_to_vault(
+    tmp_path: Path, said: io.StringIO, tiny_golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libguestfs starts it, and with all of our environment."""
+    pytest.importorskip("guestfs")
+    program = tmp_path / "qemu"
+    program.write_text(f"#!/bin/sh\nenv >>{tmp_path}/given\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("LIBGUESTFS_HV", str(program))
+    monkeypatch.setenv("VAULT_ADDR", "https://vault.example")
+    for name in ("VAULT_TOKEN", "VAULT_SECRET_ID"):
+        monkeypatch.setenv(name, "hunter2")
+    with pytest.raises(MetisError, match="the libguestfs appliance did not start"):
+        make(tmp_path, said, tmp_path / "nothing").launch(tiny_golden, read_only=True)
+    given = (tmp_path / "given").read_text()
+    assert "VAULT_ADDR=https://vault.example" in given
+    assert "hunter2" not in given
+
+
 def running(program: Path) -> list[str]:
     found = []
     for each in Path("/proc").glob("[0-9]*/cmdline"):
