@@ -18,7 +18,7 @@ from ..errors import MetisError, MismatchError, SourceError, from_os
 from . import private
 from .age_keys import AgeKeys
 from .secret import Secret
-from .source import CLUSTER, Stored
+from .source import CLUSTER, Stored, look
 
 SUFFIX = ".age"
 FRESH = timedelta(hours=1)
@@ -85,10 +85,13 @@ class Copies:
         text = self._text(owner)
         return None if text is None else self._copy(owner, text, values_of(text, str(self.file(owner))))
 
-    def version(self, owner: str) -> str | None:
-        """The version of the owner's copy, without its values; None where none was kept. Raises as read."""
+    def look(self, owner: str) -> str | None:
+        """How what was copied looked; None where no copy was kept. Its values are not read. Raises as read."""
         text = self._text(owner)
-        return None if text is None else self._copy(owner, text, {}).stored.version
+        if text is None:
+            return None
+        stored = self._copy(owner, text, {}).stored
+        return look(stored.version, stored.changed)
 
     def _is_fresh(self, owner: str, stored: Stored, place: str, now: datetime) -> bool:
         try:
@@ -146,20 +149,20 @@ class OfflineCopies:
         return copy.place if copy else str(self._copies.file(owner))
 
     def versions(self, owners: Iterable[str]) -> Mapping[str, str]:
-        """The versions of the copies; who has none that can be opened is left out."""
+        """How what was copied looked; who has no copy that can be opened is left out."""
         found: dict[str, str] = {}
         errors: list[SourceError] = []
         for owner in owners:
             try:
-                version = self._copies.version(owner)
-                if version is None:
+                seen = self._copies.look(owner)
+                if seen is None:
                     raise self._no_copy(owner)
             except SourceError as error:
                 errors.append(error)
             except MetisError:
                 continue
             else:
-                found[owner] = version
+                found[owner] = seen
         if errors and not found:
             raise errors[0]
         return found

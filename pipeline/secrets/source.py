@@ -34,6 +34,14 @@ class Stored:
 NOTHING = Stored({}, "")
 
 
+def look(version: str, changed: datetime | None) -> str:
+    """How a document looks, as one word: a version that is counted says too little.
+
+    Counting begins anew where a document was wiped out, where a backup was put back, and in another place.
+    """
+    return f"{version} of {changed.isoformat()}" if version and changed else version
+
+
 class ConflictError(SourceError):
     """Somebody else wrote the same secrets meanwhile: read them again."""
 
@@ -54,10 +62,10 @@ class SecretSource(Protocol):
         """Where an operator finds and puts an owner's secrets, in words for a message."""
 
     def versions(self, owners: Iterable[str]) -> Mapping[str, str]:
-        """The versions of owners' secrets as they are now, without reading values where that can be.
+        """How owners' secrets look now, without reading values where that can be.
 
-        An owner is left out whose version cannot be told; to read it says why. Raises SourceError where
-        that holds for all of them.
+        Where they look as they did, their values are the same; empty is for nothing yet. An owner is left
+        out of whom it cannot be told; to read it says why. Raises SourceError where that holds for all.
         """
 
     def read(self, owner: str) -> Stored:

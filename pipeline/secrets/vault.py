@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MetisError, SourceError
 from .copies import Copies, Copy, age_in_words
 from .secret import Secret
-from .source import CLUSTER, NOTHING, ConflictError, Stored
+from .source import CLUSTER, NOTHING, ConflictError, Stored, look
 from .vault_http import AT_ONCE, NoAnswerError, strange
 from .vault_login import Clock, Session
 
@@ -91,7 +91,7 @@ class Vault:
     # ------------------------------------------------------------------------------------ reading
 
     def versions(self, owners: Iterable[str]) -> Mapping[str, str]:
-        """The numbers of the current versions, from the metadata: no value crosses the network."""
+        """The current versions and their times, from the metadata: no value crosses the network."""
         asked = tuple(dict.fromkeys(owners))
         if not asked:
             return {}
@@ -135,12 +135,15 @@ class Vault:
             if answer is None:
                 return ""
             number = _number(answer["data"]["current_version"])
-            if number and (fate := _fate(answer["data"]["versions"][str(number)])):
+            if not number:
+                return ""
+            about = answer["data"]["versions"][str(number)]
+            if fate := _fate(about):
                 return self._gone(owner, number, fate)
-            return _word(number)
+            return look(_word(number), _time(about.get("created_time")))
         except (SourceError, NoAnswerError) as error:
             return error
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return strange()
 
     def _document(self, owner: str) -> _Document:

@@ -159,6 +159,19 @@ def test_a_rotated_token_of_the_cluster_rebuilds_who_uses_it(lab: Lab, vault: Va
     assert not rebuilt(lab)
 
 
+def test_a_document_that_was_made_anew_is_not_taken_for_what_it_was(lab: Lab, vault: Vault) -> None:
+    vault.wipe("atlas/cluster")
+    vault.put("atlas/cluster", {"k3s_token": token("one")})
+    assert rebuilt(lab) == {BETA}
+    vault.wipe("atlas/cluster")
+    vault.put("atlas/cluster", {"k3s_token": token("two")})
+    assert vault.version("atlas/cluster") == 1, "as it was"
+    assert rebuilt(lab) == {BETA}
+    assert join_token(lab, "beta") == token("two")
+    assert not rebuilt(lab)
+    assert not lab.doit(ALPHA, BETA, GAMMA, METIS_OFFLINE="1").tasks("run", "image:")
+
+
 @pytest.mark.parametrize(
     ("path", "change"),
     [

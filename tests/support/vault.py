@@ -166,6 +166,11 @@ class Vault:
         for version in self._chosen(path, versions):
             version.destroyed, version.data = True, {}
 
+    def wipe(self, path: str) -> None:
+        """Forget a document with all its versions, as `vault kv metadata delete`: the next one is version 1."""
+        with self._lock:
+            self._documents.pop((self.namespace, path), None)
+
     def approle(self, *, lease: int = 1200, renewable: bool = True) -> dict[str, str]:
         """Make a role; gives the variables with which a command logs in, in place of VAULT_TOKEN."""
         role, secret = secrets.token_hex(16), secrets.token_hex(16)

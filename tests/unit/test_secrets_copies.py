@@ -24,7 +24,7 @@ from pipeline.secrets.keyring import Keyring
 from pipeline.secrets.node_file import FIELDS, values_of
 from pipeline.secrets.sealed import sealed_folder
 from pipeline.secrets.secret import Secret
-from pipeline.secrets.source import CLUSTER, NOTHING, Stored
+from pipeline.secrets.source import CLUSTER, NOTHING, Stored, look
 from pipeline.secrets.used import UsedSecrets
 from tests.support.rendering import program
 
@@ -74,14 +74,14 @@ def test_a_copy_is_what_was_kept_with_its_place_and_its_times(copies: Copies) ->
     assert copies.read(NODE) is None
     copies.keep(NODE, STORED, PLACE)
     assert copies.read(NODE) == Copy(STORED, PLACE, NOW)
-    assert copies.version(NODE) == "7"
+    assert copies.look(NODE) == look("7", CHANGED)
 
 
 def test_there_is_a_copy_of_nothing_too(copies: Copies) -> None:
     copies.keep(CLUSTER, NOTHING, PLACE)
     assert copies.read(CLUSTER) == Copy(NOTHING, PLACE, NOW)
-    assert copies.version(CLUSTER) == ""
-    assert copies.version(NODE) is None
+    assert copies.look(CLUSTER) == ""
+    assert copies.look(NODE) is None
 
 
 def test_a_copy_without_values_is_not_one_of_nothing(copies: Copies) -> None:
@@ -158,7 +158,7 @@ def test_a_bad_copy_is_one_line_and_is_replaced_by_the_next(
 ) -> None:
     copies.keep(NODE, STORED, PLACE)
     spoil(copies.file(NODE), keys)
-    for ask in (copies.read, copies.version, offline(copies).read):
+    for ask in (copies.read, copies.look, offline(copies).read):
         with pytest.raises(kind, match=line) as caught:
             ask(NODE)
         assert "hunter" not in str(caught.value)
@@ -223,7 +223,7 @@ def test_versions_are_those_of_what_was_copied(copies: Copies) -> None:
     notes: list[str] = []
     source = offline(copies, notes)
     assert source.name == "vault"
-    assert source.versions([NODE, CLUSTER, "other"]) == {NODE: "7", CLUSTER: ""}
+    assert source.versions([NODE, CLUSTER, "other"]) == {NODE: look("7", CHANGED), CLUSTER: ""}
     assert source.place(NODE) == PLACE
     assert source.known(NODE) == STORED.values
     assert notes == [], "nothing was used yet"
@@ -239,7 +239,7 @@ def test_a_bad_copy_hides_no_other(copies: Copies) -> None:
     copies.keep("bad", STORED, PLACE)
     os.truncate(copies.file("bad"), 10)
     source = offline(copies)
-    assert source.versions([NODE, "bad"]) == {NODE: "7"}
+    assert source.versions([NODE, "bad"]) == {NODE: look("7", CHANGED)}
     assert source.known("bad") == {}
     assert source.place("bad") == str(copies.file("bad"))
 
@@ -294,7 +294,7 @@ def test_an_image_made_from_vault_stays_current_with_its_copies(copies: Copies, 
         """Gives what it is asked for, and keeps a copy of it."""
 
         def versions(self, owners: object) -> dict[str, str]:
-            return {NODE: "7", CLUSTER: ""}
+            return {NODE: look("7", CHANGED), CLUSTER: ""}
 
         def read(self, owner: str) -> Stored:
             stored = STORED if owner == NODE else NOTHING
