@@ -86,7 +86,7 @@ class Copies:
         return None if text is None else self._copy(owner, text, values_of(text, str(self.file(owner))))
 
     def look(self, owner: str) -> str | None:
-        """How what was copied looked; None where no copy was kept. Its values are not read. Raises as read."""
+        """How what was copied looked, without its values; None where no copy was kept. Raises as read."""
         text = self._text(owner)
         if text is None:
             return None

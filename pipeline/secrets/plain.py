@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..errors import RefusedError
 from .folder import Folder
+from .source import Stored
+
+SUFFIX = ".yaml"
+SEALED = ".age"
+"""The ending of the files of `sealed`."""
 
 
 class _AsItIs:
@@ -17,4 +25,24 @@ class _AsItIs:
 
 def plain_folder(folder: Path) -> Folder:
     """The folder of plain files."""
-    return Folder("plain", folder, ".yaml", _AsItIs())
+    return _PlainFolder("plain", folder, SUFFIX, _AsItIs())
+
+
+class _PlainFolder(Folder):
+    """Refuses to begin anew beside what was sealed: the node would get another identity than it has."""
+
+    def versions(self, owners: Iterable[str]) -> Mapping[str, str]:
+        found = super().versions(owners)
+        return {owner: seen for owner, seen in found.items() if seen or not self._is_sealed(owner)}
+
+    def _read(self, owner: str) -> tuple[Stored, bytes]:
+        found = super()._read(owner)
+        if not found[0].version and self._is_sealed(owner):
+            raise RefusedError(
+                f"{self.folder / owner}{SEALED} is sealed, and there is no {owner}{SUFFIX}",
+                f"say METIS_SECRETS=sealed:{self.folder}",
+            )
+        return found
+
+    def _is_sealed(self, owner: str) -> bool:
+        return os.path.lexists(self.folder / f"{owner}{SEALED}")

@@ -167,7 +167,7 @@ class Vault:
             version.destroyed, version.data = True, {}
 
     def wipe(self, path: str) -> None:
-        """Forget a document with all its versions, as `vault kv metadata delete`: the next one is version 1."""
+        """Forget a document with all its versions, as `vault kv metadata delete`: the next one is 1 again."""
         with self._lock:
             self._documents.pop((self.namespace, path), None)
 

@@ -62,6 +62,28 @@ def test_a_node_without_a_file_and_a_store_without_a_folder_have_no_secrets(tmp_
     assert names(tmp_path) == set()
 
 
+def test_where_the_secrets_are_sealed_nothing_is_made_beside_them(folder: Path) -> None:
+    """Passed over, the node would get a new identity, and the sealed one be forgotten."""
+    put(folder, TEXT).rename(folder / f"{NODE}.age")
+    one = source(folder)
+    asks: list[Callable[[], object]] = [
+        lambda: one.read(NODE),
+        lambda: one.put(NODE, {"k3s_token": Secret("x")}, ""),
+    ]
+    for ask in asks:
+        with pytest.raises(RefusedError, match=rf"/{NODE}\.age is sealed, .* METIS_SECRETS=sealed:{folder}"):
+            ask()
+    assert one.versions([NODE, "other"]) == {"other": ""}
+    assert one.known(NODE) == {}
+    assert names(folder) == {".lock", f"{NODE}.age"}
+
+
+def test_a_sealed_file_beside_a_plain_one_is_somebody_elses(folder: Path) -> None:
+    (folder / f"{NODE}.age").touch(mode=0o600)
+    one = source(folder)
+    assert one.versions([NODE]) == {NODE: one.read(NODE).version}
+
+
 def mode(path: str, bits: int) -> Callable[[Path], object]:
     return lambda folder: (folder / path).chmod(bits)
 
