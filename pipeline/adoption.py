@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .adopt.items import ITEMS, Item, value_of
+from .adopt.items import HOST_NAME_PATH, ITEMS, Item, host_name, value_of
 from .boot.guest import fingerprint
 from .errors import MetisError, MismatchError, RefusedError, SecretError, SeveralErrors, SourceError, one_line
 from .model import SecretRef
@@ -38,16 +38,27 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What came of adopting a node's identity from a source; `place` is where its secrets are."""
+    """What came of adopting a node's identity from a source; `place` is where its secrets are.
+
+    `remark` is about the source as a whole. `other_node` is the node whose host name it has, empty where
+    that is nobody else's or does not matter.
+    """
 
     node: str
     source: str
     place: str
     findings: Sequence[Finding]
+    remark: str = ""
+    other_node: str = ""
 
     @property
     def error(self) -> MetisError | None:
         """Why nothing was stored, where something should have been."""
+        if self.other_node and any(finding.state in DONE for finding in self.findings):
+            return RefusedError(
+                f"{self.source} has the host name of {self.other_node}; nothing was stored",
+                f"say --node {self.other_node}, or --renamed if it is {self.node} all the same",
+            )
         differing = [finding.item for finding in self.findings if finding.state == "differs"]
         if differing:
             return RefusedError(
@@ -66,6 +77,7 @@ class Adoption:
             "node": self.node,
             "source": self.source,
             "place": self.place,
+            "remark": self.remark,
             "items": [asdict(finding) for finding in self.findings],
         }
 
@@ -79,6 +91,8 @@ class Adoption:
         lines = [
             f"  {name:{widths[0]}}  {state:{widths[1]}}  {about}".rstrip() for name, state, about in rows
         ]
+        if self.remark:
+            lines.append(f"  {self.remark}")
         return "\n".join([one_line(f"{self.node}: {self.source} -> {self.place}"), *lines])
 
 
@@ -92,29 +106,55 @@ class Captured:
     fingerprint: str = ""
 
 
-def adopt(node: str, source: str, files: Mapping[str, bytes], keyring: Keyring, *, replace: bool) -> Adoption:
+def adopt(
+    node: str,
+    source: str,
+    files: Mapping[str, bytes],
+    keyring: Keyring,
+    hosts: Mapping[str, str],
+    *,
+    replace: bool,
+    renamed: bool,
+) -> Adoption:
     """Store what `files`, by path, hold of a node's identity, all of it or nothing.
 
-    `source` is what messages call their origin. Raises SecretError where one is not what a card can carry
-    or another node's, MismatchError where a public half is another key's, and what the secrets' source
-    raises; a kept value that differs is only replaced where `replace` says so (see `Adoption.error`).
+    `source` is what messages call their origin, and `hosts` has the host name of each node. A source that
+    has another node's is only taken where `renamed` says so, and a kept value that differs is only replaced
+    where `replace` does (see `Adoption.error`). Raises SecretError where one is not what a card can carry or
+    another node's, MismatchError where a public half is another key's, and what the secrets' source raises.
     """
     captured = examine(node, source, files)
     found = {about.item.name: about.value for about in captured if about.value is not None}
     _refuse_twins(node, source, found, keyring)
     place = keyring.source.place(node)
+    remark, other = _named(node, files.get(HOST_NAME_PATH, b""), hosts)
+    other = "" if renamed else other
     written: dict[str, State] = {}
     for _ in range(TRIES):
         # As for a build, and again after a write: copies are made of what is read, for days without Vault.
         stored = keyring.read(node).own
         findings = [_compared(about, stored.values, written) for about in captured]
         wanted = {finding.item: finding.state for finding in findings if finding.state in DONE}
-        if not wanted or ("differs" in wanted.values() and not replace):
-            return Adoption(node, source, place, findings)
+        if not wanted or other or ("differs" in wanted.values() and not replace):
+            return Adoption(node, source, place, findings, remark, other)
         with suppress(ConflictError):
             keyring.source.put(node, {name: found[name] for name in wanted}, stored.version)
             written |= {name: DONE[state] for name, state in wanted.items()}
     raise SourceError(f"the secrets of {node} change all the time", "run again")
+
+
+def _named(node: str, content: bytes, hosts: Mapping[str, str]) -> tuple[str, str]:
+    """What is to be said of a source's own host name, and the other node that has it, if one has.
+
+    A name that no node has is not shown: who knows which file it is from.
+    """
+    name = host_name(content)
+    if not name or name == hosts.get(node):
+        return "", ""
+    other = next((other for other, theirs in hosts.items() if theirs == name), "")
+    if other:
+        return f"its {HOST_NAME_PATH} is that of {other}", other
+    return f"its {HOST_NAME_PATH} has another name than {node}: make sure that it is this node's", ""
 
 
 def examine(node: str, source: str, files: Mapping[str, bytes]) -> list[Captured]:

@@ -22,6 +22,7 @@ from .options import common, lab_of, node_option, print_json
     help="A mounted root, an image, a card (a block device), ssh://[USER@]HOST[:PORT] or USER@HOST.",
 )
 @click.option("--replace", is_flag=True, help="Put what is found over what is kept already.")
+@click.option("--renamed", is_flag=True, help="Take it although its host name is that of another node.")
 @click.option(
     "--ssh-config",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -32,6 +33,7 @@ def adopt(
     nodes: Sequence[str],
     source: str,
     replace: bool,
+    renamed: bool,
     ssh_config: Path | None,
     as_json: bool,
     **flags: str | None,
@@ -43,7 +45,9 @@ def adopt(
     """
     if len(nodes) != 1:
         raise UsageError("a source is one node's", "name one node with --node")
-    adoption = lab_of(flags, writes=True).adopt(nodes[0], source, replace=replace, ssh_config=ssh_config)
+    adoption = lab_of(flags, writes=True).adopt(
+        nodes[0], source, replace=replace, renamed=renamed, ssh_config=ssh_config
+    )
     if as_json:
         print_json(adoption.to_data())
     else:

@@ -257,7 +257,13 @@ class Lab:
         return trees.places.boot
 
     def adopt(
-        self, name: str, source: str, *, replace: bool = False, ssh_config: Path | None = None
+        self,
+        name: str,
+        source: str,
+        *,
+        replace: bool = False,
+        renamed: bool = False,
+        ssh_config: Path | None = None,
     ) -> Adoption:
         """Store the identity that a source, as an operator names it, has of a node; see `adoption`."""
         from . import adoption, capture
@@ -272,7 +278,8 @@ class Lab:
 
         with self.reporter.step(f"{name}: reading {origin}"):
             files = capture.capture(origin, capture.Tools(self._injector, root_label, ssh_config))
-        return adoption.adopt(name, str(origin), files, self.keyring, replace=replace)
+        hosts = {node: about.hostname for node, about in self.index.nodes.items()}
+        return adoption.adopt(name, str(origin), files, self.keyring, hosts, replace=replace, renamed=renamed)
 
     def _waits(self, purpose: str) -> Callable[[str], None]:
         return lambda holder: self.reporter.note(f"{purpose}: waiting for {holder}")

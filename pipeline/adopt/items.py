@@ -48,9 +48,23 @@ ITEMS = (
     Item("extra.node_password", "node-password", "/etc/rancher/node/password"),
     INITIATOR,
 )
-PATHS = tuple(path for item in ITEMS for path in (item.path, item.public) if path)
+HOST_NAME_PATH = "/etc/hostname"
+"""Whose the rest is; it is no part of what is kept, for a node's name stands in the inventory."""
+PATHS = (*(path for item in ITEMS for path in (item.path, item.public) if path), HOST_NAME_PATH)
 
 _INITIATOR_LINE = re.compile(r"\s*InitiatorName\s*=\s*(\S*)\s*")
+
+
+def host_name(content: bytes) -> str:
+    """What /etc/hostname says, in lower case and without a domain; empty for nothing or nobody's name.
+
+    As hostname(5) has it: a line, among comments. Whoever shows it must know it from elsewhere: a link can
+    make any file of the node this one.
+    """
+    lines = (line.strip() for line in content.decode(errors="replace").splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    name = first.partition(".")[0].lower()
+    return "" if name == "localhost" else name
 
 
 def value_of(item: Item, content: bytes) -> Value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class NodeFacts:
     files: tuple[Path, ...]
     overlays: tuple[str, ...]
     conflicts: tuple[str, ...]
+    hostname: str
+    """In lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def _built(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Index, dict[
     for name, about in (*facts["nodes"].items(), *facts["classes"].items()):
         check_name(name, about["file"])
     classes = {name: _class_facts(inventory, name, facts["classes"]) for name in sorted(facts["classes"])}
-    conflicts = _conflicts({name: _claims(name, facts) for name in facts["nodes"]})
+    claims = {name: _claims(name, facts) for name in facts["nodes"]}
+    conflicts = _conflicts(claims)
     shared = (inventory.cluster_file,) if inventory.cluster_file.is_file() else ()
     nodes = {
         name: _node_facts(
@@ -86,6 +89,7 @@ def _built(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Index, dict[
             own=inventory.file("nodes", name),
             shared=shared,
             conflicts=conflicts.get(name, ()),
+            hostname=_hostname(name, claims[name]),
         )
         for name in sorted(facts["nodes"])
     }
@@ -228,6 +232,7 @@ def _node_facts(
     own: Path,
     shared: tuple[Path, ...],
     conflicts: tuple[str, ...],
+    hostname: str,
 ) -> NodeFacts:
     klass = classes.get(about["class"] or "")
     files = (own, *(klass.files if klass else ()), *shared)
@@ -238,6 +243,7 @@ def _node_facts(
         tuple(dict.fromkeys(files)),
         tuple(dict.fromkeys(overlays)),
         conflicts,
+        hostname,
     )
 
 
@@ -251,6 +257,11 @@ def _claims(name: str, facts: Facts) -> list[str]:
     for claimed in (*(facts["classes"][item]["claims"] for item in reversed(chain)), about["claims"]):
         found.update(claimed)
     return list(found.values())
+
+
+def _hostname(name: str, claims: Iterable[str]) -> str:
+    found = (claim.partition(" ") for claim in claims)
+    return next((value for path, _, value in found if path == "hostname"), name.lower())
 
 
 def _conflicts(claims_of: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:

@@ -167,6 +167,18 @@ def test_an_adopted_identity_is_one_node_s_alone(lab: Lab, old_root: Path) -> No
     says_no_secret(report)
 
 
+def test_another_node_s_card_is_noticed_by_its_host_name(lab: Lab, old_root: Path) -> None:
+    planted(old_root, {"/etc/hostname": b"beta\n"})
+    refused = adopt(lab, old_root, "--replace")
+    assert refused.code == 3
+    assert "has the host name of beta; nothing was stored: say --node beta, or --renamed" in refused.err
+    assert kept(lab).keys() == {"k3s_token"}
+    taken = adopt(lab, old_root, "--renamed")
+    assert taken.code == 0, taken.err
+    assert "its /etc/hostname is that of beta" in taken.out
+    assert kept(lab).keys() >= NAMES
+
+
 def test_links_of_a_hostile_root_give_nothing_of_the_host(lab: Lab, tmp_path: Path) -> None:
     root = tmp_path / "old"
     (root / "etc").mkdir(parents=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline import capture, process
 from pipeline.adopt import ssh
-from pipeline.adopt.items import INITIATOR, ITEMS, MACHINE_ID, MAX_BYTES, PATHS, value_of
+from pipeline.adopt.items import INITIATOR, ITEMS, MACHINE_ID, MAX_BYTES, PATHS, host_name, value_of
 from pipeline.adopt.source import Folder, Image, Live, parse
 from pipeline.adoption import Adoption, adopt, examine
 from pipeline.boot.guest import fingerprint
@@ -196,8 +196,22 @@ def keep(keyring: Keyring, node: str, **values: str) -> None:
     keyring.source.put(node, changes, keyring.source.read(node).version)
 
 
-def adopted(keyring: Keyring, files: Mapping[str, bytes] = FILES, *, replace: bool = False) -> Adoption:
-    return adopt("titan-13", "/old", files, keyring, replace=replace)
+HOSTS = {"titan-13": "titan-13", "titan-14": "jumphost"}
+
+
+def adopted(
+    keyring: Keyring,
+    files: Mapping[str, bytes] = FILES,
+    *,
+    replace: bool = False,
+    renamed: bool = False,
+) -> Adoption:
+    return adopt("titan-13", "/old", files, keyring, HOSTS, replace=replace, renamed=renamed)
+
+
+def called(name: bytes) -> dict[str, bytes]:
+    """The usual files, of a node with this in its /etc/hostname."""
+    return {**FILES, "/etc/hostname": name}
 
 
 def states(found: Adoption) -> dict[str, str]:
@@ -268,6 +282,74 @@ def test_another_node_s_identity_is_refused(keyring: Keyring) -> None:
         assert len(caught.value.lines) == 2
         assert not [secret for secret in SECRETS if secret in str(caught.value)]
     assert kept(keyring) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"titan-13\n", "titan-13"),
+        (b"TITAN-13.lan.example\n", "titan-13"),
+        (b"# comment\n\n  titan-13 \nother\n", "titan-13"),
+        (b"titan-13", "titan-13"),
+        (b"", ""),
+        (b"\n# titan-13\n", ""),
+        (b"localhost\n", ""),
+        (b"localhost.localdomain\n", ""),
+        (b".\n", ""),
+        (b"\xff\xfe\n", "\ufffd\ufffd"),
+    ],
+)
+def test_a_host_name_is_read_as_hostname_5_has_it(content: bytes, name: str) -> None:
+    assert host_name(content) == name
+
+
+@pytest.mark.parametrize("name", [b"titan-13\n", b"Titan-13.lan\n", b"\n", b"localhost\n"])
+def test_a_source_with_the_node_s_own_name_or_none_needs_no_remark(keyring: Keyring, name: bytes) -> None:
+    found = adopted(keyring, called(name))
+    assert (found.error, found.remark) == (None, "")
+    assert kept(keyring) == FOUND
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_source_with_another_node_s_host_name_is_refused(keyring: Keyring, *, replace: bool) -> None:
+    keep(keyring, "titan-13", extra_machine_id=OTHER_ID)
+    found = adopted(keyring, called(b"jumphost.lan\n"), replace=replace)
+    assert found.error
+    assert found.error.exit_code == 3
+    assert str(found.error) == (
+        "/old has the host name of titan-14; nothing was stored: "
+        "say --node titan-14, or --renamed if it is titan-13 all the same"
+    )
+    assert kept(keyring) == {"extra.machine_id": OTHER_ID}
+
+
+def test_a_source_that_was_renamed_is_taken_with_a_remark(keyring: Keyring) -> None:
+    found = adopted(keyring, called(b"jumphost\n"), renamed=True)
+    assert found.error is None
+    assert kept(keyring) == FOUND
+    assert found.to_text().splitlines()[-1] == "  its /etc/hostname is that of titan-14"
+    assert found.to_data()["remark"] == "its /etc/hostname is that of titan-14"
+
+
+def test_a_renamed_source_replaces_nothing_by_that_alone(keyring: Keyring) -> None:
+    keep(keyring, "titan-13", extra_machine_id=OTHER_ID)
+    found = adopted(keyring, called(b"jumphost\n"), renamed=True)
+    assert "say --replace" in str(found.error)
+    assert kept(keyring) == {"extra.machine_id": OTHER_ID}
+
+
+def test_what_is_kept_already_is_no_matter_of_host_names(keyring: Keyring) -> None:
+    adopted(keyring)
+    assert adopted(keyring, called(b"jumphost\n")).error is None
+
+
+@pytest.mark.parametrize("name", [b"raspberrypi\n", b"hunter2password\n", ID.encode(), b"\x1b[31m\n"])
+def test_a_name_that_no_node_has_is_remarked_and_not_shown(keyring: Keyring, name: bytes) -> None:
+    """A link can make the node's password its host name."""
+    found = adopted(keyring, called(name))
+    assert found.error is None
+    assert found.remark.startswith("its /etc/hostname has another name than titan-13")
+    assert name.decode().strip() not in found.to_text() + json.dumps(found.to_data())
 
 
 class Contested:
@@ -435,8 +517,8 @@ def read(root: Path) -> dict[str, bytes]:
 
 
 def test_a_folder_is_read_and_nothing_but_its_identity(tmp_path: Path) -> None:
-    planted(tmp_path, {**FILES, "/etc/ssh/ssh_host_dsa_key": b"x", "/etc/hostname": b"x"})
-    assert read(tmp_path) == FILES
+    planted(tmp_path, {**called(b"old"), "/etc/ssh/ssh_host_dsa_key": b"x", "/etc/hosts": b"x"})
+    assert read(tmp_path) == called(b"old")
 
 
 def test_links_are_followed_within_the_folder(tmp_path: Path) -> None:
