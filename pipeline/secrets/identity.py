@@ -41,7 +41,12 @@ def _wanted(node: str, refs: Iterable[SecretRef], values: Mapping[str, Secret]) 
 
 def no_such(names: Iterable[str], node: str, source: SecretSource) -> SecretError:
     """The error for secrets that only an operator has."""
-    return SecretError(f"{node} has no {', '.join(names)}", f"put it into {source.place(node)}")
+    names = tuple(names)
+    name = names[0] if len(names) == 1 else "NAME"
+    return SecretError(
+        f"{node} has no {', '.join(names)}",
+        f"put it into {source.place(node)} with `metis secrets set --node {node} {name}`",
+    )
 
 
 def _salt() -> str:

@@ -357,8 +357,51 @@ def test_all_that_only_an_operator_has_is_named_and_nothing_is_made() -> None:
     source = Memory({})
     with pytest.raises(SecretError) as caught:
         ring(source).revealed(NODE, [*IDENTITY, TOKEN, SecretRef("extra.wifi")])
-    assert str(caught.value) == "titan-13 has no k3s_token, extra.wifi: put it into memory/titan-13"
+    assert str(caught.value) == (
+        "titan-13 has no k3s_token, extra.wifi: "
+        "put it into memory/titan-13 with `metis secrets set --node titan-13 NAME`"
+    )
     assert source.changes == []
+
+
+BUILT = {"source": "memory", "node": "3"}
+
+
+@pytest.mark.parametrize("values", [{}, {"k3s_token": f"K10{'ab' * 32}::node:x"}], ids=["nothing", "a token"])
+@pytest.mark.parametrize(
+    ("before", "known"),
+    [(BUILT, {}), ({**BUILT, "source": "other"}, {}), ({}, {"extra.machine_id": "ab" * 16})],
+    ids=["an image", "an image from elsewhere", "a copy"],
+)
+def test_who_had_an_identity_gets_no_other_one(
+    values: dict[str, str], before: dict[str, str], known: dict[str, str]
+) -> None:
+    """The folder is not mounted, VAULT_ADDR is another one, the document was wiped out."""
+
+    class Emptied(Memory):
+        def known(self, owner: str) -> Mapping[str, Secret]:
+            return hidden(known) if owner == NODE else super().known(owner)
+
+    source = Emptied(values)
+    with pytest.raises(RefusedError) as caught:
+        ring(source).revealed(NODE, [*IDENTITY, TOKEN], before)
+    assert str(caught.value).startswith("titan-13 had an identity, and there is none in memory/titan-13: ")
+    assert source.changes == []
+
+
+@pytest.mark.parametrize(
+    ("values", "before"),
+    [
+        ({}, {}),
+        ({}, {"source": "memory", "node": ""}),
+        ({"extra.machine_id": "ab" * 16}, BUILT),
+    ],
+    ids=["a new node", "one whose image had nothing of its own", "one that lacks a part"],
+)
+def test_who_had_none_or_lacks_a_part_gets_it(values: dict[str, str], before: dict[str, str]) -> None:
+    source = Memory(values)
+    ring(source).revealed(NODE, IDENTITY, before)
+    assert {ref.name for ref in IDENTITY} == source.values.keys()
 
 
 def test_who_was_faster_wins() -> None:
@@ -410,7 +453,10 @@ def test_what_a_build_would_fail_with_is_a_fault_that_shows_no_value() -> None:
     (token, other) = survey(ring(source), NODE, [TOKEN, SecretRef("extra.wifi")])
     assert token.fault is not None
     assert other.fault is not None
-    assert str(other.fault) == "titan-13 has no extra.wifi: put it into memory/titan-13"
+    assert str(other.fault) == (
+        "titan-13 has no extra.wifi: "
+        "put it into memory/titan-13 with `metis secrets set --node titan-13 extra.wifi`"
+    )
     assert "K10" in token.detail
     assert "hunter2" not in token.detail + str(token.fault) + repr(token)
 
