@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import prompts
-from .errors import SeveralErrors, UsageError
+from .errors import SeveralErrors, SourceError, UsageError
 from .options import FLAG_VARIABLES, common, complete_node, each, lab_of, node_option, print_json
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def set_(name: str, surplus: Sequence[str], as_json: bool, **more: Any) -> None:
         # click would repeat it, and it is the value, most likely.
         raise UsageError("no value is taken as an argument, where others see it", "leave it out to be asked")
     if (node is not None) == shared:
-        raise UsageError("whose secret it is was not said", "say either --node NODE or --cluster")
+        raise UsageError("a secret is one node's, or shared by all", "say either --node NODE or --cluster")
     single.check_name(name, shared=shared)
     lab = lab_of(flags, writes=True)
     source = lab.secret_source
@@ -195,7 +195,8 @@ def set_(name: str, surplus: Sequence[str], as_json: bool, **more: Any) -> None:
     is_same = before.values.get(name) == value
     if not is_same:
         if name in before.values:
-            prompts.confirm(f"{source.place(owner)} has {name} already. Replace it?", yes=more["yes"])
+            because = f"{source.place(owner)} has {name} already"
+            prompts.confirm("Replace it?", yes=more["yes"], because=because)
         put(source, owner, {name: value}, before.version)
     if not is_used:
         click.echo(f"{what} is on no card: nothing in the inventory asks for it", err=True)
@@ -257,6 +258,7 @@ def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flag
     the secrets of that node are copied.
     """
     from .secrets import copying
+    from .secrets.folder import Folder
     from .secrets.source import CLUSTER
 
     lab = lab_of(flags, writes=True)
@@ -264,6 +266,8 @@ def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flag
     for name in nodes:
         lab.live_composer.node(name)  # says so where there is none
     source, target = _other_source(origin), lab.secret_source
+    if isinstance(source, Folder) and not source.folder.is_dir():
+        raise SourceError(f"--from: there is no folder {source.folder}", "see where the secrets are now")
     owners = tuple(dict.fromkeys(nodes)) or (CLUSTER, *known)
     steps = copying.steps(source, target, owners, replace=replace)
 

@@ -41,10 +41,16 @@ def refuse_unasked(*, yes: bool) -> None:
         raise RefusedError("nothing was changed: there is no terminal to ask at", "say --yes if it is meant")
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask whether to go on; raises RefusedError for no, and where nobody can be asked."""
-    refuse_unasked(yes=yes)
-    if not (yes or click.confirm(question, err=True)):
+def confirm(question: str, *, yes: bool, because: str = "") -> None:
+    """Ask whether to go on; raises RefusedError for no, and where nobody can be asked.
+
+    `because` says what the question is about, as a sentence without its end.
+    """
+    try:
+        refuse_unasked(yes=yes)
+    except RefusedError as error:
+        raise RefusedError("; ".join(filter(None, (because, error.message))), error.hint) from None
+    if not (yes or click.confirm(". ".join(filter(None, (because, question))), err=True)):
         raise RefusedError("nothing was changed")
 
 

@@ -183,6 +183,7 @@ def test_what_is_missing_or_wrong_ends_with_2_and_hides_no_other_node(metis: Met
         "delta",
     ]
     assert "metis: alpha has no k3s_token: put it into " in ended.err
+    assert "with `metis secrets set --node alpha k3s_token`" in ended.err
     assert "metis: extra.machine_id of beta is not a machine id" in ended.err
     assert "broken.yaml" in ended.err
 
@@ -544,6 +545,16 @@ def test_a_secret_that_cannot_be_meant_is_not_kept(
 
 
 @only_plain
+def test_what_would_be_replaced_is_said_where_nobody_can_be_asked(metis: Metis) -> None:
+    metis.put("alpha", k3s_token=f"{TOKEN}old")
+    ended = metis("set", "--node", "alpha", "k3s_token", "--stdin", stdin=TOKEN)
+    assert ended.code == 3
+    line = "alpha.yaml has k3s_token already; nothing was changed: there is no terminal to ask at: say --yes"
+    assert line in ended.err
+    assert metis.values("alpha") == {"k3s_token": f"{TOKEN}old"}
+
+
+@only_plain
 def test_what_a_terminal_would_show_is_not_read_from_it(metis: Metis) -> None:
     for words in (
         ["set", "--node", "alpha", "k3s_token", "--stdin"],
@@ -614,7 +625,10 @@ def test_copy_overwrites_nothing_unasked(metis: Metis, other: Path) -> None:
         (CANARY, 2, "--from is no source of secrets"),
         ("", 2, "--from is no source of secrets"),
         ("vault", 2, "--from is vault, and VAULT_ADDR is not set"),
-        ("plain:/dev/null", 3, "/dev/null is open to others"),
+        ("plain:/dev/null", 5, "--from: there is no folder /dev/null"),
+        ("plain:typo", 5, "--from: there is no folder "),
+        ("sealed:typo", 5, "--from: there is no folder "),
+        ("sealed", 5, "--from: there is no folder "),
     ],
 )
 def test_copy_from_what_is_no_source_says_so(metis: Metis, origin: str, code: int, line: str) -> None:
@@ -625,6 +639,7 @@ def test_copy_from_what_is_no_source_says_so(metis: Metis, origin: str, code: in
 
 @only_plain
 def test_copy_from_a_folder_with_nothing_says_so(metis: Metis, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir(mode=0o700)
     ended = metis("copy", "--from", f"plain:{tmp_path / 'none'}")
     assert (ended.code, ended.out) == (0, "")
     assert "nothing to copy" in ended.err
