@@ -30,7 +30,21 @@ def values_of(document: Document, place: str) -> dict[str, Secret]:
             what = f"{place} has a name in {EXTRA} that no secret may have"
             raise SecretError(what, "it may have letters, digits, _ and -, and 64 of them at most")
         found[name] = _secret(name, text, place)
+    _refuse_beside_extra(document, found, place)
     return found
+
+
+def _refuse_beside_extra(document: Document, found: Mapping[str, Secret], place: str) -> None:
+    """Raise SecretError for a part of the identity that would be passed over, and made anew."""
+    from .twins import UNIQUE
+
+    for field in document:
+        name = field if field.startswith(f"{EXTRA}.") else f"{EXTRA}.{field}"
+        is_ours = name in UNIQUE or (field == name and is_name(name))
+        if is_ours and name not in found:
+            raise SecretError(
+                f"{place} has {field} beside {EXTRA}, where nobody reads it", f"move it into {EXTRA}"
+            )
 
 
 def with_changes(document: Document, changes: Mapping[str, Secret], place: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def revealed(document: dict[str, Any]) -> dict[str, str]:
         ({"extra": None}, {}),
         ({"extra": {}}, {}),
         ({"owner": "ops", "rack": 7, "tags": ["a"], "k3s_token": "t"}, {"k3s_token": "t"}),
+        ({"machine_id": "theirs", "extra": {"machine_id": "a"}}, {"extra.machine_id": "a"}),
     ],
 )
 def test_fields_become_secrets_and_those_of_others_are_left_out(
@@ -67,6 +68,9 @@ def test_fields_become_secrets_and_those_of_others_are_left_out(
         ({"extra": ["hunter2"]}, "is neither a map"),
         ({"extra": 2222222}, "is neither a map"),
         ({"extra": False}, "is neither a map"),
+        ({"machine_id": "hunter2"}, "Vault has machine_id beside extra, where nobody reads it: move it into"),
+        ({"extra.machine_id": "hunter2"}, "Vault has extra.machine_id beside extra"),
+        ({"extra.wifi": "hunter2", "extra": {"b": "hunter2"}}, "Vault has extra.wifi beside extra"),
     ],
 )
 def test_what_is_no_document_of_secrets_is_told_without_what_is_in_it(
