@@ -56,7 +56,7 @@ def read(image: Path) -> Receipt | None:
         receipt = Receipt(**data)
     except (OSError, ValueError, TypeError):
         return None
-    maps = (receipt.made_from, receipt.places, receipt.stamp)
+    maps = (receipt.made_from, receipt.places, receipt.stamp, receipt.secrets)
     return receipt if receipt.format == FORMAT and all(isinstance(item, dict) for item in maps) else None
 
 

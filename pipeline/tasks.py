@@ -268,8 +268,8 @@ class Tasks:
 
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
-        receipt = receipts.read(base)
-        revealed = self.lab.keyring.revealed(name, secrets_of(manifest))
+        receipt, last = receipts.read(base), receipts.read(target)
+        revealed = self.lab.keyring.revealed(name, secrets_of(manifest), last.secrets if last else None)
         if receipt is None or not self.lab.is_there(
             target, image_made_from(manifest.id, receipt.id, revealed.used)
         ):

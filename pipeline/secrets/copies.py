@@ -52,12 +52,17 @@ class Copies:
     def keep(self, owner: str, stored: Stored, place: str) -> None:
         """Remember what a source gave just now, over what was remembered of the owner before.
 
+        A copy that has an identity stays where the source has none any more: it may be the last one.
         Raises MetisError where it cannot be written, or sealed; what was there is still there then.
         """
         from .node_file import with_changes
+        from .twins import UNIQUE
 
         now = datetime.now(UTC)
-        if self._is_fresh(owner, stored, place, now):
+        copy = self._usable(owner)
+        if copy and _is_fresh(copy, stored, place, now):
+            return
+        if copy and copy.stored.values.keys() & UNIQUE and not stored.values.keys() & UNIQUE:
             return
         about = {
             "changed": stored.changed.isoformat() if stored.changed else None,
@@ -93,14 +98,11 @@ class Copies:
         stored = self._copy(owner, text, {}).stored
         return look(stored.version, stored.changed)
 
-    def _is_fresh(self, owner: str, stored: Stored, place: str, now: datetime) -> bool:
+    def _usable(self, owner: str) -> Copy | None:
         try:
-            copy = self.read(owner)
+            return self.read(owner)
         except MetisError:
-            return False  # what cannot be read is of no use
-        if copy is None or not timedelta(0) <= now - copy.read_at <= FRESH:
-            return False
-        return copy.stored == stored and copy.place == place
+            return None  # what cannot be read is of no use
 
     def _text(self, owner: str) -> bytes | None:
         file = self.file(owner)
@@ -123,6 +125,11 @@ class Copies:
             f"{self.file(owner)} is no copy that Metis kept",
             "remove it, and run again without METIS_OFFLINE",
         )
+
+
+def _is_fresh(copy: Copy, stored: Stored, place: str, now: datetime) -> bool:
+    is_same = copy.stored == stored and copy.place == place
+    return is_same and timedelta(0) <= now - copy.read_at <= FRESH
 
 
 class OfflineCopies:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..errors import MetisError, SecretError, SeveralErrors, SourceError
+from ..errors import MetisError, RefusedError, SecretError, SeveralErrors, SourceError
 from ..model import SecretRef
 from .secret import Secret
 from .source import CLUSTER, ConflictError, SecretSource, Stored
@@ -134,14 +134,18 @@ class Keyring:
 
         return {self.source.name: self._used.digest(identity.names(node, refs, values), values)}
 
-    def revealed(self, node: str, refs: Sequence[SecretRef]) -> Revealed:
+    def revealed(
+        self, node: str, refs: Sequence[SecretRef], before: Mapping[str, str] | None = None
+    ) -> Revealed:
         """What a node's references stand for; what is missing of its identity is made and stored first.
 
-        Raises MetisError where one is missing, not what it must be, or another node's too.
+        `before` are the versions of the node's last image. Raises RefusedError where a new identity would be
+        made although there was one, and MetisError where a secret is missing, not what it must be, or
+        another node's too.
         """
         from . import forms, identity
 
-        self._complete(node, refs)
+        self._complete(node, refs, had_own=bool(before and before.get("node")))
         self._seen[node] = self._version(node)
         found = self.read(node)
         values = found.values
@@ -153,13 +157,14 @@ class Keyring:
         used = self._used_of(node, refs, values)
         return Revealed(texts.__getitem__, used, self._versions(node, refs, found))
 
-    def _complete(self, node: str, refs: Sequence[SecretRef]) -> None:
+    def _complete(self, node: str, refs: Sequence[SecretRef], *, had_own: bool) -> None:
         """Make what is missing of a node's identity, unless something is that an operator must give."""
         from . import identity
 
         for _ in range(TRIES):
             found = self.read(node)
             absent = identity.missing(node, refs, found.values)
+            self._refuse_lost(node, absent, found.own, had_own=had_own)
             unknown = [name for name in absent if name not in identity.MAKERS]
             if unknown:
                 raise identity.no_such(unknown, node, self.source)
@@ -169,6 +174,19 @@ class Keyring:
                 made = {name: Secret(identity.MAKERS[name]()) for name in absent}
                 self.source.put(node, made, found.own.version)
         raise SourceError(f"the secrets of {node} change all the time", "run again")
+
+    def _refuse_lost(self, node: str, absent: Collection[str], own: Stored, *, had_own: bool) -> None:
+        """Raise RefusedError where a whole identity is gone, and not yet to be made."""
+        from .twins import UNIQUE
+
+        if not UNIQUE & set(absent) or UNIQUE & own.values.keys():
+            return
+        if had_own or UNIQUE & self.source.known(node).keys():
+            raise RefusedError(
+                f"{node} had an identity, and there is none in {self.source.place(node)}",
+                "see that it is the right place, and mounted; `metis secrets copy` or `metis adopt` brings "
+                "it there, and a new one is made where no receipt and no sealed copy of the node is left",
+            )
 
     def _versions(self, node: str, refs: Sequence[SecretRef], found: NodeSecrets) -> Mapping[str, str]:
         from . import identity

@@ -123,9 +123,9 @@ class Vault:
         return stored
 
     def known(self, owner: str) -> Mapping[str, Secret]:
-        """What this run has read of the owner, else the sealed copy."""
-        if owner in self._known:
-            return self._known[owner]
+        """What this run has read of the owner; where that is nothing, the sealed copy."""
+        if found := self._known.get(owner):
+            return found
         copy = self._copy(owner)
         return copy.stored.values if copy else {}
 

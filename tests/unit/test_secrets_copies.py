@@ -112,7 +112,9 @@ RENEWED: dict[str, tuple[Stored, str, timedelta, bool]] = {
     "the same, later": (STORED, PLACE, timedelta(minutes=61), True),
     "another version": (Stored(STORED.values, "8", CHANGED), PLACE, timedelta(), True),
     "an older version": (Stored(STORED.values, "6", CHANGED), PLACE, timedelta(), True),
-    "other values": (Stored({}, "7", CHANGED), PLACE, timedelta(), True),
+    "other values": (Stored({"extra.machine_id": Secret("c")}, "7", CHANGED), PLACE, timedelta(), True),
+    "no identity any more": (Stored({"k3s_token": Secret("x")}, "8", CHANGED), PLACE, timedelta(), False),
+    "nothing any more": (NOTHING, PLACE, timedelta(days=1), False),
     "another place": (STORED, "elsewhere", timedelta(), True),
     "a clock put back": (STORED, PLACE, timedelta(days=-1), True),
 }
