@@ -404,46 +404,6 @@ def test_who_had_none_or_lacks_a_part_gets_it(values: dict[str, str], before: di
     assert {ref.name for ref in IDENTITY} == source.values.keys()
 
 
-BUILT = {"source": "memory", "node": "3"}
-
-
-@pytest.mark.parametrize("values", [{}, {"k3s_token": f"K10{'ab' * 32}::node:x"}], ids=["nothing", "a token"])
-@pytest.mark.parametrize(
-    ("before", "known"),
-    [(BUILT, {}), ({**BUILT, "source": "other"}, {}), ({}, {"extra.machine_id": "ab" * 16})],
-    ids=["an image", "an image from elsewhere", "a copy"],
-)
-def test_who_had_an_identity_gets_no_other_one(
-    values: dict[str, str], before: dict[str, str], known: dict[str, str]
-) -> None:
-    """The folder is not mounted, VAULT_ADDR is another one, the document was wiped out."""
-
-    class Emptied(Memory):
-        def known(self, owner: str) -> Mapping[str, Secret]:
-            return hidden(known) if owner == NODE else super().known(owner)
-
-    source = Emptied(values)
-    with pytest.raises(RefusedError) as caught:
-        ring(source).revealed(NODE, [*IDENTITY, TOKEN], before)
-    assert str(caught.value).startswith("titan-13 had an identity, and there is none in memory/titan-13: ")
-    assert source.changes == []
-
-
-@pytest.mark.parametrize(
-    ("values", "before"),
-    [
-        ({}, {}),
-        ({}, {"source": "memory", "node": ""}),
-        ({"extra.machine_id": "ab" * 16}, BUILT),
-    ],
-    ids=["a new node", "one whose image had nothing of its own", "one that lacks a part"],
-)
-def test_who_had_none_or_lacks_a_part_gets_it(values: dict[str, str], before: dict[str, str]) -> None:
-    source = Memory(values)
-    ring(source).revealed(NODE, IDENTITY, before)
-    assert {ref.name for ref in IDENTITY} == source.values.keys()
-
-
 def test_who_was_faster_wins() -> None:
     source = Memory({}, rival={"extra.machine_id": "ab" * 16})
     ring(source).revealed(NODE, IDENTITY)
