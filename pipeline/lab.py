@@ -365,11 +365,11 @@ class Lab:
         place = self.settings.secrets
         if isinstance(place, PlainPlace):
             return plain_folder(place.folder)
-        keys = self._age_keys(place.identity)
         if isinstance(place, SealedPlace):
             from .secrets.sealed import sealed_folder
 
-            return sealed_folder(place.folder, keys)
+            return sealed_folder(place.folder, self._age_keys(place.identity, self.reporter.note))
+        keys = self._age_keys(place.identity)
         from .secrets.copies import Copies, OfflineCopies
 
         copies = Copies(place.copies, keys)
@@ -379,13 +379,13 @@ class Lab:
 
         return Vault(place.access, copies, keeps_copies=self._remembers, note=self.reporter.note)
 
-    def _age_keys(self, identity: Path) -> AgeKeys:
+    def _age_keys(self, identity: Path, note: Callable[[str], None] = lambda _line: None) -> AgeKeys:
         from .secrets.age_keys import AgeKeys
 
         def recipients() -> Iterable[str]:
             return tuple(self.inventory.cluster().data.get("age_recipients", ()))
 
-        return AgeKeys(identity, recipients, makes_key=self._remembers)
+        return AgeKeys(identity, recipients, makes_key=self._remembers, note=note)
 
     def seal(self) -> Sealed:
         """Seal all files of secrets for the present recipients, also those that lie in the clear."""
@@ -396,7 +396,8 @@ class Lab:
             raise UsageError(
                 "the secrets in use are no sealed files", "name their folder: METIS_SECRETS=sealed:DIR"
             )
-        return seal(place.folder, self._age_keys(place.identity), self._waits("sealing secrets"))
+        keys = self._age_keys(place.identity, self.reporter.note)
+        return seal(place.folder, keys, self._waits("sealing secrets"))
 
     def golden(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""

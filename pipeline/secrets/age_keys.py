@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -32,15 +33,24 @@ class AgeKeys:
 
     Whatever is sealed is for all `recipients` (those of cluster.yaml, which is only read when something is
     sealed), and always for the own key too. The key is made when it is first needed to seal, unless nothing
-    is to be changed. Safe to use from threads.
+    is to be changed. `note` is told where recipients would seal a file so that we cannot open it any more.
+    Safe to use from threads.
     """
 
     def __init__(
-        self, identity_file: Path, recipients: Callable[[], Iterable[str]], *, makes_key: bool
+        self,
+        identity_file: Path,
+        recipients: Callable[[], Iterable[str]],
+        *,
+        makes_key: bool,
+        note: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.file = identity_file
         self._recipients = recipients
         self._makes_key = makes_key
+        self._note = note
+        self._noting = threading.Lock()
+        self._is_noted = False
 
     def is_there(self) -> bool:
         """Whether there is a key; it may still be one that cannot be used."""
@@ -56,6 +66,7 @@ class AgeKeys:
         others = self._others
         if self._makes_key and not self.is_there():
             self._make()
+        self._note_left_out()
         sealed: bytes = pyrage.encrypt(text, [*self._own[1], *others])
         return sealed
 
@@ -80,10 +91,28 @@ class AgeKeys:
             raise SourceError(f"{file} is sealed by a passphrase", f"seal it for the key in {self.file}")
         raise SourceError(
             f"{file} is sealed for other keys than those of {self.file}",
-            f"name the file of its key with {VARIABLE}, or let who can open it add you to age_recipients",
+            f"name the file of its key with {VARIABLE}, or let who can open it add you to age_recipients "
+            "and run `metis secrets seal`",
         )
 
     # ------------------------------------------------------------------------------------ recipients
+
+    def _note_left_out(self) -> None:
+        """Others seal for those who are named and for themselves: whoever is not named is left out."""
+        own, others = ({str(key) for key in keys} for keys in (self._own[1], self._others))
+        if not others or own & others:
+            return
+        with self._noting:
+            is_first, self._is_noted = not self._is_noted, True
+        if is_first:
+            can_be = any(key.startswith("age1") for key in own)
+            hint = (
+                "add its public key" if can_be else "make one with age-keygen(1), for no SSH key can be named"
+            )
+            self._note(
+                f"age_recipients of cluster.yaml does not name the key in {self.file}: {hint}; "
+                "what somebody else seals is closed to you"
+            )
 
     @cached_property
     def _others(self) -> tuple[Recipient, ...]:

@@ -251,6 +251,34 @@ def test_a_key_in_the_place_of_its_file_is_refused_and_not_repeated(value: str) 
 # -------------------------------------------------------------------------------------- recipients
 
 
+@pytest.mark.parametrize(
+    ("own", "named", "line"),
+    [
+        (SECRET, [], None),
+        (SECRET, [PUBLIC], None),
+        (SECRET, [identity()[1], PUBLIC], None),
+        (f"{identity()[0]}\n{SECRET}", [PUBLIC], None),
+        (SECRET, [identity()[1]], "add its public key; what somebody else seals is closed to you"),
+        (ssh_keys.new_ed25519(), [PUBLIC], r"make one with age-keygen\(1\), for no SSH key can be named"),
+    ],
+    ids=["nobody named", "alone", "among others", "one of two keys", "left out", "left out with an SSH key"],
+)
+def test_whoever_is_no_recipient_is_told_once(
+    tmp_path: Path, own: str, named: list[str], line: str | None
+) -> None:
+    """The next operator to write would take the file away from them."""
+    file = held(tmp_path, own).file
+    said: list[str] = []
+    keys = AgeKeys(file, lambda: named, makes_key=False, note=said.append)
+    for _ in range(2):
+        assert keys.opened(keys.sealed(TEXT), FILE) == TEXT
+    assert len(said) == (line is not None)
+    assert line is None or re.search(
+        rf"^age_recipients of cluster\.yaml .* {re.escape(str(file))}: .*{line}", said[0]
+    )
+    assert SECRET not in "".join(said)
+
+
 def test_all_recipients_open_what_one_has_sealed_and_so_does_who_sealed_it(tmp_path: Path) -> None:
     two, three = made(tmp_path / "two"), made(tmp_path / "three")
     one = made(tmp_path / "one", public(two), public(three))
