@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from ..durable import make_private
+from ..durable import make_private, out_of_room
 from ..errors import MetisError
 from . import private
 from .secret import Secret
@@ -63,10 +63,13 @@ class UsedSecrets:
 
     def _make(self) -> None:
         """A link is made or is there already: who comes second takes the key of the first."""
-        folder = make_private(self._file.parent)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{KEY}.") as part:
-            part.write(os.urandom(KEY_BYTES))
-            part.flush()
-            os.fsync(part.fileno())
-            with suppress(FileExistsError):
-                self._file.hardlink_to(part.name)
+        try:
+            folder = make_private(self._file.parent)
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{KEY}.") as part:
+                part.write(os.urandom(KEY_BYTES))
+                part.flush()
+                os.fsync(part.fileno())
+                with suppress(FileExistsError):
+                    self._file.hardlink_to(part.name)
+        except OSError as error:
+            raise out_of_room(self._file, error) from None

@@ -184,6 +184,11 @@ def test_who_only_looks_makes_no_key_and_finds_no_image_current(tmp_path: Path) 
     assert not (tmp_path / "none").exists()
 
 
+def test_a_key_that_cannot_be_made_is_one_line() -> None:
+    with pytest.raises(MetisError, match=r"cannot write /proc/nobody/artifacts/\.secrets-key: "):
+        UsedSecrets(Path("/proc/nobody/artifacts"), makes_key=True).digest([], {})
+
+
 def test_a_key_that_others_may_read_or_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "artifacts"
     UsedSecrets(folder, makes_key=True).digest([], {})
