@@ -96,7 +96,8 @@ def _holder(descriptor: int) -> str:
 def out_of_room(target: Path, error: OSError) -> MetisError:
     """Say an error of the file system in one line, with what to do about a full one."""
     reason = (error.strerror or str(error)).lower()
-    shown = target.with_name(target.name.removeprefix(".").removesuffix(PART))
+    is_part = target.name.endswith(PART)
+    shown = target.with_name(target.name.removeprefix(".").removesuffix(PART)) if is_part else target
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     return MetisError(
         f"cannot write {shown}: {reason}",
