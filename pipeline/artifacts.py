@@ -54,18 +54,23 @@ class Artifacts:
         """The receipt of a burn."""
         return self.root / "burns" / f"{node}-{when}.json"
 
+    @property
+    def state(self) -> Path:
+        """What runs remember; unlike `root`, which an operator may have made, always made by us."""
+        return self.root / ".state"
+
     def index(self, inventory_key: str) -> Path:
         """What is remembered of an inventory's files between runs."""
-        return self.root / ".state" / f"index-{inventory_key}.json"
+        return self.state / f"index-{inventory_key}.json"
 
     def doit_state(self, inventory_key: str) -> Path:
         """What doit remembers of an inventory's tasks."""
-        return self.root / ".state" / f"doit-{inventory_key}.sqlite3"
+        return self.state / f"doit-{inventory_key}.sqlite3"
 
     @property
     def lock(self) -> Path:
         """Held by whoever changes anything below the folder."""
-        return self.root / ".state" / "lock"
+        return self.state / "lock"
 
 
 def lies_below(path: Path, folder: Path) -> bool:

@@ -356,7 +356,7 @@ class Lab:
     @cached_property
     def keyring(self) -> Keyring:
         """What nodes have of secrets."""
-        used = UsedSecrets(self.artifacts.root, makes_key=self._remembers)
+        used = UsedSecrets(self.artifacts.state, makes_key=self._remembers)
         return Keyring(self.secret_source, self.nodes, used)
 
     @cached_property

@@ -20,7 +20,7 @@ from ..errors import MetisError
 from . import private
 from .secret import Secret
 
-KEY = ".secrets-key"
+KEY = "secrets-key"
 KEY_BYTES = 32
 SHOWN = 32
 """Hexadecimal digits of a digest."""

@@ -176,7 +176,7 @@ def test_what_images_depend_on_says_nothing_without_its_key(tmp_path: Path) -> N
     assert one.digest(["a"], values) != other.digest(["a"], values)
     assert one.digest(["a"], values) == UsedSecrets(tmp_path / "one", makes_key=False).digest(["a"], values)
     assert re.fullmatch("[0-9a-f]{32}", one.digest(["a"], values))
-    assert (tmp_path / "one/.secrets-key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "one/secrets-key").stat().st_mode & 0o777 == 0o600
 
 
 def test_who_only_looks_makes_no_key_and_finds_no_image_current(tmp_path: Path) -> None:
@@ -185,18 +185,18 @@ def test_who_only_looks_makes_no_key_and_finds_no_image_current(tmp_path: Path) 
 
 
 def test_a_key_that_cannot_be_made_is_one_line() -> None:
-    with pytest.raises(MetisError, match=r"cannot write /proc/nobody/artifacts/\.secrets-key: "):
+    with pytest.raises(MetisError, match=r"cannot write /proc/nobody/artifacts/secrets-key: "):
         UsedSecrets(Path("/proc/nobody/artifacts"), makes_key=True).digest([], {})
 
 
 def test_a_key_that_others_may_read_or_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "artifacts"
     UsedSecrets(folder, makes_key=True).digest([], {})
-    (folder / ".secrets-key").chmod(0o644)
+    (folder / "secrets-key").chmod(0o644)
     with pytest.raises(RefusedError, match="chmod 0600"):
         UsedSecrets(folder, makes_key=True).digest([], {})
-    (folder / ".secrets-key").chmod(0o600)
-    (folder / ".secrets-key").write_bytes(b"short")
+    (folder / "secrets-key").chmod(0o600)
+    (folder / "secrets-key").write_bytes(b"short")
     with pytest.raises(MetisError, match="is not a key of 32 bytes: remove it"):
         UsedSecrets(folder, makes_key=True).digest([], {})
 
