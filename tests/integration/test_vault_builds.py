@@ -186,6 +186,10 @@ def test_what_no_image_uses_rebuilds_nobody(
 ) -> None:
     vault.change(path, change)
     assert not rebuilt(lab)
+    assert vault.asked("/data/"), "only the values tell"
+    vault.behave()
+    assert not rebuilt(lab)
+    assert vault.asked("/data/") == [], "they were looked at"
 
 
 # ------------------------------------------------------------------------------------ without Vault
