@@ -445,7 +445,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
     if os.geteuid() != 0 and "CI" not in os.environ:
         pytest.skip("only root may mount a small file system")
     folder.mkdir()
-    process.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder])
+    process.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", folder])
     try:
         yield folder
     finally:
