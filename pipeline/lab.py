@@ -145,7 +145,7 @@ class Lab:
         recipe = fetch.recipe(image.source, inventory=self.inventory.root, arch=node.klass.arch)
         sha256 = image.sha256 or (self.store.recall(recipe) if recipe else None)
         base, target = self.artifacts.base(node.klass.name), self.artifacts.image(name)
-        made_from = base_made_from(sha256 or "", wanted)
+        made_from, last = base_made_from(sha256 or "", wanted), receipts.read(target)
         found = plan.Found(
             golden_sha256=sha256,
             golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
@@ -156,7 +156,7 @@ class Lab:
                 for item in (*node.klass.files, *self.live_composer.fetched(name))
                 if self.store.path(item.sha256).is_file()
             ),
-            secrets=survey(self.keyring, name, secrets_of(manifest)),
+            secrets=survey(self.keyring, name, secrets_of(manifest), last.secrets if last else None),
         )
         override = self.settings.override(node.klass.name)
         source = masked(image.source) + (f" (by {override.variable})" if override else "")

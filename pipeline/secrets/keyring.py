@@ -145,7 +145,7 @@ class Keyring:
         """
         from . import forms, identity
 
-        self._complete(node, refs, had_own=bool(before and before.get("node")))
+        self._complete(node, refs, before)
         self._seen[node] = self._version(node)
         found = self.read(node)
         values = found.values
@@ -157,14 +157,15 @@ class Keyring:
         used = self._used_of(node, refs, values)
         return Revealed(texts.__getitem__, used, self._versions(node, refs, found))
 
-    def _complete(self, node: str, refs: Sequence[SecretRef], *, had_own: bool) -> None:
+    def _complete(self, node: str, refs: Sequence[SecretRef], before: Mapping[str, str] | None) -> None:
         """Make what is missing of a node's identity, unless something is that an operator must give."""
         from . import identity
 
         for _ in range(TRIES):
             found = self.read(node)
             absent = identity.missing(node, refs, found.values)
-            self._refuse_lost(node, absent, found.own, had_own=had_own)
+            if lost := self.lost(node, absent, found.own, before):
+                raise lost
             unknown = [name for name in absent if name not in identity.MAKERS]
             if unknown:
                 raise identity.no_such(unknown, node, self.source)
@@ -175,18 +176,21 @@ class Keyring:
                 self.source.put(node, made, found.own.version)
         raise SourceError(f"the secrets of {node} change all the time", "run again")
 
-    def _refuse_lost(self, node: str, absent: Collection[str], own: Stored, *, had_own: bool) -> None:
-        """Raise RefusedError where a whole identity is gone, and not yet to be made."""
+    def lost(
+        self, node: str, absent: Collection[str], own: Stored, before: Mapping[str, str] | None
+    ) -> RefusedError | None:
+        """What is wrong where a whole identity is gone, not yet to be made; `before` as for `revealed`."""
         from .twins import UNIQUE
 
         if not UNIQUE & set(absent) or UNIQUE & own.values.keys():
-            return
-        if had_own or UNIQUE & self.source.known(node).keys():
-            raise RefusedError(
-                f"{node} had an identity, and there is none in {self.source.place(node)}",
-                "see that it is the right place, and mounted; `metis secrets copy` or `metis adopt` brings "
-                "it there, and a new one is made where no receipt and no sealed copy of the node is left",
-            )
+            return None
+        if not (before and before.get("node")) and not UNIQUE & self.source.known(node).keys():
+            return None
+        return RefusedError(
+            f"{node} had an identity, and there is none in {self.source.place(node)}",
+            "see that it is the right place, and mounted; `metis secrets copy` or `metis adopt` brings it "
+            "there, and a new one is made where no receipt and no sealed copy of the node is left",
+        )
 
     def _versions(self, node: str, refs: Sequence[SecretRef], found: NodeSecrets) -> Mapping[str, str]:
         from . import identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import MetisError, SourceError
 from ..model import SecretRef
@@ -12,16 +13,28 @@ from .forms import SALT, reveal
 from .keyring import Keyring
 from .secret import Secret
 
+TO_BE_MADE = "will be made"
 _ANY_SALT = Secret("." * 16)
 
 
-def survey(keyring: Keyring, node: str, refs: Sequence[SecretRef]) -> tuple[SecretState, ...]:
-    """The state of each secret of a node, in the order of `refs`, each name once."""
+def survey(
+    keyring: Keyring, node: str, refs: Sequence[SecretRef], before: Mapping[str, str] | None = None
+) -> tuple[SecretState, ...]:
+    """The state of each secret of a node, in the order of `refs`, each name once.
+
+    `before` are the versions of the node's last image: a lost identity is not made anew.
+    """
     try:
-        values = keyring.read(node).values
+        found = keyring.read(node)
     except MetisError as error:
         return not_checked(refs, error)
-    return states(keyring, node, refs, values)
+    lost = keyring.lost(node, identity.missing(node, refs, found.values), found.own, before)
+    return tuple(
+        replace(state, state="missing", detail=str(lost), fault=lost)
+        if lost and state.state == TO_BE_MADE
+        else state
+        for state in states(keyring, node, refs, found.values)
+    )
 
 
 def not_checked(refs: Sequence[SecretRef], error: MetisError) -> tuple[SecretState, ...]:
@@ -62,7 +75,7 @@ def _state(
     if not is_missing:
         return SecretState(name, "none", "the node does without")
     if name in identity.MAKERS:
-        return SecretState(name, "will be made", f"kept in {keyring.source.place(node)}")
+        return SecretState(name, TO_BE_MADE, f"kept in {keyring.source.place(node)}")
     error = identity.no_such([name], node, keyring.source)
     return SecretState(name, "missing", str(error), error)
 

@@ -110,6 +110,18 @@ def test_two_nodes_have_two_identities(lab: Lab) -> None:
     assert in_image(lab, "alpha", "/etc/machine-id") != in_image(lab, "beta", "/etc/machine-id")
 
 
+def test_where_secrets_are_not_where_they_were_no_identity_is_made(lab: Lab, tmp_path: Path) -> None:
+    before = in_image(lab, "beta", "/etc/machine-id")
+    elsewhere = {"METIS_SECRETS": f"plain:{tmp_path / 'not/mounted'}"}
+    for words in (["image", "--node", "beta"], ["plan", "--node", "beta"]):
+        report = lab.metis(*words, **elsewhere)
+        assert report.code == 3, report
+        assert "beta had an identity, and there is none in " in report.err
+    assert not (tmp_path / "not").exists()
+    assert lab.metis("image", "--node", "beta").code == 0
+    assert in_image(lab, "beta", "/etc/machine-id") == before
+
+
 def test_a_rotated_secret_rebuilds_the_image_of_its_node_alone(lab: Lab, rotated: Path) -> None:
     rotated.write_text(rotated.read_text().replace(PASSWORD, "hunter3password"))
     report = lab.doit("image")

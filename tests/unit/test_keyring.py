@@ -392,6 +392,9 @@ def test_who_had_an_identity_gets_no_other_one(
         ring(source).revealed(NODE, [*IDENTITY, TOKEN], before)
     assert str(caught.value).startswith("titan-13 had an identity, and there is none in memory/titan-13: ")
     assert source.changes == []
+    found = survey(ring(source), NODE, IDENTITY, before)
+    assert {item.state for item in found} == {"missing"}
+    assert {str(item.fault) for item in found} == {str(caught.value)}
 
 
 @pytest.mark.parametrize(
