@@ -29,8 +29,8 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="--debug, anywhere, shows tracebacks. Exit codes: 0 done, 1 failed, 2 wrong usage or inventory, "
-    "3 refused for safety, 4 a hash did not match, 5 a source could not be reached.",
+    epilog="--debug, anywhere, shows tracebacks. Exit codes: 0 done, 1 failed, 2 wrong usage, inventory or "
+    "secret, 3 refused for safety, 4 a hash or an identity did not match, 5 a source could not be reached.",
 )
 @click.version_option(package_name="metis")
 def cli() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ITEMS = ("host-keys", "ssh-password", "node-password", "machine-id", "iscsi-initiator")
 """Those of `secrets.rotate`, which is not imported for a completion or for help."""
 
+CLOUD_INIT = "cloud_init"
+
 yes_option = click.option("--yes", is_flag=True, help="Ask nothing: for scripts.")
 
 
@@ -162,7 +164,8 @@ def set_(name: str, surplus: Sequence[str], as_json: bool, **more: Any) -> None:
     """Give one secret, unseen.
 
     NAME is ssh_password, k3s_token, cloud_init or extra.WORD. The value is asked for and not shown, or read
-    from stdin: all of it, but for the newline after a single line. What no card could carry is refused.
+    from stdin: all of it, but for the newline after a single line. The prompt takes one line, so that
+    cloud_init and keys are for --stdin. What no card could carry is refused.
     """
     from .secrets import single
     from .secrets.putting import put
@@ -176,6 +179,8 @@ def set_(name: str, surplus: Sequence[str], as_json: bool, **more: Any) -> None:
     if (node is not None) == shared:
         raise UsageError("a secret is one node's, or shared by all", "say either --node NODE or --cluster")
     single.check_name(name, shared=shared)
+    if name == CLOUD_INIT and not more["from_stdin"]:
+        raise UsageError(f"{name} has several lines, and a prompt takes one", "say `--stdin < FILE`")
     lab = lab_of(flags, writes=True)
     source = lab.secret_source
     refs = () if shared else _needed(lab, node)  # also says whether there is such a node

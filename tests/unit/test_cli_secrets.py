@@ -545,6 +545,15 @@ def test_a_secret_that_cannot_be_meant_is_not_kept(
 
 
 @only_plain
+def test_a_text_of_lines_is_not_asked_for_at_a_prompt_of_one(metis: Metis) -> None:
+    """Its first line would be kept, and the shell would get the others."""
+    ended = metis("set", "--node", "alpha", "cloud_init", terminal=True)
+    assert ended.code == 2
+    assert "cloud_init has several lines, and a prompt takes one: say `--stdin < FILE`" in ended.err
+    assert metis.read("alpha") == NOTHING
+
+
+@only_plain
 def test_what_would_be_replaced_is_said_where_nobody_can_be_asked(metis: Metis) -> None:
     metis.put("alpha", k3s_token=f"{TOKEN}old")
     ended = metis("set", "--node", "alpha", "k3s_token", "--stdin", stdin=TOKEN)
