@@ -270,6 +270,9 @@ class Tasks:
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
         receipt, last = receipts.read(base), receipts.read(target)
         revealed = self.lab.keyring.revealed(name, secrets_of(manifest), last.secrets if last else None)
+        if revealed.made:
+            place = self.lab.secret_source.place(name)
+            self.lab.reporter.note(f"{name}: made, and kept in {place}: {', '.join(revealed.made)}")
         if receipt is None or not self.lab.is_there(
             target, image_made_from(manifest.id, receipt.id, revealed.used)
         ):

@@ -45,12 +45,14 @@ class NodeSecrets:
 class Revealed:
     """The secrets of one node as they were read for one image.
 
-    `used` decides about the image; `versions` says for people which documents they came from.
+    `used` decides about the image; `versions` says for people which documents they came from. `made` names
+    what was missing of the identity, and was made and stored for this image.
     """
 
     reveal: Callable[[SecretRef], bytes]
     used: Mapping[str, str]
     versions: Mapping[str, str]
+    made: tuple[str, ...] = ()
 
 
 class Keyring:
@@ -145,7 +147,7 @@ class Keyring:
         """
         from . import forms, identity
 
-        self._complete(node, refs, before)
+        made = self._complete(node, refs, before)
         self._seen[node] = self._version(node)
         found = self.read(node)
         values = found.values
@@ -155,12 +157,18 @@ class Keyring:
         if faults:
             raise SeveralErrors(faults)
         used = self._used_of(node, refs, values)
-        return Revealed(texts.__getitem__, used, self._versions(node, refs, found))
+        return Revealed(texts.__getitem__, used, self._versions(node, refs, found), made)
 
-    def _complete(self, node: str, refs: Sequence[SecretRef], before: Mapping[str, str] | None) -> None:
-        """Make what is missing of a node's identity, unless something is that an operator must give."""
+    def _complete(
+        self, node: str, refs: Sequence[SecretRef], before: Mapping[str, str] | None
+    ) -> tuple[str, ...]:
+        """Make what is missing of a node's identity, unless something is that an operator must give.
+
+        Gives the names of what was made here, and not by somebody who was faster.
+        """
         from . import identity
 
+        stored: tuple[str, ...] = ()
         for _ in range(TRIES):
             found = self.read(node)
             absent = identity.missing(node, refs, found.values)
@@ -170,10 +178,11 @@ class Keyring:
             if unknown:
                 raise identity.no_such(unknown, node, self.source)
             if not absent:
-                return
+                return stored
             with suppress(ConflictError):
                 made = {name: Secret(identity.MAKERS[name]()) for name in absent}
                 self.source.put(node, made, found.own.version)
+                stored += absent
         raise SourceError(f"the secrets of {node} change all the time", "run again")
 
     def lost(

@@ -229,6 +229,15 @@ def test_a_copied_file_of_secrets_is_refused_by_plan_and_build(lab: Lab, rotated
     assert lab.metis("plan", "--node", "beta").code == 2
 
 
+def test_an_identity_that_is_made_is_said_once(tmp_path: Path, tiny_golden: Path) -> None:
+    """Whoever has the node already sees in time that it was not adopted."""
+    lab = make_lab(tmp_path, tiny_golden)
+    first, second = (lab.metis("image", "--node", "alpha") for _ in range(2))
+    assert f"alpha: made, and kept in {lab.secrets / 'alpha.yaml'}: " in first.err, first.err
+    assert "extra.machine_id" in first.err
+    assert "made, and kept" not in second.err
+
+
 def test_what_only_an_operator_has_is_asked_for(lab: Lab, rotated: Path) -> None:
     rotated.write_text(rotated.read_text().replace(f"k3s_token: {TOKEN}\n", ""))
     line = f"alpha has no k3s_token: put it into {rotated}"

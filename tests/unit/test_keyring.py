@@ -325,6 +325,13 @@ def test_all_that_is_missing_is_made_at_once_and_fits_its_forms() -> None:
     assert re.fullmatch(r"InitiatorName=iqn\.1993-08\.org\.debian:01:[0-9a-f]{12}\n", name)
 
 
+def test_what_was_made_is_said_by_who_made_it_and_by_nobody_else() -> None:
+    source = Memory({}, rival={"extra.machine_id": "ab" * 16})
+    made = ring(source).revealed(NODE, IDENTITY).made
+    assert set(made) == {ref.name for ref in IDENTITY} - {"extra.machine_id"}
+    assert ring(source).revealed(NODE, IDENTITY).made == ()
+
+
 def test_what_is_there_stays_and_what_is_not_needed_is_not_made() -> None:
     source = Memory({"extra.machine_id": "mine"})
     ring(source).revealed(NODE, [SecretRef("extra.machine_id"), SecretRef("extra.node_password")])
