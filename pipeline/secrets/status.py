@@ -62,7 +62,7 @@ def _report(
         _kept(source.place(CLUSTER), found.shared, now),
         tuple(
             Row(state, _owner(state.name, found), _is_in_both(state.name, found))
-            for state in states(keyring, node, refs, values)
+            for state in states(keyring, node, refs, found)
         ),
         unused=tuple(sorted(found.own.values.keys() - set(used))),
     )

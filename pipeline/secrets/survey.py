@@ -10,7 +10,7 @@ from ..model import SecretRef
 from ..plan import SecretState
 from . import identity
 from .forms import SALT, reveal
-from .keyring import Keyring
+from .keyring import Keyring, NodeSecrets
 from .secret import Secret
 
 TO_BE_MADE = "will be made"
@@ -28,13 +28,7 @@ def survey(
         found = keyring.read(node)
     except MetisError as error:
         return not_checked(refs, error)
-    lost = keyring.lost(node, identity.missing(node, refs, found.values), found.own, before)
-    return tuple(
-        replace(state, state="missing", detail=str(lost), fault=lost)
-        if lost and state.state == TO_BE_MADE
-        else state
-        for state in states(keyring, node, refs, found.values)
-    )
+    return states(keyring, node, refs, found, before)
 
 
 def not_checked(refs: Sequence[SecretRef], error: MetisError) -> tuple[SecretState, ...]:
@@ -44,12 +38,24 @@ def not_checked(refs: Sequence[SecretRef], error: MetisError) -> tuple[SecretSta
 
 
 def states(
-    keyring: Keyring, node: str, refs: Sequence[SecretRef], values: Mapping[str, Secret]
+    keyring: Keyring,
+    node: str,
+    refs: Sequence[SecretRef],
+    found: NodeSecrets,
+    before: Mapping[str, str] | None = None,
 ) -> tuple[SecretState, ...]:
-    """The same for values that were read already."""
+    """The same for what was read already."""
+    values = found.values
     missing = identity.missing(node, refs, values)
     names = [*_names(refs), *(name for name in missing if name == SALT)]
-    return tuple(_state(name, refs, keyring, node, values, name in missing) for name in names)
+    lost = keyring.lost(node, missing, found.own, before)
+    said = (_state(name, refs, keyring, node, values, name in missing) for name in names)
+    return tuple(
+        replace(state, state="missing", detail=str(lost), fault=lost)
+        if lost and state.state == TO_BE_MADE
+        else state
+        for state in said
+    )
 
 
 def _names(refs: Sequence[SecretRef]) -> tuple[str, ...]:

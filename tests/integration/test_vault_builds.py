@@ -172,6 +172,21 @@ def test_a_document_that_was_made_anew_is_not_taken_for_what_it_was(lab: Lab, va
     assert not lab.doit(ALPHA, BETA, GAMMA, METIS_OFFLINE="1").tasks("run", "image:")
 
 
+def test_a_node_whose_document_was_wiped_out_gets_no_other_identity(lab: Lab, vault: Vault) -> None:
+    before = in_image(lab, "gamma", "/etc/machine-id")
+    vault.wipe("atlas/nodes/gamma")
+    (lab.artifacts / "gamma.receipt.json").unlink()  # the copy still knows
+    for words in (["image"], ["plan"], ["secrets", "status"]):
+        report = lab.metis(*words, "--node", "gamma")
+        assert report.code == 3, report
+        assert "gamma had an identity, and there is none in kv/atlas/nodes/gamma in Vault: " in report.err
+    assert vault.version("atlas/nodes/gamma") == 0
+    (copies,) = (lab.root / "state/metis/copies").iterdir()
+    assert lab.metis("secrets", "copy", "--from", f"sealed:{copies}", "--node", "gamma").code == 0
+    assert lab.doit(GAMMA).code == 0
+    assert in_image(lab, "gamma", "/etc/machine-id") == before
+
+
 @pytest.mark.parametrize(
     ("path", "change"),
     [
