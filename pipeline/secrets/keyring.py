@@ -193,7 +193,9 @@ class Keyring:
 
         if not UNIQUE & set(absent) or UNIQUE & own.values.keys():
             return None
-        if not (before and before.get("node")) and not UNIQUE & self.source.known(node).keys():
+        kept = self.source.known(node)
+        has_copy = any(self.twin(node, name, kept) is None for name in UNIQUE & kept.keys())
+        if not (before and before.get("node")) and not has_copy:
             return None
         return RefusedError(
             f"{node} had an identity, and there is none in {self.source.place(node)}",

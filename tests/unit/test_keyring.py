@@ -419,6 +419,19 @@ def test_who_had_none_or_lacks_a_part_gets_it(values: dict[str, str], before: di
     assert {ref.name for ref in IDENTITY} == source.values.keys()
 
 
+def test_what_was_another_nodes_is_no_identity_that_was_lost() -> None:
+    """A document that was copied for a new node, and emptied when a build said so: its copy is left."""
+
+    class Copied(Memory):
+        def known(self, owner: str) -> Mapping[str, Secret]:
+            return hidden({"extra.machine_id": "ab" * 16}) if owner == NODE else super().known(owner)
+
+    source = Copied({})
+    source.write("titan-14", hidden({"extra.machine_id": "ab" * 16}))
+    ring(source, [NODE, "titan-14"]).revealed(NODE, IDENTITY)
+    assert {ref.name for ref in IDENTITY} == source.values.keys()
+
+
 def test_who_was_faster_wins() -> None:
     source = Memory({}, rival={"extra.machine_id": "ab" * 16})
     ring(source).revealed(NODE, IDENTITY)
