@@ -105,10 +105,8 @@ class AgeKeys:
         with self._noting:
             is_first, self._is_noted = not self._is_noted, True
         if is_first:
-            can_be = any(key.startswith("age1") for key in own)
-            hint = (
-                "add its public key" if can_be else "make one with age-keygen(1), for no SSH key can be named"
-            )
+            key = min((key for key in own if key.startswith("age1")), default="")
+            hint = f"add {key}" if key else "make one with age-keygen(1), for no SSH key can be named"
             self._note(
                 f"age_recipients of cluster.yaml does not name the key in {self.file}: {hint}; "
                 "what somebody else seals is closed to you"

@@ -258,7 +258,7 @@ def test_a_key_in_the_place_of_its_file_is_refused_and_not_repeated(value: str) 
         (SECRET, [PUBLIC], None),
         (SECRET, [identity()[1], PUBLIC], None),
         (f"{identity()[0]}\n{SECRET}", [PUBLIC], None),
-        (SECRET, [identity()[1]], "add its public key; what somebody else seals is closed to you"),
+        (SECRET, [identity()[1]], f"add {PUBLIC}; what somebody else seals is closed to you"),
         (ssh_keys.new_ed25519(), [PUBLIC], r"make one with age-keygen\(1\), for no SSH key can be named"),
     ],
     ids=["nobody named", "alone", "among others", "one of two keys", "left out", "left out with an SSH key"],
