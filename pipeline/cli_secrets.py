@@ -270,7 +270,7 @@ def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flag
     known = lab.inventory.names("nodes")
     for name in nodes:
         lab.live_composer.node(name)  # says so where there is none
-    source, target = _other_source(origin), lab.secret_source
+    source, target = _other_source(origin, lab), lab.secret_source
     if isinstance(source, Folder) and not source.folder.is_dir():
         raise SourceError(f"--from: there is no folder {source.folder}", "see where the secrets are now")
     owners = tuple(dict.fromkeys(nodes)) or (CLUSTER, *known)
@@ -299,7 +299,7 @@ def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flag
         raise SeveralErrors(errors)
 
 
-def _other_source(named: str) -> SecretSource:
+def _other_source(named: str, lab: Lab) -> SecretSource:
     from .lab import Lab
     from .settings import Settings
 
@@ -307,4 +307,6 @@ def _other_source(named: str) -> SecretSource:
         settings = Settings.from_environment({**os.environ, "METIS_SECRETS": named or ":"}, Path.cwd())
     except UsageError as error:
         raise UsageError(error.message.replace("METIS_SECRETS", "--from"), error.hint) from None
+    if settings.secrets == lab.settings.secrets:
+        raise UsageError("--from is the place in use", "say with METIS_SECRETS where the secrets are to be")
     return Lab(settings, remembers=False).secret_source

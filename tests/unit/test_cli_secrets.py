@@ -646,6 +646,14 @@ def test_copy_from_what_is_no_source_says_so(metis: Metis, origin: str, code: in
     assert ended.code == code
 
 
+def test_copy_to_where_the_secrets_are_already_is_no_copy(metis: Metis, kind: str, tmp_path: Path) -> None:
+    """Whoever forgot to say where to would believe that they were moved."""
+    metis.put("alpha", k3s_token=TOKEN)
+    ended = metis("copy", "--from", f"{kind}:{tmp_path / 'secrets'}")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--from is the place in use: say with METIS_SECRETS where the secrets are to be" in ended.err
+
+
 @only_plain
 def test_copy_from_a_folder_with_nothing_says_so(metis: Metis, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir(mode=0o700)
