@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -155,7 +155,7 @@ def fill() -> int:
 
     dodo.lab.tools = replace(dodo.lab.tools, injector=Idle())
 
-    def revealed(node: str, refs: Sequence[SecretRef]) -> Revealed:
+    def revealed(node: str, refs: Sequence[SecretRef], _before: Mapping[str, str] | None = None) -> Revealed:
         """No identity: a thousand of them would take minutes, and nobody looks into these images."""
         return Revealed(lambda _: b"*", dodo.lab.keyring.used(node, refs), {})
 
