@@ -155,7 +155,7 @@ def fill() -> int:
 
     dodo.lab.tools = replace(dodo.lab.tools, injector=Idle())
 
-    def revealed(node: str, refs: Sequence[SecretRef], _before: Mapping[str, str] | None = None) -> Revealed:
+    def revealed(node: str, refs: Sequence[SecretRef], before: Mapping[str, str] | None = None) -> Revealed:
         """No identity: a thousand of them would take minutes, and nobody looks into these images."""
         return Revealed(lambda _: b"*", dodo.lab.keyring.used(node, refs), {})
 
