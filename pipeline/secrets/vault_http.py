@@ -42,14 +42,18 @@ class NoAnswerError(Exception):
     """Vault gave no answer that can be used.
 
     `what` goes on where "Vault at …" stops, and says nothing of the answer; `hint` says what to do. All
-    later requests would fare as this one where it is `lasting`; where it is `final`, to try again is vain.
+    later requests would fare as this one where it is `lasting`, and all for secrets where Vault is `busy`;
+    where it is `final`, to try again is vain.
     """
 
-    def __init__(self, what: str, hint: str, *, lasting: bool = False, final: bool = False) -> None:
+    def __init__(
+        self, what: str, hint: str, *, lasting: bool = False, busy: bool = False, final: bool = False
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.hint = hint
         self.lasting = lasting
+        self.busy = busy
         self.final = final
 
 
@@ -221,9 +225,8 @@ def _refusal(response: Response) -> NoAnswerError | None:
         hint = "it is new: see `vault operator init`"
         return NoAnswerError("is not initialised", hint, lasting=True, final=True)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return NoAnswerError(
-            "asks for fewer requests (429)", "run again later, or raise its rate limit quota"
-        )
+        hint = "run again later, or raise its rate limit quota"
+        return NoAnswerError("asks for fewer requests (429)", hint, busy=True)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         lasting = status in _GONE
         return NoAnswerError(

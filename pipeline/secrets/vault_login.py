@@ -66,6 +66,7 @@ class Session:
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
             # hvac takes for granted that an answer has Vault's form, and stumbles over another one.
             failed = vault_http.strange()
+        failed.lasting |= failed.busy  # the next thousand requests would wait as long, each for itself
         if failed.lasting:
             self._lost = failed
         raise failed from None

@@ -156,6 +156,12 @@ def test_what_passes_is_waited_for(server: Server, vault: Vault, status: int) ->
     assert len(server.asked(DATA)) == 3
 
 
+def test_a_vault_that_is_too_busy_for_a_few_is_not_asked_for_a_thousand(server: Server, vault: Vault) -> None:
+    server.answer("kv/metadata/", Answer(429, b"", {"Retry-After": "0"}))
+    assert "asks for fewer requests (429)" in failure(lambda: vault.versions(f"n{n}" for n in range(1000)))
+    assert len(server.asked("kv/metadata/")) <= 3 * vault_http.AT_ONCE
+
+
 def test_retry_after_is_heeded_within_a_bound(
     server: Server, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
