@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from .. import durable
-from ..errors import MetisError
+from ..errors import MetisError, RefusedError
 from ..store import stamp_of
 from . import private
 from .secret import Secret
 from .source import NOTHING, ConflictError, Stored
 
+MISNAMED = ".yml"
+"""What some call YAML."""
 SHOWN = 12
 """Hexadecimal digits of a version."""
 
@@ -92,10 +94,17 @@ class Folder:
         file = self.file(owner)
         found = private.read(file)
         if found is None:
+            self._refuse_misnamed(owner)
             return NOTHING, b""
         text = self._codec.opened(found.content, str(file))
         changed = datetime.fromtimestamp(found.status.st_mtime, UTC)
         return Stored(values_of(text, str(file)), _version(found.status), changed), text
+
+    def _refuse_misnamed(self, owner: str) -> None:
+        """Raise RefusedError for what was meant: passed over, a node would get another identity than it has."""
+        misnamed = self.folder / f"{owner}{MISNAMED}"
+        if os.path.lexists(misnamed):
+            raise RefusedError(f"{misnamed} is not read", f"name it {owner}.yaml")
 
 
 def _version(status: os.stat_result) -> str:

@@ -106,6 +106,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder that others may write": (mode(".", 0o702), "run `chmod 0700 .*secrets`"),
     "a link": (link, "is a link"),
     "a pipe": (pipe, "is not a regular file"),
+    "a file of another ending": (
+        lambda folder: (folder / f"{NODE}.yaml").rename(folder / f"{NODE}.yml"),
+        f"{NODE}.yml is not read: name it {NODE}.yaml",
+    ),
     "a huge file": (lambda folder: os.truncate(folder / f"{NODE}.yaml", 2 << 20), "is larger than 1 MiB"),
 }
 
