@@ -101,7 +101,7 @@ class Folder:
         return Stored(values_of(text, str(file)), _version(found.status), changed), text
 
     def _refuse_misnamed(self, owner: str) -> None:
-        """Raise RefusedError for what was meant: passed over, a node would get another identity than it has."""
+        """Raise RefusedError for what was meant: passed over, a node would get another identity."""
         misnamed = self.folder / f"{owner}{MISNAMED}"
         if os.path.lexists(misnamed):
             raise RefusedError(f"{misnamed} is not read", f"name it {owner}.yaml")
