@@ -1,7 +1,8 @@
 """`metis boot`: images made from real packages come up as their nodes, and what is not a node's is told.
 
 The nodes are of the two kinds that there are: a PC whose cloud-init is fed with a seed, and a Raspberry Pi
-without cloud-init. Each boots once for all tests that ask what it showed.
+without cloud-init. Each boots once for all tests that ask what it showed. The PC is one of which nothing is
+known but its old card, from which its identity is adopted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.support.lab import Lab, Report
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 TOKEN = f"K10{'0123456789abcdef' * 4}::node:5ec2e75ec2e75ec2e75ec2e7"
+ONLY_TOKEN = f'k3s_token: "{TOKEN}"\n'
 CLASS = """\
 arch: {arch}
 os: debian
@@ -39,6 +41,15 @@ network: {{interface: eth0, address: {address}/24, gateway: 192.168.22.1, namese
 """
 
 
+KINDS = ("ed25519", "ecdsa", "rsa")
+IDENTITY = (
+    "/etc/machine-id",
+    "/etc/rancher/node/password",
+    "/etc/iscsi/initiatorname.iscsi",
+    *(f"/etc/ssh/ssh_host_{kind}_key{end}" for kind in KINDS for end in ("", ".pub")),
+)
+
+
 @dataclass(frozen=True)
 class Booted:
     """What `metis boot` said of a node."""
@@ -53,19 +64,13 @@ class Booted:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    root = tmp_path_factory.mktemp("boot")
-    secrets = root / "secrets"
-    secrets.mkdir(mode=0o700)
-    environment = {"METIS_CACHE": str(goldens.store_folder()), "METIS_SECRETS": f"plain:{secrets}"}
-    lab = Lab(root, environment)
+    lab = Lab(tmp_path_factory.mktemp("boot"), {"METIS_CACHE": str(goldens.store_folder())})
     nodes = {"pc-1": ("pc", "192.168.22.77"), "pi-1": ("pi", "192.168.22.13")}
     lab.write("classes/pc.yaml", CLASS.format(arch="amd64", cloud_init="seed"))
     lab.write("classes/pi.yaml", CLASS.format(arch="arm64", cloud_init="off"))
     for node, (klass, address) in nodes.items():
         lab.write(f"nodes/{node}.yaml", NODE.format(klass=klass, address=address))
-        file = secrets / f"{node}.yaml"
-        file.touch(mode=0o600)
-        file.write_text(f'k3s_token: "{TOKEN}"\n')
+        lab.write_secrets(node, ONLY_TOKEN)
     return lab
 
 
@@ -81,8 +86,35 @@ def booted(lab: Lab, node: str, options: Sequence[str] = ()) -> Booted:
     return Booted(report, json.loads(report.out))
 
 
+def identity_in(image: Path) -> dict[str, bytes]:
+    root = max(disk.read(image).partitions, key=lambda part: part.size)
+    place = f"{image}?offset={root.start}"
+    return {path: process.run(["debugfs", "-R", f"cat {path}", place]).out for path in IDENTITY}
+
+
 @pytest.fixture(scope="module")
-def pc_image(lab: Lab, debian_golden: Path) -> Path:
+def old_card(lab: Lab, debian_golden: Path) -> Path:
+    """All that is left of the PC."""
+    card = built(lab, "pc-1").rename(lab.root / "old.img")
+    for left in lab.artifacts.glob("pc-1.*"):
+        left.unlink()
+    lab.write_secrets("pc-1", ONLY_TOKEN)
+    return card
+
+
+@pytest.fixture(scope="module")
+def old_hash(old_card: Path) -> str:
+    return goldens.sha256(old_card)
+
+
+@pytest.fixture(scope="module")
+def adopted(lab: Lab, old_card: Path, old_hash: str) -> Report:
+    return lab.metis("adopt", "--node", "pc-1", "--from", str(old_card), "--json")
+
+
+@pytest.fixture(scope="module")
+def pc_image(lab: Lab, adopted: Report) -> Path:
+    assert adopted.code == 0, adopted
     return built(lab, "pc-1")
 
 
@@ -110,9 +142,29 @@ def test_a_pc_comes_up_as_its_node_and_does_so_again(pc: Booted) -> None:
     assert pc.found("addresses") == ["192.168.22.77/24 on eth0"] * 2
 
 
+def test_an_old_card_has_all_of_an_identity_and_stays_as_it_is(
+    old_card: Path, old_hash: str, adopted: Report
+) -> None:
+    assert {item["state"] for item in json.loads(adopted.out)["items"]} == {"stored"}
+    assert goldens.sha256(old_card) == old_hash
+
+
+def test_the_next_card_has_the_old_card_s_identity_bit_for_bit(old_card: Path, pc_image: Path) -> None:
+    old = identity_in(old_card)
+    assert all(old.values())
+    assert identity_in(pc_image) == old
+
+
+def test_who_knew_the_old_card_knows_the_next_one(old_card: Path, pc: Booted) -> None:
+    old = identity_in(old_card)
+    for kind in KINDS:
+        shown = process.run(["ssh-keygen", "-lf", "-"], stdin=old[f"/etc/ssh/ssh_host_{kind}_key.pub"])
+        assert set(pc.found(f"host key {kind}")) == {shown.out.decode().split()[1]}
+
+
 def test_cloud_init_does_not_change_who_the_node_is(pc: Booted) -> None:
     """The golden's own settings would give it new host keys."""
-    for kind in ("ed25519", "ecdsa", "rsa"):
+    for kind in KINDS:
         first, second = pc.found(f"host key {kind}")
         assert first == second
         assert first.startswith("SHA256:")
