@@ -282,34 +282,6 @@ def test_vault_gets_one_new_version_and_a_copy_that_builds_without_it(
 # ---------------------------------------------------------------------------------------- an image
 
 
-@pytest.fixture(scope="module")
-def old_card(tmp_path_factory: pytest.TempPathFactory, tiny_pi_golden: Path) -> Path:
-    """An image of alpha that was built with other secrets, for a Raspberry Pi with labels of its own."""
-    lab = make_lab(tmp_path_factory.mktemp("first"), tiny_pi_golden)
-    lab.environment["METIS_INJECTOR"] = "guestfs"
-    report = lab.metis("image", "--node", "alpha")
-    assert report.code == 0, report
-    return lab.artifacts / "alpha.img"
-
-
-@pytest.mark.slow
-def test_the_next_card_carries_what_the_old_card_had(lab: Lab, old_card: Path) -> None:
-    """Both its reading and the build are the appliance's, as operators have it."""
-    before = goldens.sha256(old_card), old_card.stat().st_mtime_ns
-    lab.environment["METIS_INJECTOR"] = "guestfs"
-    report = adopt(lab, old_card, "--json")
-    assert report.code == 0, report
-    assert states(report) == dict.fromkeys(NAMES, "stored")
-    assert (goldens.sha256(old_card), old_card.stat().st_mtime_ns) == before
-    assert lab.metis("image", "--node", "alpha").code == 0
-    paths = ["/etc/machine-id", "/etc/rancher/node/password", "/etc/iscsi/initiatorname.iscsi"]
-    paths += [f"/etc/ssh/ssh_host_{kind}_key{end}" for kind in KINDS for end in ("", ".pub")]
-    for path in paths:
-        assert in_image(old_card, path), path
-        assert in_image(lab.artifacts / "alpha.img", path) == in_image(old_card, path), path
-    says_no_secret(report)
-
-
 @contextmanager
 def card_of(image: Path) -> Iterator[str]:
     """An image as a block device that cannot be written to."""

@@ -158,12 +158,14 @@ def folder_contents(top: Path, leave_out: Iterable[Path] = ()) -> dict[str, byte
 class Sampler:
     """Reads the arguments and environments of all processes that begin while the block runs.
 
-    A thread looks as often as it can. A program starts with the memory of the one that started it, so that
-    an environment counts as that of each program whose arguments were there around it; between two programs
-    there are none, and the next look tells.
+    A thread looks as often as it can, or with a `pause` in seconds where those of interest live for longer
+    and have need of the processor themselves. A program starts with the memory of the one that started it,
+    so that an environment counts as that of each program whose arguments were there around it; between two
+    programs there are none, and the next look tells.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 0.0) -> None:
+        self._pause = pause
         self._seen: dict[tuple[bytes, bytes], str] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, name="sampler", daemon=True)
@@ -181,7 +183,7 @@ class Sampler:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._ended.is_set():
+        while not self._ended.wait(self._pause):
             self.looks += 1
             for name in _processes() - self._before:
                 before = _read(f"/proc/{name}/cmdline")
