@@ -39,8 +39,11 @@ def word() -> str:
 
 
 def phrase() -> str:
-    """A canary that each encoding writes in a way of its own; a password may be so."""
-    return f'caña/ry+"{os.urandom(8).hex()}"&\\ <{os.urandom(8).hex()}>'
+    """A canary that each encoding writes in a way of its own; a password may be so.
+
+    No piece of it is like that of another one: in each there are more random digits than tests are run.
+    """
+    return f'{os.urandom(4).hex()}caña/ry+"{os.urandom(8).hex()}"&\\ <{os.urandom(8).hex()}>'
 
 
 @dataclass(slots=True)
