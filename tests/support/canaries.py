@@ -41,7 +41,7 @@ def word() -> str:
 def phrase() -> str:
     """A canary that each encoding writes in a way of its own; a password may be so.
 
-    No piece of it is like that of another one: in each there are more random digits than tests are run.
+    No piece of it is like that of another one: there are six random digits in each, at least.
     """
     return f'{os.urandom(4).hex()}caña/ry+"{os.urandom(8).hex()}"&\\ <{os.urandom(8).hex()}>'
 
