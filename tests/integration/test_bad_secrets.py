@@ -237,7 +237,7 @@ IN_JSON: Mapping[str, tuple[str, str, str | None]] = {
     "a zero": ("alpha", "extra.wifi_psk", f"{WORD}\0"),
 }
 """What YAML cannot say: there a file that tries is no YAML."""
-SAID = ("an agent without", "a short", "a host key", "a machine")
+SAID = ("an agent without", "a short", "a host key with another", "a machine id too")
 IN_VAULT = {**IN_JSON, **{case: about for case, about in UNFIT.items() if case.startswith(SAID)}}
 
 

@@ -12,15 +12,16 @@ from pathlib import Path
 from pipeline.boot import machine, session
 from pipeline.boot.guest import Deadline
 
-LOGIN = "login: "
+NETWORK = "user,restrict=on,model=virtio-net-pci"
+"""What QEMU's -nic takes: a network that leads nowhere."""
 LIMIT = 600
 
 
-def boot(image: Path, until: str = LOGIN, network: str = "user,restrict=on,model=virtio-net-pci") -> str:
+def boot(image: Path, until: str) -> str:
     """Boot an amd64 image, wait until its serial console has said `until`, and give what the console said.
 
-    `network` is what QEMU's -nic takes. Needs the Debian packages qemu-system-x86 and ovmf.
+    Needs the Debian packages qemu-system-x86 and ovmf.
     """
-    wanted = machine.Machine("amd64", image, network, uefi=True, read_only=True)
+    wanted = machine.Machine("amd64", image, NETWORK, uefi=True, read_only=True)
     with tempfile.TemporaryDirectory() as folder, machine.running(wanted, Path(folder)) as emulated:
         return session.wait_for(emulated, until, Deadline.after(LIMIT))
