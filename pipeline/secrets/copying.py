@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..errors import MetisError, RefusedError, SecretError, SeveralErrors
+from ..errors import MetisError, RefusedError, SeveralErrors
 from .putting import put
 from .secret import Secret
 from .source import CLUSTER, SecretSource
-from .twins import UNIQUE
+from .twins import refuse_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,8 @@ def carry_out(step: Step, target: SecretSource) -> None:
 
 def _step(origin: SecretSource, target: SecretSource, owner: str) -> Step:
     theirs, ours = origin.read(owner).values, target.read(owner)
-    misplaced = sorted(theirs.keys() & UNIQUE) if owner == CLUSTER else []
-    if misplaced:
-        raise SecretError(
-            f"{origin.place(owner)} has {', '.join(misplaced)}, which no two nodes may share",
-            "move it to the node whose it is",
-        )
+    if owner == CLUSTER:
+        refuse_shared(origin.place(owner), theirs)
     changes = {name: value for name, value in theirs.items() if ours.values.get(name) != value}
     return Step(
         owner,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..errors import MetisError, RefusedError, SecretError, SeveralErrors, SourceError
+from ..errors import MetisError, RefusedError, SeveralErrors, SourceError
 from ..model import SecretRef
 from .secret import Secret
 from .source import CLUSTER, ConflictError, SecretSource, Stored
@@ -114,27 +114,21 @@ class Keyring:
         """Looked at before it is read: what changes in between is seen by the next run."""
         if CLUSTER not in self._seen:
             self._seen[CLUSTER] = self._version(CLUSTER)
-        from .twins import UNIQUE
+        from .twins import refuse_shared
 
         shared = self.source.read(CLUSTER)
-        misplaced = sorted(shared.values.keys() & UNIQUE)
-        if misplaced:
-            raise SecretError(
-                f"{self.source.place(CLUSTER)} has {', '.join(misplaced)}, which no two nodes may share",
-                "move it to the node whose it is",
-            )
+        refuse_shared(self.source.place(CLUSTER), shared.values)
         return shared
 
     def used(self, node: str, refs: Sequence[SecretRef]) -> Mapping[str, str]:
         """What decides, of secrets, about an image that was made with these references; see `used`."""
-        return self._used_of(node, refs, self.read(node).values)
-
-    def _used_of(
-        self, node: str, refs: Sequence[SecretRef], values: Mapping[str, Secret]
-    ) -> Mapping[str, str]:
         from . import identity
 
-        return {self.source.name: self._used.digest(identity.names(node, refs, values), values)}
+        values = self.read(node).values
+        return self._used_of(identity.names(node, refs, values), values)
+
+    def _used_of(self, names: Collection[str], values: Mapping[str, Secret]) -> Mapping[str, str]:
+        return {self.source.name: self._used.digest(names, values)}
 
     def revealed(
         self, node: str, refs: Sequence[SecretRef], before: Mapping[str, str] | None = None
@@ -156,8 +150,7 @@ class Keyring:
         faults = [fault for name in names if (fault := self.twin(node, name, values))]
         if faults:
             raise SeveralErrors(faults)
-        used = self._used_of(node, refs, values)
-        return Revealed(texts.__getitem__, used, self._versions(node, refs, found), made)
+        return Revealed(texts.__getitem__, self._used_of(names, values), self._versions(names, found), made)
 
     def _complete(
         self, node: str, refs: Sequence[SecretRef], before: Mapping[str, str] | None
@@ -203,10 +196,7 @@ class Keyring:
             "there, and a new one is made where no receipt and no sealed copy of the node is left",
         )
 
-    def _versions(self, node: str, refs: Sequence[SecretRef], found: NodeSecrets) -> Mapping[str, str]:
-        from . import identity
-
-        names = identity.names(node, refs, found.values)
+    def _versions(self, names: Collection[str], found: NodeSecrets) -> Mapping[str, str]:
         shares = any(name in found.shared.values and name not in found.own.values for name in names)
         own = {"source": self.source.name, "node": found.own.version}
         return {**own, "cluster": found.shared.version} if shares else own

@@ -17,6 +17,16 @@ from .source import SecretSource
 UNIQUE = MAKERS.keys() - {SALT}
 
 
+def refuse_shared(place: str, values: Mapping[str, Secret]) -> None:
+    """Raise SecretError where what all nodes share at `place` has what is one node's alone."""
+    misplaced = sorted(values.keys() & UNIQUE)
+    if misplaced:
+        raise SecretError(
+            f"{place} has {', '.join(misplaced)}, which no two nodes may share",
+            "move it to the node whose it is",
+        )
+
+
 class Twins:
     """Knows the identities of all `nodes` that are at hand here, as they were when somebody first asked."""
 
