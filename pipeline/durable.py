@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,6 +112,24 @@ def write(target: Path, data: bytes) -> None:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+
+
+def write_once(target: Path, data: bytes) -> None:
+    """Write a whole file of mode 0600 where there is none: who comes second leaves the file of the first.
+
+    Both find a whole file afterwards, as a name is linked to it when it is on the medium (link(2)).
+    """
+    try:
+        folder = make_private(target.parent)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{target.name}.") as part:
+            part.write(data)
+            part.flush()
+            os.fsync(part.fileno())
+            with suppress(FileExistsError):
+                target.hardlink_to(part.name)
+        sync_folder(folder)
+    except OSError as error:
+        raise out_of_room(target, error) from None
 
 
 def write_if_changed(target: Path, data: bytes) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -12,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..durable import make_private, out_of_room, sync_folder
+from ..durable import write_once
 from ..errors import InventoryError, MetisError, MismatchError, Problem, SecretError, SourceError
 from . import private
 
@@ -174,21 +173,10 @@ class AgeKeys:
         return SecretError(what, f"name a file as age-keygen makes it with {VARIABLE}")
 
     def _make(self) -> None:
-        """A link is made or is there already: who comes second takes the key of the first."""
+        """Who comes second takes the key of the first."""
         import pyrage
 
         key = pyrage.x25519.Identity.generate()
         created = datetime.now(UTC).isoformat(timespec="seconds")
         lines = f"# created: {created}\n# public key: {key.to_public()}\n{key}\n"
-        try:
-            folder = make_private(self.file.parent)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{self.file.name}.") as part:
-                part.write(lines.encode())
-                part.flush()
-                os.fsync(part.fileno())
-                with suppress(FileExistsError):
-                    self.file.hardlink_to(part.name)
-            # What is sealed for it must not outlive it.
-            sync_folder(folder)
-        except OSError as error:
-            raise out_of_room(self.file, error) from None
+        write_once(self.file, lines.encode())

@@ -9,13 +9,11 @@ from __future__ import annotations
 import hmac
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from ..durable import make_private, out_of_room
+from ..durable import write_once
 from ..errors import MetisError
 from . import private
 from .secret import Secret
@@ -51,7 +49,7 @@ class UsedSecrets:
     def _key(self) -> bytes | None:
         found = private.read(self._file)
         if found is None and self._makes_key:
-            self._make()
+            write_once(self._file, os.urandom(KEY_BYTES))
             found = private.read(self._file)
         key = found.content if found else None
         if key is not None and len(key) != KEY_BYTES:
@@ -60,16 +58,3 @@ class UsedSecrets:
                 "remove it: all images are built again",
             )
         return key
-
-    def _make(self) -> None:
-        """A link is made or is there already: who comes second takes the key of the first."""
-        try:
-            folder = make_private(self._file.parent)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{KEY}.") as part:
-                part.write(os.urandom(KEY_BYTES))
-                part.flush()
-                os.fsync(part.fileno())
-                with suppress(FileExistsError):
-                    self._file.hardlink_to(part.name)
-        except OSError as error:
-            raise out_of_room(self._file, error) from None
