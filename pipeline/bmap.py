@@ -19,8 +19,8 @@ from xml.parsers import expat
 from . import hashing, sparse
 from .errors import MetisError, MismatchError
 from .progress import Advance
+from .ranges import BLOCK, outside, split
 
-BLOCK = 4096
 LARGEST_FILE = 64 << 20
 """Bytes; the map of half a terabyte, all of it mapped, is smaller."""
 _NO_CHECKSUM = "0" * 64
@@ -68,7 +68,7 @@ def describe(image: Path, ranges: Iterable[tuple[int, int]], advance: Advance = 
 
     `advance` is told the bytes that are done. Raises MetisError when the image cannot be read.
     """
-    places = list(hashing.split(ranges))
+    places = list(split(ranges))
     with _opened(image) as (descriptor, size):
         if places and places[-1][1] > size:
             raise MetisError(f"{image} ends before its mapped ranges do")
@@ -89,7 +89,7 @@ def difference(image: Path, bmap: Bmap, advance: Advance = lambda _: None) -> in
     with _opened(image) as (descriptor, size):
         if size != bmap.size:
             return min(size, bmap.size)
-        stray = hashing.first_not_zero(descriptor, hashing.outside(sparse.extents(descriptor), places))
+        stray = hashing.first_not_zero(descriptor, outside(sparse.extents(descriptor), places))
         for each, digest in zip(bmap.ranges, hashing.digests(descriptor, places, advance), strict=True):
             if digest != each.sha256:
                 return each.start if stray is None else min(each.start, stray)

@@ -13,20 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 
 from .progress import Advance
+from .ranges import PIECE, split
 
-PIECE = 1 << 20
-"""Bytes that are read at once."""
 _BATCH = 16  # ranges that a thread hashes before it tells of them
 _THREADS = 2  # hashlib lets go of the interpreter; more would only take cores from the other tasks
-
-
-def split(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Cut byte ranges at the multiples of 1 MiB."""
-    for start, end in ranges:
-        while start < end:
-            stop = min(start // PIECE * PIECE + PIECE, end)
-            yield start, stop
-            start = stop
 
 
 def digests(descriptor: int, places: Sequence[tuple[int, int]], advance: Advance) -> Iterator[str]:
@@ -79,22 +69,6 @@ def _is_hole(descriptor: int, start: int, end: int) -> bool:
         return os.lseek(descriptor, start, os.SEEK_DATA) >= end
     except OSError as error:
         return error.errno == errno.ENXIO  # only a hole is left; a device may know of none and say EINVAL
-
-
-def outside(
-    extents: Iterable[tuple[int, int]], places: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, int]]:
-    """What of the extents no place covers; both are in order."""
-    index = 0
-    for start, end in extents:
-        while index < len(places) and places[index][1] <= start:
-            index += 1
-        behind = index
-        while start < end:
-            first, last = places[behind] if behind < len(places) else (end, end)
-            if start < first:
-                yield start, min(first, end)
-            start, behind = max(start, last), behind + 1
 
 
 def first_not_zero(descriptor: int, pieces: Iterable[tuple[int, int]]) -> int | None:

@@ -20,11 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from . import disk, process, sparse
+from .ranges import Ranges, merged
 
-BLOCK = 4096
-"""Ranges start and end on multiples of this many bytes."""
-Ranges = tuple[tuple[int, int], ...]
-"""Ordered half-open byte ranges that neither overlap nor touch."""
 _EXT = frozenset({"ext2", "ext3", "ext4"})
 _SWAP_HEADER = 1 << 16  # one page, which is 64 KiB at most (mkswap(8))
 _TIMEOUT = 60.0
@@ -41,18 +38,6 @@ def ranges(image: Path) -> Ranges:
     for partition in layout.partitions:
         pieces += _clamped(_allocated(image, partition), partition)
     return merged(pieces, layout.size)
-
-
-def merged(pieces: Iterable[tuple[int, int]], size: int) -> Ranges:
-    """Byte ranges in any order, widened to whole blocks, cut at `size` and joined where they meet."""
-    result: list[tuple[int, int]] = []
-    for start, end in sorted(piece for piece in pieces if piece[0] < min(piece[1], size)):
-        first, last = start // BLOCK * BLOCK, min(-(-end // BLOCK) * BLOCK, size)
-        if result and first <= result[-1][1]:
-            result[-1] = result[-1][0], max(result[-1][1], last)
-        else:
-            result.append((first, last))
-    return tuple(result)
 
 
 def _outside(layout: disk.Disk) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,5 @@
-"""Cards: what an image is burned to.
+"""Cards: what an image is burned to, found, judged, written and read back.
 
-For now a card is a plain file (`file`). Devices, with a policy that keeps wrong disks safe, are not written.
+`cards` has the words and `policy` says which of them may be written; `linux` and `windows` find and open
+them. `burn_plan` says which bytes a card must hold, and `engine` makes it so.
 """

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from pipeline import bmap, hashing, mapped, process, sparse
 from pipeline.errors import MetisError, MismatchError
+from pipeline.ranges import BLOCK, Ranges, merged, outside, split
 
 MIB = 1 << 20
-BLOCK = bmap.BLOCK
 ROOT = 5 * MIB  # where the ext4 file system of `card` lies
 # bmaptool empties a target that is a file; its library writes to whatever is open, as to a device.
 ONTO_USED_CARD = """
@@ -61,9 +61,9 @@ def punch(path: Path, start: int, end: int) -> None:
     process.run(["fallocate", *words, path])
 
 
-def data_extents(path: Path) -> mapped.Ranges:
+def data_extents(path: Path) -> Ranges:
     with path.open("rb") as file:
-        return mapped.merged(sparse.extents(file.fileno()), path.stat().st_size)
+        return merged(sparse.extents(file.fileno()), path.stat().st_size)
 
 
 def used_card(path: Path, size: int) -> Path:
@@ -139,9 +139,7 @@ def test_we_read_the_map_of_bmaptool(card: Path, tmp_path: Path) -> None:
     process.run(["bmaptool", "--quiet", "create", "-o", made, card])
     theirs = bmap.parse(made.read_bytes())
     assert theirs.size == card.stat().st_size
-    assert mapped.merged(((each.start, each.end) for each in theirs.ranges), theirs.size) == data_extents(
-        card
-    )
+    assert merged(((each.start, each.end) for each in theirs.ranges), theirs.size) == data_extents(card)
     assert bmap.difference(card, theirs) is None
     assert bmap.parse(theirs.to_xml()) == theirs
 
@@ -164,14 +162,14 @@ def test_every_range_has_its_hash_and_is_told_of_once(card: Path) -> None:
         each.sha256 == hashlib.sha256(data[each.start : each.end]).hexdigest() for each in described.ranges
     )
     assert all(0 < each.end - each.start <= MIB for each in described.ranges)
-    assert mapped.merged(((each.start, each.end) for each in described.ranges), len(data)) == ranges
+    assert merged(((each.start, each.end) for each in described.ranges), len(data)) == ranges
     assert sum(told) == described.mapped == sum(end - start for start, end in ranges)
 
 
 def test_the_last_block_may_be_a_part_of_one(tmp_path: Path) -> None:
     path = tmp_path / "odd"
     path.write_bytes(b"x" * (MIB + 100))
-    described = bmap.describe(path, mapped.merged([(MIB, MIB + 1)], MIB + 100))
+    described = bmap.describe(path, merged([(MIB, MIB + 1)], MIB + 100))
     assert described.ranges == (bmap.Range(MIB, MIB + 100, hashlib.sha256(b"x" * 100).hexdigest()),)
     assert bmap.parse(described.to_xml()) == described
     assert bmap.difference(path, described) == 0
@@ -239,19 +237,19 @@ pieces = st.lists(st.tuples(st.integers(0, 9 * MIB), st.integers(0, 9 * MIB)), m
 
 @given(pieces, st.integers(1, 9 * MIB))
 def test_split_ranges_are_short_and_lose_nothing(pieces: list[tuple[int, int]], size: int) -> None:
-    ranges = mapped.merged(pieces, size)
-    parts = list(hashing.split(ranges))
-    assert mapped.merged(parts, size) == ranges
+    ranges = merged(pieces, size)
+    parts = list(split(ranges))
+    assert merged(parts, size) == ranges
     assert sum(end - start for start, end in parts) == sum(end - start for start, end in ranges)
     assert all(start < end and start // MIB == (end - 1) // MIB for start, end in parts)
 
 
 @given(pieces, pieces, st.integers(1, 9 * MIB))
 def test_outside_is_the_rest(left: list[tuple[int, int]], right: list[tuple[int, int]], size: int) -> None:
-    extents, places = mapped.merged(left, size), mapped.merged(right, size)
-    parts = list(hashing.split(places))
-    rest = list(hashing.outside(extents, parts))
-    assert mapped.merged([*rest, *places], size) == mapped.merged([*extents, *places], size)
+    extents, places = merged(left, size), merged(right, size)
+    parts = list(split(places))
+    rest = list(outside(extents, parts))
+    assert merged([*rest, *places], size) == merged([*extents, *places], size)
     assert all(end <= first or last <= start for start, end in rest for first, last in parts)
 
 
@@ -261,7 +259,7 @@ def test_outside_is_the_rest(left: list[tuple[int, int]], right: list[tuple[int,
 @st.composite
 def maps(draw: st.DrawFn) -> bmap.Bmap:
     size = draw(st.integers(1, 64 * MIB))
-    places = hashing.split(mapped.merged(draw(pieces), size))
+    places = split(merged(draw(pieces), size))
     ranges = (bmap.Range(start, end, hashlib.sha256(b"%d" % start).hexdigest()) for start, end in places)
     return bmap.Bmap(size, tuple(ranges))
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import disk, mapped, process, sparse
+from pipeline.ranges import BLOCK, Ranges, merged
 
 MIB = 1 << 20
 SIZE = 64 * MIB
@@ -46,32 +47,32 @@ def quietly(*argv: str | Path) -> None:
     process.run(argv)
 
 
-def covers(ranges: mapped.Ranges, start: int, end: int) -> bool:
+def covers(ranges: Ranges, start: int, end: int) -> bool:
     return any(first <= start and end <= last for first, last in ranges)
 
 
-def total(ranges: mapped.Ranges) -> int:
+def total(ranges: Ranges) -> int:
     return sum(end - start for start, end in ranges)
 
 
-def data_extents(path: Path) -> mapped.Ranges:
+def data_extents(path: Path) -> Ranges:
     with path.open("rb") as file:
-        return mapped.merged(sparse.extents(file.fileno()), SIZE)
+        return merged(sparse.extents(file.fileno()), SIZE)
 
 
-def covers_all(ranges: mapped.Ranges, others: mapped.Ranges) -> bool:
+def covers_all(ranges: Ranges, others: Ranges) -> bool:
     return all(covers(ranges, start, end) for start, end in others)
 
 
 # --------------------------------------------------------------------------------------------- ranges
 
-piece = st.tuples(st.integers(0, 40 * mapped.BLOCK), st.integers(0, 40 * mapped.BLOCK))
+piece = st.tuples(st.integers(0, 40 * BLOCK), st.integers(0, 40 * BLOCK))
 
 
-@given(st.lists(piece, max_size=12), st.integers(0, 40 * mapped.BLOCK))
+@given(st.lists(piece, max_size=12), st.integers(0, 40 * BLOCK))
 def test_merged_ranges_are_what_the_pieces_touch(pieces: list[tuple[int, int]], size: int) -> None:
-    ranges = mapped.merged(pieces, size)
-    block = mapped.BLOCK
+    ranges = merged(pieces, size)
+    block = BLOCK
     touched = {
         number
         for start, end in pieces
@@ -199,15 +200,15 @@ def test_allocated_clusters_of_fat_are_mapped(tmp_path: Path, options: tuple[str
     # what the table says, without the help of the data in the file
     used = mapped._fat(path, disk.read(path).partitions[0])
     assert used is not None
-    allocated = mapped.merged(((START + a, START + b) for a, b in used), SIZE)
+    allocated = merged(((START + a, START + b) for a, b in used), SIZE)
     with path.open("rb") as file:
         found = [
             at
-            for at in range(START, START + WHOLE, mapped.BLOCK)
-            if re.search(b"oneone|twotwo", os.pread(file.fileno(), mapped.BLOCK, at))
+            for at in range(START, START + WHOLE, BLOCK)
+            if re.search(b"oneone|twotwo", os.pread(file.fileno(), BLOCK, at))
         ]
     assert len(found) > 100
-    assert all(covers(allocated, at, at + mapped.BLOCK) for at in found)
+    assert all(covers(allocated, at, at + BLOCK) for at in found)
 
 
 def test_a_fat32_with_few_clusters_is_one_for_linux(tmp_path: Path) -> None:

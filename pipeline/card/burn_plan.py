@@ -1,0 +1,124 @@
+"""Which bytes a card must hold after a burn, and in which order they may get there. Pure.
+
+The card is not the image: the partition table fits the card's size, what an older use has left at places
+where it could be taken for something is zero, and a record says what was burned. Everything else is the
+image's mapped ranges. What a card must hold is known, extent by extent, before the first byte is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..bmap import Bmap
+from ..errors import MismatchError
+from ..ranges import merged, outside, split
+from .table import BACKUP, Patch, fitted
+
+HEAD = 1 << 20
+"""Bytes at a card's start without which nothing boots from it: cleared first and written last."""
+
+ReadImage = Callable[[int, int], bytes]
+"""Gives the image's bytes from one place up to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A half-open range of the card and the SHA-256, in hex, of what it must hold.
+
+    `data` is that content where it is not the image's own at the same place.
+    """
+
+    start: int
+    end: int
+    sha256: str
+    data: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class BurnPlan:
+    """What a card of `size` bytes must hold, in order and without overlaps.
+
+    Without `head` nothing boots from it, and without `tail` nothing is taken for its second partition table:
+    both are cleared before anything else is written, and come last.
+    """
+
+    size: int
+    head: tuple[Extent, ...]
+    body: tuple[Extent, ...]
+    tail: tuple[Extent, ...]
+
+    @property
+    def extents(self) -> Sequence[Extent]:
+        """All of it, in the order of the card."""
+        return (*self.head, *self.body, *self.tail)
+
+    @property
+    def mapped(self) -> int:
+        """How many bytes the card must hold."""
+        return sum(each.size for each in self.extents)
+
+
+def make(bmap: Bmap, size: int, read: ReadImage) -> BurnPlan:
+    """The plan for a card of `size` bytes, at least the image's.
+
+    `bmap` has ranges that do not cross a multiple of 1 MiB; `read` is asked for the few that are not taken
+    as they are. Raises MismatchError where one of those is not what the map says.
+    """
+    table = fitted(read(0, min(HEAD, bmap.size)), bmap.size, size)
+    places = [(each.start, each.end) for each in bmap.ranges]
+    wanted = [*table.stale, *((patch.start, patch.end) for patch in table.patches)]
+    added = [Extent(start, end, "") for start, end in split(outside(merged(wanted, size), places))]
+    mapped = [Extent(each.start, each.end, each.sha256) for each in bmap.ranges]
+    extents = sorted([*added, *mapped], key=lambda each: each.start)
+    return _ordered(_patched(extents, table.patches, read), size)
+
+
+def with_record(plan: BurnPlan, patch: Patch, read: ReadImage) -> tuple[BurnPlan, tuple[Extent, ...]]:
+    """The plan with some bytes of its body replaced, and the extents that this changes."""
+    extents = _patched(plan.extents, (patch,), read)
+    changed = tuple(new for new, old in zip(extents, plan.extents, strict=True) if new is not old)
+    return _ordered(extents, plan.size), changed
+
+
+def _ordered(extents: Sequence[Extent], size: int) -> BurnPlan:
+    head = tuple(each for each in extents if each.start < HEAD)
+    behind = extents[len(head) :]
+    tail = tuple(each for each in behind if each.end > size - BACKUP)
+    return BurnPlan(size, head, tuple(behind[: len(behind) - len(tail)]), tail)
+
+
+def _patched(extents: Sequence[Extent], patches: Sequence[Patch], read: ReadImage) -> list[Extent]:
+    """The extents with patches over them; one without a hash holds zeros but for these."""
+    result = []
+    for each in extents:
+        over = [patch for patch in patches if patch.start < each.end and each.start < patch.end]
+        if not over and each.sha256:
+            result.append(each)
+            continue
+        data = bytearray(_content(each, read))
+        for patch in over:
+            first, last = max(patch.start, each.start), min(patch.end, each.end)
+            piece = patch.data[first - patch.start : last - patch.start]
+            data[first - each.start : last - each.start] = piece
+        result.append(Extent(each.start, each.end, hashlib.sha256(data).hexdigest(), bytes(data)))
+    return result
+
+
+def _content(each: Extent, read: ReadImage) -> bytes:
+    if each.data is not None:
+        return each.data
+    if not each.sha256:
+        return bytes(each.size)
+    data = read(each.start, each.end)
+    if hashlib.sha256(data).hexdigest() != each.sha256:
+        raise MismatchError(
+            f"the image is not what its block map says, at byte {each.start}", "build it again, with --deep"
+        )
+    return data

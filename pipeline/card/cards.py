@@ -1,0 +1,53 @@
+"""What is known of a card before it is opened: the words that discovery, policy and people share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["disk", "loop", "file"]
+"""A real device, a file that the kernel shows as a device, or a plain file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A file system of the card that is in use; `point` is "[SWAP]" for swap space (lsblk(8))."""
+
+    device: str
+    point: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A device, or a plain file that stands for one, as it was found.
+
+    `path` is what opens it, `names` are its lasting ones (/dev/disk/by-id). `size` and `sector` are in bytes;
+    a reader without a card has size 0, and a file that is not there yet has size 0 too. `number` is what the
+    system calls it just now (major:minor, or the number of a physical drive), and `sequence` counts the
+    media that were seen in it, where the system does (the kernel's diskseq). `holders` are what was built on
+    it (device mapper, md) and `members` its parts that belong to such a thing (an LVM volume, a zfs pool).
+    `openers` are the programs that have it open, where that was asked for.
+    """
+
+    path: str
+    kind: Kind
+    size: int
+    names: tuple[str, ...] = ()
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    bus: str = ""
+    removable: bool = False
+    read_only: bool = False
+    sector: int = 512
+    number: str = ""
+    sequence: str = ""
+    mounts: tuple[Mount, ...] = ()
+    holders: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    openers: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """What must not have changed when the card is open: its number may stay while the medium changes."""
+        return self.serial, self.sequence, self.size
