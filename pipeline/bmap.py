@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,13 +19,17 @@ from xml.parsers import expat
 from . import hashing, sparse
 from .errors import MetisError, MismatchError
 from .progress import Advance
-from .ranges import BLOCK, outside, split
+from .ranges import BLOCK, PIECE, outside, split
 
 LARGEST_FILE = 64 << 20
 """Bytes; the map of half a terabyte, all of it mapped, is smaller."""
 _NO_CHECKSUM = "0" * 64
 _CHECKSUM = re.compile(rb"<BmapFileChecksum>\s*([0-9a-f]{64})\s*</BmapFileChecksum>")
 _DEEPEST = 3  # bmap, BlockMap, Range
+
+
+ReadInto = Callable[[int, memoryview], None]
+"""Fills memory with an image's bytes from a place on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,30 @@ def difference(image: Path, bmap: Bmap, advance: Advance = lambda _: None) -> in
             if digest != each.sha256:
                 return each.start if stray is None else min(each.start, stray)
     return stray
+
+
+def refined(read: ReadInto, bmap: Bmap, advance: Advance = lambda _: None) -> Bmap:
+    """The same map with a hash for each piece of at most 1 MiB, as ours have; every byte is read.
+
+    For maps of others, whose ranges may be gigabytes long. Raises MismatchError at the first range that does
+    not have its hash, OSError when the image cannot be read.
+    """
+    buffer = memoryview(bytearray(PIECE))
+    found: list[Range] = []
+    for each in bmap.ranges:
+        whole = hashlib.sha256()
+        for start, end in split([(each.start, each.end)]):
+            piece = buffer[: end - start]
+            read(start, piece)
+            whole.update(piece)
+            found.append(Range(start, end, hashlib.sha256(piece).hexdigest()))
+            advance(end - start)
+        if whole.hexdigest() != each.sha256:
+            raise MismatchError(
+                f"the image is not what its block map says, from byte {each.start} to {each.end}",
+                "fetch or build both again",
+            )
+    return Bmap(bmap.size, tuple(found))
 
 
 def parse(data: bytes) -> Bmap:
