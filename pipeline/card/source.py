@@ -1,0 +1,63 @@
+"""The image while it is burned: opened once, so that a rebuild meanwhile changes nothing of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from ..errors import MetisError
+
+
+class Image:
+    """An image that is open for reading, of `size` bytes. Safe to use from threads.
+
+    A rebuild renames a new file over it; what is open stays what it was. All reads raise MetisError where the
+    image cannot be read or ends too early.
+    """
+
+    def __init__(self, path: Path, file: FileIO) -> None:
+        self.size = file.seek(0, os.SEEK_END)
+        self._path = path
+        self._file = file
+        self._lock = threading.Lock()
+
+    def read(self, start: int, end: int) -> bytes:
+        """Its bytes from one place up to another."""
+        data = bytearray(end - start)
+        self.read_into(start, memoryview(data))
+        return bytes(data)
+
+    def read_into(self, offset: int, into: memoryview) -> None:
+        """Fill `into` with its bytes from `offset` on."""
+        try:
+            while into:
+                count = self._some(offset, into)
+                if count == 0:
+                    raise OSError(errno.EIO, f"it ends at byte {offset}")
+                offset, into = offset + count, into[count:]
+        except OSError as error:
+            raise MetisError(f"cannot read {self._path}: {(error.strerror or str(error)).lower()}") from error
+
+    def _some(self, offset: int, into: memoryview) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [into], offset)
+        # Windows has one place for all who read a file.
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.readinto(into) or 0
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image]:
+    """The image while the block runs. Raises MetisError where it cannot be opened."""
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise MetisError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    with file:
+        yield Image(path, file)
