@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import disk, durable, receipts, sparse
+from . import disk, durable, receipts, slot, sparse
 from .errors import MetisError
 from .golden.fetch import Fetched
 from .golden.unpack import unpack
@@ -18,7 +18,7 @@ from .inject.apply import apply
 from .inject.partitions import by_label_or_content, exactly
 from .inject.sources import OpenBlob, Sources, no_secrets
 from .inject.tree import Chooser, Contents, Injector, Places
-from .manifest import has_image_facts
+from .manifest import has_image_facts, reserved
 from .model import Manifest
 from .progress import Reporter
 from .secrets.keyring import Revealed
@@ -76,7 +76,20 @@ def make_image(manifest: Manifest, base: Path, target: Path, secrets: Revealed, 
             sources = Sources(tools.open_blob, secrets.reveal, facts)
             apply(manifest, trees, sources, target.parent)
         made_from = image_made_from(manifest.id, receipt.id, secrets.used)
-        receipts.finish(part, target, subject, made_from, receipt.places, tools.reporter, secrets.versions)
+        place = _slot(part, layout, trees.places.root, manifest)
+        receipts.finish(
+            part, target, subject, made_from, receipt.places, tools.reporter, secrets.versions, place
+        )
+
+
+def _slot(image: Path, layout: disk.Disk, root: int, manifest: Manifest) -> int | None:
+    """Where the content lies that a burn fills, if there is just one on the root."""
+    wanted = reserved(manifest)
+    partitions = [each for each in layout.partitions if each.number == root]
+    if len(wanted) != 1 or len(partitions) != 1:
+        return None
+    ((path, piece),) = wanted
+    return slot.find(image, partitions[0], path, piece.blank)
 
 
 def _root_is(last: int, choose: Chooser) -> Chooser:

@@ -27,6 +27,7 @@ from .model import (
     Piece,
     Placed,
     Remove,
+    Reserved,
     SecretRef,
     Side,
     Symlink,
@@ -192,6 +193,17 @@ def secrets_of(manifest: Manifest) -> tuple[SecretRef, ...]:
     return tuple(dict.fromkeys(ref for item in manifest.entries for ref in secret_refs(item.entry)))
 
 
+def reserved(manifest: Manifest) -> tuple[tuple[str, Reserved], ...]:
+    """The files of the root whose content is written only on the card, by their paths."""
+    return tuple(
+        (item.entry.path, piece)
+        for item in manifest.entries
+        if isinstance(item.entry, File) and item.entry.side == "root"
+        for piece in item.entry.content
+        if isinstance(piece, Reserved)
+    )
+
+
 def has_image_facts(manifest: Manifest) -> bool:
     """Whether an edit needs what only the image has, such as the ids of its partitions."""
     edits = (item.entry for item in manifest.entries if isinstance(item.entry, Edit))
@@ -257,6 +269,8 @@ def _piece_data(piece: Piece, *, with_source: bool) -> dict[str, Any]:
             return _secret_data(piece)
         case Blob(sha256, source):
             return {"sha256": sha256, **({"source": source} if with_source else {})}
+        case Reserved(size):
+            return {"reserved": size}
 
 
 def _secret_data(ref: SecretRef) -> dict[str, Any]:
@@ -290,6 +304,8 @@ def _entry(data: Mapping[str, Any]) -> Entry:
 def _piece(data: Mapping[str, Any]) -> Piece:
     if "text" in data:
         return Text(data["text"])
+    if "reserved" in data:
+        return Reserved(int(data["reserved"]))
     return _secret(data) if "secret" in data else Blob(data["sha256"], data["source"])
 
 

@@ -181,13 +181,26 @@ class SecretRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Reserved:
+    """All of a file's content, a JSON document of exactly `size` bytes (3 or more) that is written only when
+    the image is on its card; until then it is blank."""
+
+    size: int
+
+    @property
+    def blank(self) -> bytes:
+        """An empty document: what an image has there."""
+        return b"{}".ljust(self.size - 1) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFact:
     """A value that only the image itself has, known when it is applied: see `disk.facts`."""
 
     name: str
 
 
-Piece = Text | Blob | SecretRef
+Piece = Text | Blob | SecretRef | Reserved
 Value = str | SecretRef | ImageFact
 
 

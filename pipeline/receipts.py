@@ -34,7 +34,8 @@ class Receipt:
 
     `id` is the hash of everything that it was made from, which `made_from` names; `places` are the numbers
     of its root and boot partitions; `stamp` is the file's state, in bytes and nanoseconds. `secrets` says
-    for people which source and versions the secrets in it came from; it decides about nothing.
+    for people which source and versions the secrets in it came from; it decides about nothing. `slot` is the
+    offset in bytes of the place that a burn fills with its record (`card.record`), None where none is known.
     """
 
     subject: str
@@ -46,6 +47,7 @@ class Receipt:
     bmap_sha256: str
     stamp: Mapping[str, int]
     secrets: Mapping[str, str] = field(default_factory=dict)
+    slot: int | None = None
     format: int = FORMAT
 
 
@@ -57,7 +59,12 @@ def read(image: Path) -> Receipt | None:
     except (OSError, ValueError, TypeError):
         return None
     maps = (receipt.made_from, receipt.places, receipt.stamp, receipt.secrets)
-    return receipt if receipt.format == FORMAT and all(isinstance(item, dict) for item in maps) else None
+    is_ours = receipt.format == FORMAT and all(isinstance(item, dict) for item in maps)
+    return receipt if is_ours and _is_place(receipt.slot) else None
+
+
+def _is_place(slot: object) -> bool:
+    return slot is None or (type(slot) is int and slot >= 0)
 
 
 def finish(
@@ -68,6 +75,7 @@ def finish(
     places: Mapping[str, int | None],
     reporter: Reporter,
     secrets: Mapping[str, str] | None = None,
+    slot: int | None = None,
 ) -> None:
     """Make a finished part file the image: block map and image get their names, the receipt comes last."""
     described = _describe(part, subject, reporter)
@@ -84,6 +92,7 @@ def finish(
         bmap_sha256=hashlib.sha256(xml).hexdigest(),
         stamp=stamp(image),
         secrets=secrets or {},
+        slot=slot,
     )
     durable.write(receipt_of(image), durable.as_json(asdict(receipt)))
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ..bmap import Bmap
-from ..errors import MismatchError
-from ..ranges import merged, outside, split
-from .table import BACKUP, Patch, fitted
+from ..errors import MetisError, MismatchError, RefusedError
+from ..ranges import BLOCK, merged, outside, split
+from .table import BACKUP, SECTOR, Patch, fitted
 
 HEAD = 1 << 20
 """Bytes at a card's start without which nothing boots from it: cleared first and written last."""
@@ -66,40 +67,68 @@ class BurnPlan:
 
 
 def make(bmap: Bmap, size: int, read: ReadImage) -> BurnPlan:
-    """The plan for a card of `size` bytes, at least the image's.
+    """The plan for a card of `size` bytes; its extents begin and end on blocks, or with the card.
 
     `bmap` has ranges that do not cross a multiple of 1 MiB; `read` is asked for the few that are not taken
-    as they are. Raises MismatchError where one of those is not what the map says.
+    as they are. Raises MismatchError where one of those is not what the map says, RefusedError for a card
+    that is smaller than the image, and MetisError for an image that ends within a sector.
     """
+    if bmap.size % SECTOR:
+        raise MetisError(
+            f"the image ends within a sector: it has {bmap.size} bytes, and sectors have {SECTOR}",
+            "it is cut off, or no image of a disk: make it again",
+        )
+    if size < bmap.size:
+        raise RefusedError(
+            f"the card has {size} bytes, and the image {bmap.size}", "take a larger card, or less headroom"
+        )
     table = fitted(read(0, min(HEAD, bmap.size)), bmap.size, size)
-    places = [(each.start, each.end) for each in bmap.ranges]
-    wanted = [*table.stale, *((patch.start, patch.end) for patch in table.patches)]
-    added = [Extent(start, end, "") for start, end in split(outside(merged(wanted, size), places))]
     mapped = [Extent(each.start, each.end, each.sha256) for each in bmap.ranges]
-    extents = sorted([*added, *mapped], key=lambda each: each.start)
+    if mapped:
+        mapped[-1] = _to_its_block(mapped[-1], size, read)
+    wanted = [*table.stale, *((patch.start, patch.end) for patch in table.patches)]
+    added = outside(merged(wanted, size), [(each.start, each.end) for each in mapped])
+    extents = [*mapped, *(_zeros(start, end) for start, end in split(added))]
+    extents.sort(key=lambda each: each.start)
     return _ordered(_patched(extents, table.patches, read), size)
 
 
 def with_record(plan: BurnPlan, patch: Patch, read: ReadImage) -> tuple[BurnPlan, tuple[Extent, ...]]:
-    """The plan with some bytes of its body replaced, and the extents that this changes."""
-    extents = _patched(plan.extents, (patch,), read)
-    changed = tuple(new for new, old in zip(extents, plan.extents, strict=True) if new is not old)
-    return _ordered(extents, plan.size), changed
+    """The plan with some bytes of its body replaced, and the extents that this changes.
+
+    Raises MetisError where the body does not hold all of these bytes, and MismatchError as `make` does.
+    """
+    body = _patched(plan.body, (patch,), read)
+    changed = tuple(new for new, old in zip(body, plan.body, strict=True) if new is not old)
+    held = sum(min(each.end, patch.end) - max(each.start, patch.start) for each in changed)
+    if held != len(patch.data):
+        raise MetisError(
+            f"the image maps no {len(patch.data)} bytes for the record at {patch.start}", "build it again"
+        )
+    return replace(plan, body=tuple(body)), changed
 
 
 def _ordered(extents: Sequence[Extent], size: int) -> BurnPlan:
+    backup = size // SECTOR * SECTOR - BACKUP
     head = tuple(each for each in extents if each.start < HEAD)
     behind = extents[len(head) :]
-    tail = tuple(each for each in behind if each.end > size - BACKUP)
+    tail = tuple(each for each in behind if each.end > backup)
     return BurnPlan(size, head, tuple(behind[: len(behind) - len(tail)]), tail)
 
 
+def _to_its_block(last: Extent, size: int, read: ReadImage) -> Extent:
+    """An image's last extent with zeros behind it where the image ends within a block: cards that are written
+    past the cache take whole ones."""
+    end = min(-(-last.end // BLOCK) * BLOCK, size)
+    return last if end == last.end else _with(last.start, _content(last, read).ljust(end - last.start, b"\0"))
+
+
 def _patched(extents: Sequence[Extent], patches: Sequence[Patch], read: ReadImage) -> list[Extent]:
-    """The extents with patches over them; one without a hash holds zeros but for these."""
+    """The extents with patches over them; those that none touches stay the same objects."""
     result = []
     for each in extents:
         over = [patch for patch in patches if patch.start < each.end and each.start < patch.end]
-        if not over and each.sha256:
+        if not over:
             result.append(each)
             continue
         data = bytearray(_content(each, read))
@@ -107,18 +136,32 @@ def _patched(extents: Sequence[Extent], patches: Sequence[Patch], read: ReadImag
             first, last = max(patch.start, each.start), min(patch.end, each.end)
             piece = patch.data[first - patch.start : last - patch.start]
             data[first - each.start : last - each.start] = piece
-        result.append(Extent(each.start, each.end, hashlib.sha256(data).hexdigest(), bytes(data)))
+        result.append(_with(each.start, bytes(data)))
     return result
 
 
 def _content(each: Extent, read: ReadImage) -> bytes:
     if each.data is not None:
         return each.data
-    if not each.sha256:
-        return bytes(each.size)
     data = read(each.start, each.end)
     if hashlib.sha256(data).hexdigest() != each.sha256:
         raise MismatchError(
             f"the image is not what its block map says, at byte {each.start}", "build it again, with --deep"
         )
     return data
+
+
+def _with(start: int, data: bytes) -> Extent:
+    return Extent(start, start + len(data), hashlib.sha256(data).hexdigest(), data)
+
+
+def _zeros(start: int, end: int) -> Extent:
+    sha256, data = _zeros_of(end - start)
+    return Extent(start, end, sha256, data)
+
+
+@lru_cache(maxsize=16)
+def _zeros_of(length: int) -> tuple[str, bytes]:
+    """Most that is cleared is a MiB long: one of them is enough."""
+    data = bytes(length)
+    return hashlib.sha256(data).hexdigest(), data

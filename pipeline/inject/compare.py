@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..edits import registry as edits
 from ..errors import MetisError
 from ..manifest import kind, secret_refs
-from ..model import Blob, Directory, Edit, Entry, File, Manifest, Needs, Remove, Side, Symlink
+from ..model import Blob, Directory, Edit, Entry, File, Manifest, Needs, Remove, Reserved, Side, Symlink
 from .owned import Strays
 from .owners import Owners
 from .paths import Paths
@@ -175,6 +175,12 @@ class _Reader:
                     yield what, f"{name} ({expected})", str(found)
 
     def _of_content(self, path: str, entry: File) -> Iterator[What]:
+        match entry.content:
+            case (Reserved(size),):  # it may be written by now
+                found_size = len(self._tree.read(path))
+                if found_size != size:
+                    yield "content", f"{size} bytes", f"{found_size} bytes"
+                return
         try:
             expected = self._expected_sha256(entry)
         except MetisError as why:

@@ -39,9 +39,6 @@ OWNED: Mapping[Side, Mapping[str, str]] = {
 }
 """The paths at and beneath which a stray file changes what the node is, and how; `*` is within a name."""
 
-LEFT_BY_A_BURN = "/etc/metis/burn.json"
-"""What a card has that no manifest names."""
-
 Stray = tuple[str, NodeKind, str]
 """A path without links, what is there, and what would come of it."""
 
@@ -54,7 +51,7 @@ class Strays:
         self._paths = paths
         # FAT finds a name in any case.
         self._fold: Callable[[str], str] = str.casefold if side == "boot" else str
-        self._explained = {LEFT_BY_A_BURN, *map(self._fold, wanted)}
+        self._explained = set(map(self._fold, wanted))
         self._list = cache(tree.list_names)
 
     def owned(self) -> Iterator[Stray]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..manifest import secret_refs
-from ..model import Blob, Directory, Edit, File, SecretRef, Symlink, Text
+from ..model import Blob, Directory, Edit, File, Reserved, SecretRef, Symlink, Text
 from .owners import Owners
 from .sources import Sources
 from .tree import Status
@@ -64,6 +64,8 @@ def content(entry: File, sources: Sources) -> BinaryIO:
                     case Blob():
                         with sources.open_blob(piece) as source:
                             shutil.copyfileobj(source, joined)
+                    case Reserved():
+                        joined.write(piece.blank)
             joined.seek(0)
             return joined
 

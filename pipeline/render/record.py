@@ -1,6 +1,7 @@
-"""What the card says of itself: `/etc/metis/node.json`, for whoever reads it later on the node.
+"""What the card says of itself, for whoever reads it later on the node.
 
-It is rendered last, from all other entries, so it is no concern of its own in `concerns`.
+`/etc/metis/node.json` is rendered last, from all other entries, so it is no concern of its own in `concerns`.
+`/etc/metis/burn.json` is room for what only a burn knows.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from ..model import Blob, Directory, Entry, File, ResolvedNode, Text
+from ..card.record import PATH, SIZE
+from ..model import Blob, Directory, Entry, File, Reserved, ResolvedNode, Text
 
 FORMAT = 1
 _ALL_READ = 0o004
 
 
 def render(node: ResolvedNode, entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The node, its class, and the files that Metis manages with their hashes."""
+    """The node, its class, and the files that Metis manages with their hashes; room for a burn's record."""
+    burned = File(PATH, (Reserved(SIZE),))
     files = {
-        entry.path: _file(entry) for entry in entries if isinstance(entry, File) and entry.side == "root"
+        entry.path: _file(entry)
+        for entry in (*entries, burned)
+        if isinstance(entry, File) and entry.side == "root"
     }
     record = {
         "format": FORMAT,
@@ -31,7 +36,7 @@ def render(node: ResolvedNode, entries: Iterable[Entry]) -> tuple[Entry, ...]:
         "files": files,
     }
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    return (Directory("/etc/metis"), File("/etc/metis/node.json", (Text(text),)))
+    return (Directory("/etc/metis"), File("/etc/metis/node.json", (Text(text),)), burned)
 
 
 def _file(entry: File) -> dict[str, Any]:

@@ -28,13 +28,13 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "words": "errors model secrets.secret",
-    "pure": "edits.* manifest plan ranges secrets_report show inventory inventory.builder inventory.document "
-    "inventory.formats inventory.k3s_flags inventory.resolve inventory.scalars inventory.schemas "
-    "inventory.validate inventory.wording render.*",
+    "pure": "card.cards card.record card.table edits.* manifest plan ranges secrets_report show inventory "
+    "inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.resolve "
+    "inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
     "machine": "artifacts bmap disk durable freshness hardening hashing hooks mapped process progress "
-    "receipts settings sparse store inventory.index inventory.overlay inventory.read",
+    "receipts settings slot sparse store inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
-    "steps": "adoption build capture compose ids verify",
+    "steps": "adoption build capture compose ids mounted verify",
     "tasks": "lab tasks",
     "doors": "cli cli_adopt cli_secrets dodo doit_setup graph options prompts",
 }
@@ -42,7 +42,7 @@ LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in 
 
 PURE_MAY_IMPORT = frozenset(
     "__future__ collections dataclasses difflib functools hashlib hmac ipaddress itertools json jsonschema "
-    "posixpath re referencing types typing urllib.parse yaml".split()
+    "posixpath re referencing struct types typing urllib.parse yaml zlib".split()
 )
 PARTS = {"inventory.schemas": {"importlib.resources"}, "render.assets": {"importlib.resources"}}
 """Schemas, scripts and units are part of the program, as its modules are: they are read as an import is."""
@@ -57,7 +57,7 @@ ONLY_AT_TOP_OF = {
 
 FETCHERS = "golden.debian golden.file golden.http".split()
 """Each brings goldens of one kind."""
-INJECTORS = "inject.guestfs inject.loop".split()
+INJECTORS = "inject.directory inject.guestfs inject.loop".split()
 """Each opens images in one way; what a mounted file system is like (`inject.folder`) is common to several."""
 
 
@@ -181,7 +181,7 @@ def test_goldens_injectors_and_cards_do_not_know_each_other() -> None:
 
 
 def test_only_the_composition_root_picks_an_injector() -> None:
-    pickers = {name for name in NAMES if ours(name) & {"inject.guestfs", "inject.loop"}}
+    pickers = {name for name in NAMES if ours(name) & set(INJECTORS)}
     assert pickers <= {"lab"}
 
 

@@ -22,6 +22,7 @@ from pipeline.model import (
     Manifest,
     Placed,
     Remove,
+    Reserved,
     Side,
     Symlink,
     Text,
@@ -267,7 +268,11 @@ def test_a_path_that_can_be_used_names_one_place_below_the_top(path: str) -> Non
 
 hashes = st.sampled_from("0123456789abcdef").map(lambda digit: digit * 64)
 names = st.sampled_from(["a", "b", "ab", "A", "é", "a b", "a.b", ".a", "-", "a:b", "motd", "hostname"])
-pieces = st.builds(Text, st.text(max_size=9)) | st.builds(Blob, hashes, st.just("overlays/x"))
+pieces = (
+    st.builds(Text, st.text(max_size=9))
+    | st.builds(Blob, hashes, st.just("overlays/x"))
+    | st.builds(Reserved, st.integers(3, 9999))
+)
 owners = st.sampled_from(["root", "atlas"])
 modes = st.integers(0, 0o7777)
 words = st.dictionaries(names, names, max_size=3).map(lambda items: tuple(sorted(items.items())))
@@ -328,6 +333,7 @@ FILE = File("/f", (Text("a"), Blob("0" * 64, "x")), mode=0o600, owner="a", group
 CHANGES: dict[str, tuple[Entry, Entry]] = {
     "path": (FILE, replace(FILE, path="/g")),
     "text": (FILE, replace(FILE, content=(Text("b"), FILE.content[1]))),
+    "room": (replace(FILE, content=(Reserved(8),)), replace(FILE, content=(Reserved(9),))),
     "blob": (FILE, replace(FILE, content=(Text("a"), Blob("1" * 64, "x")))),
     "order of pieces": (FILE, replace(FILE, content=FILE.content[::-1])),
     "mode": (FILE, replace(FILE, mode=0o601)),
@@ -397,6 +403,8 @@ TAMPERED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "an unknown kind": (in_entry("kind", "device"), "none"),
     "an unknown field": (in_entry("major", 8), "none"),
     "a mode that is no number": (in_entry("mode", "rwx"), "none"),
+    "a piece of an unknown size": (in_entry("content", [{"reserved": "much"}]), "none"),
+    "a piece of more": (in_entry("content", [{"reserved": 5}]), "changed by hand"),
     "a piece without content": (in_entry("content", [{}]), "none"),
 }
 

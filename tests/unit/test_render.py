@@ -15,7 +15,7 @@ from pipeline.errors import InventoryError
 from pipeline.inventory.overlay import Found
 from pipeline.inventory.read import Inventory
 from pipeline.manifest import secret_refs
-from pipeline.model import Blob, Edit, Entry, File, ResolvedNode, SecretRef, Text
+from pipeline.model import Blob, Edit, Entry, File, Reserved, ResolvedNode, SecretRef, Text
 from pipeline.render import record
 from pipeline.render.concerns import CONCERNS
 from tests.support.rendering import (
@@ -104,6 +104,12 @@ def record_of(node: ResolvedNode, *entries: Entry) -> dict[str, Any]:
 
 
 NODE = node_of("class: pi\nhostname: atlas-13\n")
+BURNED = "/etc/metis/burn.json"
+
+
+def test_there_is_room_for_the_record_of_a_burn_and_the_record_has_no_hash_of_it() -> None:
+    assert record.render(NODE, ())[-1] == File(BURNED, (Reserved(4096),))
+    assert record_of(NODE)["files"][BURNED] == {"mode": "0644", "owner": "root", "group": "root"}
 
 
 def test_the_record_says_who_the_node_is() -> None:
@@ -125,6 +131,7 @@ def test_the_record_has_the_hash_of_each_file_as_it_is_on_the_card() -> None:
         File("/empty", ()),
         File("/blob", (Blob("ab" * 32, "overlays/x"),)),
     )
+    del about["files"][BURNED]
     assert about["files"] == {
         "/text": {
             "mode": "0600",
@@ -154,7 +161,7 @@ def test_the_record_has_no_hash_of_what_is_or_may_hold_a_secret() -> None:
 
 def test_the_record_leaves_out_what_is_no_file_of_the_root() -> None:
     about = record_of(NODE, File("/config.txt", (), side="boot"), Edit("/etc/hosts", "hosts"))
-    assert about["files"] == {}
+    assert about["files"].keys() == {BURNED}
 
 
 def test_the_record_holds_no_content_of_any_file() -> None:
@@ -162,7 +169,7 @@ def test_the_record_holds_no_content_of_any_file() -> None:
     server = "role: server, server: 'https://192.0.2.7:6443'"
     node = node_of(f"{text}k3s: {{{server}, flags: {{tls-san: [very.private.example]}}}}\n")
     entries = all_entries(node)
-    (_, file) = record.render(node, entries)
+    (_, file, _) = record.render(node, entries)
     assert isinstance(file, File)
     assert file.mode == 0o644
     said = files((file,))["/etc/metis/node.json"]

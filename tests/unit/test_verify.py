@@ -39,6 +39,7 @@ from pipeline.model import (
     Manifest,
     Needs,
     Remove,
+    Reserved,
     SecretRef,
     Symlink,
     Text,
@@ -368,6 +369,37 @@ def test_a_removed_folder_that_the_class_filled_and_the_node_emptied_is_no_diffe
     assert findings(image, own, base) == []
 
 
+# -------------------------------------------------------------------------------------- what is written later
+
+ROOM = File("/etc/metis/burn.json", (Reserved(4096),))
+WITH_ROOM = (*OWN, ROOM)
+
+
+def test_room_is_blank_until_it_is_written_and_then_counts_as_it_is(image: Path) -> None:
+    put_in(image, WITH_ROOM)
+    written = (image / "root/etc/metis/burn.json").read_bytes()
+    assert written == b"{}" + b" " * 4093 + b"\n"
+    assert findings(image, WITH_ROOM) == []
+    write("root/etc/metis/burn.json", '{"node": "alpha"}'.ljust(4096))(image)
+    assert findings(image, WITH_ROOM) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("", "0 bytes"), ("{}\n", "3 bytes"), (" " * 4097, "4097 bytes")]
+)
+def test_room_of_another_length_is_a_difference(image: Path, text: str, found: str) -> None:
+    put_in(image, WITH_ROOM)
+    write("root/etc/metis/burn.json", text)(image)
+    assert said(findings(image, WITH_ROOM)) == [(ROOM.path, "content", "4096 bytes", found)]
+
+
+def test_room_that_somebody_filled_with_much_more_is_not_read(image: Path) -> None:
+    put_in(image, WITH_ROOM)
+    os.truncate(image / "root/etc/metis/burn.json", 1 << 40)
+    ((path, what, _, _),) = said(findings(image, WITH_ROOM))
+    assert (path, what) == (ROOM.path, "unreadable")
+
+
 # -------------------------------------------------------------------------------------------------- extras
 
 EXTRAS = {
@@ -409,7 +441,6 @@ def test_every_owned_place_has_an_example_of_a_stray(applied: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/etc/metis/burn.json",
         "/etc/systemd/system/other.service",
         "/etc/ssh/sshd_config",
         "/etc/sudoers.d/atlas",

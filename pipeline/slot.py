@@ -1,0 +1,43 @@
+"""Where in an image a file lies, so that a burn can fill it without knowing of file systems."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from . import process
+from .disk import Partition
+
+_EXT = frozenset({"ext2", "ext3", "ext4"})
+_TIMEOUT = 60.0
+_LONGEST = 1 << 20  # bytes of an answer
+
+
+def find(image: Path, partition: Partition, path: str, content: bytes) -> int | None:
+    """The offset in the image, in bytes, of a file of a partition whose content is known.
+
+    None where it is not known: on another file system than ext's, for a file that does not lie in one piece,
+    and where something else than that content is found there.
+    """
+    if partition.filesystem not in _EXT or "?" in image.name:  # libext2fs would take what follows for options
+        return None
+    block = _number(_said(image, partition, "stats -h"), r"^Block size: +(\d+)$")
+    blocks = [int(word) for word in _said(image, partition, f'blocks "{path}"').split() if word.isdecimal()]
+    if not block or not blocks or blocks != list(range(blocks[0], blocks[0] - (-len(content) // block))):
+        return None
+    place = partition.start + blocks[0] * block
+    with image.open("rb") as file:
+        return place if os.pread(file.fileno(), len(content), place) == content else None
+
+
+def _said(image: Path, partition: Partition, request: str) -> str:
+    """What debugfs(8) prints; it ends well whatever happens, and says nothing where it cannot answer."""
+    words = ["debugfs", "-R", request, f"./{image.name}?offset={partition.start}"]
+    said = process.run(words, cwd=image.absolute().parent, timeout=_TIMEOUT, check=False, limit=_LONGEST)
+    return said.out.decode(errors="replace")
+
+
+def _number(text: str, pattern: str) -> int:
+    found = re.search(pattern, text, re.MULTILINE)
+    return int(found[1]) if found else 0
