@@ -6,15 +6,16 @@ are trusted. The mounts are of a kind that nobody else sees (see `mounting`).
 
 from __future__ import annotations
 
+import errno
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .. import process
 from ..disk import Disk, Partition
-from ..errors import MetisError
+from ..errors import MetisError, RefusedError
+from .attaching import Loop, attached
 from .beneath import Beneath
 from .folder import FolderTree
 from .mounting import mount
@@ -22,8 +23,6 @@ from .tree import GROWABLE, Chooser, Trees, not_growable, shown
 
 _LIMIT = 600.0
 """Seconds for a check or a growth; large file systems take minutes."""
-_DETACH_LIMIT = 30.0
-"""Seconds that a file system has for its last writes."""
 
 _NO_REPLAY: Mapping[str, Mapping[str, str | None]] = {
     "ext3": {"noload": None},
@@ -46,10 +45,12 @@ class LoopInjector:
         """See `tree.Injector`."""
         if os.geteuid() != 0:
             raise MetisError("only root may mount an image", "use sudo, or METIS_INJECTOR=guestfs")
-        places = choose(disk, _Contents(image, disk))
-        if grow:
-            _grow(image, _partition(disk, places.root))
         with ExitStack() as stack:
+            if image.is_block_device():
+                stack.enter_context(_held(image, read_only=read_only))
+            places = choose(disk, _Contents(image, disk))
+            if grow:
+                _grow(image, _partition(disk, places.root))
             root, boot = (
                 stack.enter_context(_mounted(image, _partition(disk, number), read_only=read_only))
                 if number is not None
@@ -73,7 +74,7 @@ class _Contents:
     def has(self, partition: int, paths: Sequence[str]) -> bool:
         """See `tree.Contents`."""
         try:
-            top = _mount(self._image, _partition(self._disk, partition), read_only=True)
+            top, _ = _mount(self._image, _partition(self._disk, partition), read_only=True)
         except OSError:  # not a file system that can be mounted, so not the one
             return False
         with Beneath(top) as beneath:
@@ -81,23 +82,46 @@ class _Contents:
 
 
 @contextmanager
+def _held(card: Path, *, read_only: bool) -> Iterator[None]:
+    """Keep a card while the block runs; who reads gets what the medium has, not what memory has of it.
+
+    Where it is written, nobody else has it or any of its partitions mounted, nor can mount them (open(2),
+    O_EXCL on block devices).
+    """
+    flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_EXCL
+    try:
+        device = os.open(card, flags | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise RefusedError(f"{card} is in use", "unmount all that is on it, then run again") from None
+        raise MetisError(f"cannot open {card}: {error.strerror}") from None
+    try:
+        os.posix_fadvise(device, 0, 0, os.POSIX_FADV_DONTNEED)
+        yield
+        if not read_only:
+            os.fsync(device)
+    finally:
+        os.close(device)
+
+
+@contextmanager
 def _mounted(image: Path, partition: Partition, *, read_only: bool) -> Iterator[FolderTree]:
     """A partition's file system while the block runs; afterwards nothing of it is in use any more."""
     try:
-        top = _mount(image, partition, read_only=read_only)
+        top, loop = _mount(image, partition, read_only=read_only)
     except OSError as error:
         raise MetisError(
             f"cannot mount partition {partition.number} of {shown(image)}: {error.strerror}"
         ) from None
     with ExitStack() as stack:
         if not read_only:
-            stack.callback(_wait_until_unmounted, image, partition)
+            stack.callback(loop.wait_until_gone)
         beneath = stack.enter_context(Beneath(top))
         yield FolderTree(beneath, shown(image), plain=partition.filesystem == "vfat")
 
 
-def _mount(image: Path, partition: Partition, *, read_only: bool) -> int:
-    """A descriptor of a partition's top; see `mounting.mount`."""
+def _mount(image: Path, partition: Partition, *, read_only: bool) -> tuple[int, Loop]:
+    """A descriptor of a partition's top (see `mounting.mount`), and the device that it keeps."""
     filesystem = partition.filesystem
     if filesystem is None:
         raise MetisError(f"partition {partition.number} of {shown(image)} has no file system")
@@ -105,50 +129,21 @@ def _mount(image: Path, partition: Partition, *, read_only: bool) -> int:
         **(_NO_REPLAY.get(filesystem, {}) if read_only else {}),
         **(_FAT if filesystem == "vfat" else {}),
     }
-    with _loop(image, partition, read_only=read_only) as device:
-        return mount(device, filesystem, options, read_only=read_only)
-
-
-@contextmanager
-def _loop(image: Path, partition: Partition, *, read_only: bool = False) -> Iterator[str]:
-    """A loop device on a partition. What is mounted from it keeps it until it is unmounted (losetup(8))."""
-    place = ["--offset", str(partition.start), "--sizelimit", str(partition.size)]
-    kind = ["--read-only"] if read_only else []
-    device = _said(["losetup", "--find", "--show", *place, *kind, image.absolute()])
-    try:
-        yield device
-    finally:
-        process.run(["losetup", "--detach", device], timeout=_LIMIT)
-
-
-def _wait_until_unmounted(image: Path, partition: Partition) -> None:
-    """Wait for the last writes to the image: another thread's child may have held our descriptor for a blink.
-
-    Once the file system lets go of its loop device, that is gone.
-    """
-    place: list[str | Path] = ["--associated", image.absolute(), "--offset", str(partition.start)]
-    deadline = time.monotonic() + _DETACH_LIMIT
-    while device := _said(["losetup", "--noheadings", "--output", "NAME", *place]):
-        if time.monotonic() > deadline:
-            raise MetisError(f"{device} still holds {image}", f"see who uses it, then `losetup -d {device}`")
-        time.sleep(0.02)
+    with attached(image, partition.start, partition.size, read_only=read_only) as loop:
+        return mount(loop.device, filesystem, options, read_only=read_only), loop
 
 
 def _grow(image: Path, partition: Partition) -> None:
     if partition.filesystem not in GROWABLE:
         raise not_growable(partition.filesystem)
-    with _loop(image, partition) as device:
+    with attached(image, partition.start, partition.size, read_only=False) as loop:
         # resize2fs wants a file system that was checked just now; 1 says that something was mended.
-        checked = process.run(["e2fsck", "-f", "-p", device], timeout=_LIMIT, check=False)
+        checked = process.run(["e2fsck", "-f", "-p", loop.device], timeout=_LIMIT, check=False)
         if checked.code not in {0, 1}:
             raise MetisError(
                 f"the root of {shown(image)} is damaged: {checked.last_words}", "fetch the golden again"
             )
-        process.run(["resize2fs", device], timeout=_LIMIT)
-
-
-def _said(argv: Sequence[str | Path]) -> str:
-    return process.run(argv, timeout=_LIMIT).out.decode().strip()
+        process.run(["resize2fs", loop.device], timeout=_LIMIT)
 
 
 def _partition(disk: Disk, number: int) -> Partition:

@@ -11,7 +11,9 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,16 +25,19 @@ from pipeline.disk import Disk
 from pipeline.errors import MetisError
 from pipeline.inject.appliance import Appliance
 from pipeline.inject.apply import apply
+from pipeline.inject.attaching import attached
+from pipeline.inject.directory import DirectoryInjector
 from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.loop import LoopInjector
 from pipeline.inject.partitions import by_label_or_content
+from pipeline.inject.rehearsal import rehearsed
 from pipeline.inject.sources import Sources, no_secrets
-from pipeline.inject.tree import READ_LIMIT, Contents, Injector, Places, Tree, Trees
+from pipeline.inject.tree import READ_LIMIT, Chooser, Contents, Injector, Places, Tree, Trees
 from pipeline.lab import user_cache
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Blob, Directory, Edit, Entry, File, Manifest, Remove, Side, Symlink, Text
 from pipeline.progress import QuietReporter
-from tests.support import goldens
+from tests.support import blocks, goldens
 
 MIB = 1 << 20
 BLOB = bytes(range(256)) * 4 * 1024 * 30  # 30 MiB
@@ -85,6 +90,32 @@ class Adapter:
         return self.injector().open(image, disk.read(image), chooser, **options)
 
 
+def grow_root(image: Path, disk: Disk) -> None:
+    last = disk.partitions[-1]
+    with attached(image, last.start, last.size, read_only=False) as loop:
+        process.run(["e2fsck", "-f", "-p", loop.device])
+        process.run(["resize2fs", loop.device])
+
+
+class Mounting:
+    """The injector on folders, with somebody who grows the image's last partition and mounts it there."""
+
+    @contextmanager
+    def open(
+        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+    ) -> Iterator[Trees]:
+        place = f"offset={disk.partitions[-1].start},sizelimit={disk.partitions[-1].size}"
+        with ExitStack() as stack:
+            if grow:
+                grow_root(image, disk)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()), "a root")
+            stack.enter_context(blocks.mounted(str(image), folder, "-o", f"loop,{place}"))
+            injector = DirectoryInjector(folder, None)
+            layout = injector.disk()
+            assert layout == disk
+            yield stack.enter_context(injector.open(image, layout, choose, read_only=read_only))
+
+
 ADAPTERS = {
     "guestfs": Adapter(
         "guestfs",
@@ -93,8 +124,11 @@ ADAPTERS = {
         goldens.tiny_pi_golden,
     ),
     "loop": Adapter("loop", LoopInjector, probe_loop, goldens.tiny_golden),
+    "directory": Adapter("directory", Mounting, probe_loop, goldens.tiny_golden),
 }
-EACH = [pytest.param("guestfs", marks=pytest.mark.slow), "loop"]
+SEARCHING = [pytest.param("guestfs", marks=pytest.mark.slow), "loop"]
+"""Those that find the partitions themselves."""
+EACH = [*SEARCHING, "directory"]
 
 
 def usable(name: str) -> Adapter:
@@ -107,6 +141,11 @@ def usable(name: str) -> Adapter:
 
 @pytest.fixture(params=EACH)
 def adapter(request: pytest.FixtureRequest) -> Adapter:
+    return usable(request.param)
+
+
+@pytest.fixture(params=SEARCHING)
+def searching(request: pytest.FixtureRequest) -> Adapter:
     return usable(request.param)
 
 
@@ -167,6 +206,7 @@ class Applied:
     immutable: frozenset[str]
     again: Found
     hashes: dict[str, str]
+    rehearsed: Found
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +232,9 @@ def make(adapter: Adapter, folder: Path) -> Applied:
     entries = (*ROOT_ENTRIES, file("/etc/group", GROUPS))
     with adapter.open(image, grow=True) as trees:
         boot = BOOT_ENTRIES if trees.boot else ()
+        with rehearsed(trees) as tried:
+            apply(manifest(*entries, *boot), tried, SOURCES, folder)
+            as_if = dump(tried.root) if adapter.name != "guestfs" else {}  # asking takes time there
         apply(manifest(*entries, *boot), trees, SOURCES, folder)
     with refused() as said, adapter.open(image, read_only=True) as trees:
         found, boot_found = dump(trees.root), dump(trees.boot) if trees.boot else {}
@@ -204,7 +247,7 @@ def make(adapter: Adapter, folder: Path) -> Applied:
         apply(manifest(*IMMUTABLE), trees, SOURCES, folder)
         again = dump(trees.root)
     layout = disk.read(image)
-    return Applied(image, layout, places, found, boot_found, host, said[0], immutable, again, hashes)
+    return Applied(image, layout, places, found, boot_found, host, said[0], immutable, again, hashes, as_if)
 
 
 class refused:  # noqa: N801 - reads as pytest.raises
@@ -338,6 +381,11 @@ def test_what_is_open_for_reading_cannot_be_written(applied: Applied) -> None:
     assert "Read-only file system" in applied.refused_writing
 
 
+@pytest.mark.parametrize("name", ["loop", "directory"])
+def test_a_rehearsal_shows_what_will_be(applied_by: Callable[[str], Applied], name: str) -> None:
+    assert applied_by(name).rehearsed == applied_by(name).root
+
+
 def test_the_file_systems_are_clean(applied: Applied, tmp_path: Path) -> None:
     for part in applied.layout.partitions:
         copy = tmp_path / f"part{part.number}"
@@ -370,9 +418,11 @@ def test_the_boot_side_keeps_names_and_case(applied_by: Callable[[str], Applied]
 
 @pytest.mark.slow
 def test_all_adapters_leave_the_same_files(applied_by: Callable[[str], Applied]) -> None:
-    one, other = dict(applied_by("guestfs").root), dict(applied_by("loop").root)
-    del one["/etc/fstab"], other["/etc/fstab"]  # the goldens differ in it
-    assert one == other
+    one, *others = (dict(applied_by(name).root) for name in ("guestfs", "loop", "directory"))
+    del one["/etc/fstab"]  # the goldens differ in it
+    for other in others:
+        del other["/etc/fstab"]
+        assert one == other
 
 
 # --------------------------------------------------------------------------------------------- bad cases
@@ -395,7 +445,7 @@ def test_what_an_image_cannot_take_is_refused_before_it_is_changed(adapter: Adap
     start = disk.read(image).partitions[-1].start
     plant(image, start, "symlink /circle other", "symlink /other /circle", f"write {long} long")
     with (  # noqa: PT012 - one launch for all
-        pytest.raises(MetisError, match=r"^the files do not fit into node.img: raise image.headroom"),
+        pytest.raises(MetisError, match=r"^the files do not fit into .*: raise image.headroom of the class$"),
         adapter.open(image) as trees,
     ):
         before = dump(trees.root)
@@ -410,9 +460,9 @@ def test_what_an_image_cannot_take_is_refused_before_it_is_changed(adapter: Adap
         apply(manifest(File("/srv/blob", (Blob("0" * 64, "blob"),))), trees, SOURCES, tmp_path)
 
 
-def test_the_root_is_found_by_label_or_content_and_only_one(adapter: Adapter, tmp_path: Path) -> None:
+def test_the_root_is_found_by_label_or_content_and_only_one(searching: Adapter, tmp_path: Path) -> None:
     image = tmp_path / "node.img"
-    shutil.copy(adapter.golden(roots=("one", "two")), image)
+    shutil.copy(searching.golden(roots=("one", "two")), image)
     last = disk.read(image).partitions[-1].number
 
     def choose(layout: Disk, contents: Contents) -> Places:
@@ -426,18 +476,18 @@ def test_the_root_is_found_by_label_or_content_and_only_one(adapter: Adapter, tm
             by_label_or_content({"root": "two", "boot": "NONE"})(layout, contents)
         return by_label_or_content({"root": "two"})(layout, contents)
 
-    with adapter.open(image, choose=choose, read_only=True) as trees:
+    with searching.open(image, choose=choose, read_only=True) as trees:
         assert trees.places.root == last
         assert b"LABEL=two" in trees.root.read("/etc/fstab")
         assert (trees.boot is None) == (last == 2)
 
 
-def test_an_image_without_a_root_is_refused(adapter: Adapter, tmp_path: Path) -> None:
+def test_an_image_without_a_root_is_refused(searching: Adapter, tmp_path: Path) -> None:
     image = tmp_path / "node.img"
-    shutil.copy(adapter.golden(roots=()), image)
+    shutil.copy(searching.golden(roots=()), image)
     with (
         pytest.raises(MetisError, match=r"^the golden has no root partition: expected a file system with"),
-        adapter.open(image),
+        searching.open(image),
     ):
         pass
 

@@ -1,0 +1,74 @@
+"""Puts a class's and a node's files onto a card that is not written as an image, and reads them back.
+
+The card is mounted already (`inject.directory`), or its partitions are mounted where nobody sees them
+(`inject.loop`). No partition changes its place, size or id.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import disk
+from .build import Tools
+from .disk import Disk
+from .errors import MetisError
+from .ids import BaseManifest
+from .inject.apply import apply
+from .inject.compare import compare
+from .inject.partitions import by_label_or_content
+from .inject.rehearsal import rehearsed
+from .inject.sources import Reveal, Sources, no_secrets
+from .inject.tree import Trees
+from .manifest import has_image_facts
+from .model import Manifest
+from .verify import Verdict
+
+
+def apply_to(
+    card: Path,
+    layout: Disk,
+    wanted: BaseManifest,
+    manifest: Manifest,
+    reveal: Reveal,
+    tools: Tools,
+    scratch: Path,
+) -> Verdict:
+    """Put the files of a node's class, and then the node's, onto a card, and compare it with both.
+
+    `card` is the device or image that `tools.injector` opens, or the folder of a root, for messages; `layout`
+    is its partition table. `scratch` is a private folder for what never has a name there. What is there
+    already is written again, and no different. Everything is first tried without being done: raises
+    MetisError before anything is written where the card cannot take it or a secret is missing, and afterwards
+    only for a medium that fails or is full.
+    """
+    subject = manifest.subject
+    if has_image_facts(manifest) and not layout.partitions:
+        raise MetisError(
+            f"{subject} has files that name partitions by their ids, and {card} is not on partitions",
+            "mount both partitions of one card, or let --auto-mount do it",
+        )
+    choose = by_label_or_content(wanted.labels)
+    with (
+        tools.reporter.step(f"{subject}: putting the files onto {card}"),
+        tools.injector.open(card, layout, choose) as trees,
+    ):
+        facts = _facts(layout, trees)
+        parts = [
+            (wanted.manifest, Sources(tools.open_blob, no_secrets, facts)),
+            (manifest, Sources(tools.open_blob, reveal, facts)),
+        ]
+        with rehearsed(trees) as tried:
+            for part, sources in parts:
+                apply(part, tried, sources, scratch)
+        for part, sources in parts:
+            apply(part, trees, sources, scratch)
+    with (
+        tools.reporter.step(f"{subject}: reading {card} back"),
+        tools.injector.open(card, layout, choose, read_only=True) as trees,
+    ):
+        findings = compare(wanted.manifest, manifest, trees, Sources(tools.open_blob, reveal, facts))
+    return Verdict(subject, card, len(wanted.manifest.entries) + len(manifest.entries), findings)
+
+
+def _facts(layout: Disk, trees: Trees) -> dict[str, str]:
+    return disk.facts(layout, trees.places.root, trees.places.boot) if layout.partitions else {}
