@@ -11,10 +11,15 @@ Kind = Literal["disk", "loop", "file"]
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file system of the card that is in use; `point` is "[SWAP]" for swap space (lsblk(8))."""
+    """A file system of the card that is in use; `point` is "[SWAP]" for swap space (lsblk(8)).
+
+    One that is `released` gets its point without anybody's doing, and whoever opens the card takes it away
+    for good, or is refused while a file of it is open: Windows' drive letters.
+    """
 
     device: str
     point: str
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
