@@ -86,6 +86,16 @@ def task_image():
         }
 
 
+def task__image_to_burn():
+    """the image that a burn waits for, which only its --node tells"""
+    return {"actions": [(tasks.image_to_burn,)]}
+
+
 def task_burn():
-    """write an image to a card, read it back and compare: --node NODE --device FILE --yes"""
-    return {"params": BURN_PARAMS, "actions": [(tasks.burn,)], "uptodate": [False]}
+    """write an image to a card, read it back and compare: --node NODE --device DEVICE --yes"""
+    return {
+        "params": BURN_PARAMS,
+        "calc_dep": ["_image_to_burn"],
+        "uptodate": [tasks.burn_request],
+        "actions": [(tasks.burn,)],
+    }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .cli_adopt import adopt
+from .cli_burn import burn, cards
 from .cli_secrets import secrets
 from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
 from .hardening import leave_no_cores
@@ -38,6 +39,8 @@ def cli() -> None:
 
 
 cli.add_command(adopt)
+cli.add_command(burn)
+cli.add_command(cards)
 cli.add_command(secrets)
 
 
@@ -223,7 +226,7 @@ def _print_summary(lab: Lab, node: str, path: Path) -> None:
     click.echo(f"{node}: {path} ({about['mapped'] >> 20} of {about['size'] >> 20} MiB to write)")
     for line in table(lab.base_manifest(node), lab.manifest(node)):
         click.echo(f"  {line}")
-    click.echo(f"next: put it on a card with `bmaptool copy {path} /dev/YOUR-CARD`")
+    click.echo(f"next: put it on a card with `metis burn --node {node}`")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ import click
 
 from . import prompts
 from .errors import SeveralErrors, SourceError, UsageError
-from .options import FLAG_VARIABLES, common, complete_node, each, lab_of, node_option, print_json
+from .options import FLAG_VARIABLES, common, complete_node, each, lab_of, node_option, print_json, yes_option
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -27,8 +27,6 @@ ITEMS = ("host-keys", "ssh-password", "node-password", "machine-id", "iscsi-init
 """Those of `secrets.rotate`, which is not imported for a completion or for help."""
 
 CLOUD_INIT = "cloud_init"
-
-yes_option = click.option("--yes", is_flag=True, help="Ask nothing: for scripts.")
 
 
 @click.group()

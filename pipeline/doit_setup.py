@@ -24,8 +24,16 @@ from .tasks import Tasks
 
 BURN_PARAMS = [
     {"name": "node", "long": "node", "default": "", "help": "the node whose image is burned"},
-    {"name": "device", "long": "device", "default": "", "help": "the card: a plain file for now"},
+    {"name": "device", "long": "device", "type": list, "default": [], "help": "the card; may be repeated"},
     {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "overwrite without asking"},
+    {
+        "name": "allow_fixed",
+        "long": "allow-fixed",
+        "type": bool,
+        "default": False,
+        "help": "see `metis burn`",
+    },
+    {"name": "delta", "long": "delta", "default": "auto", "help": "auto, always or never: see `metis burn`"},
 ]
 
 GARBAGE_AFTER = 50_000

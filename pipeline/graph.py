@@ -25,10 +25,10 @@ class StderrReporter(LineReporter):
         super().__init__(sys.stderr, options)
 
 
-def run(tasks: Sequence[str], jobs: int) -> Lab:
+def run(tasks: Sequence[str], jobs: int, *, lets_go: bool = False) -> Lab:
     """Bring tasks of the lab that the environment names up to date, `jobs` at a time; give the lab.
 
-    Raises the error of what failed; with several, one that says how many did.
+    Nobody else builds there until this process ends, or until then where it `lets_go`. Raises the error of what failed; with several, one that says how many did.
     """
     try:
         import dodo
@@ -42,6 +42,8 @@ def run(tasks: Sequence[str], jobs: int) -> Lab:
         raise UsageError(f"no node {', '.join(unknown)} in {lab.settings.inventory}", "see `metis plan`")
     dodo.DOIT_CONFIG["reporter"] = of_lab(lab, StderrReporter)
     code = DoitMain(ModuleTaskLoader(dodo)).run(["run", *(["-n", str(jobs)] if jobs > 1 else []), *tasks])
+    if lets_go:
+        own.let_go()
     if code or own.failures:
         raise _summary(own.failures)
     return lab

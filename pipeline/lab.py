@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from . import durable, receipts
+from . import durable, receipts, sudo
 from .artifacts import Artifacts
 from .errors import InventoryError, MetisError, MismatchError, Problem, UsageError
 from .ids import base_made_from, image_made_from
@@ -28,10 +28,18 @@ from .inventory.wording import masked
 from .manifest import digest, from_data, secrets_of
 from .model import Side
 from .progress import Reporter, reporter
-from .secrets.keyring import Keyring
+from .secrets.keyring import Keyring, Revealed
 from .secrets.plain import plain_folder
 from .secrets.used import UsedSecrets
-from .settings import PlainPlace, SealedPlace, Settings, image_variable, user_folder
+from .settings import (
+    LARGEST_CARD,
+    PlainPlace,
+    SealedPlace,
+    Settings,
+    image_variable,
+    user_folder,
+    user_folders,
+)
 from .store import Store
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
@@ -52,8 +60,6 @@ if TYPE_CHECKING:
     from .secrets.source import SecretSource
     from .verify import Verdict
 
-DEFAULT_SIZE_LIMIT = "256G"
-
 
 class Lab:
     """One inventory with its artifacts. Safe to use from threads once `index` has been read."""
@@ -71,7 +77,13 @@ class Lab:
 
         One that does not remember leaves no file behind by looking at the inventory.
         """
-        return cls(Settings.from_environment(os.environ, Path.cwd()), remembers=remembers)
+        who = sudo.caller()
+        if who is None:
+            return cls(Settings.from_environment(os.environ, Path.cwd()), remembers=remembers)
+        sudo.at_home(who)
+        settings = Settings.from_environment(os.environ, Path.cwd())
+        sudo.give_back_at_exit(who, (settings.artifacts, *user_folders(os.environ)))
+        return cls(settings, remembers=remembers)
 
     # ------------------------------------------------------------------------------- what is there
 
@@ -313,7 +325,7 @@ class Lab:
         from .build import Tools
         from .inventory.resolve import size_in_bytes
 
-        limit = self.inventory.cluster().data.get("card", {}).get("max_size", DEFAULT_SIZE_LIMIT)
+        limit = self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD)
         return Tools(self._injector(), self.open_blob, self.reporter, size_in_bytes(limit))
 
     @cached_property
@@ -358,6 +370,18 @@ class Lab:
         """What nodes have of secrets."""
         used = UsedSecrets(self.artifacts.state, makes_key=self._remembers)
         return Keyring(self.secret_source, self.nodes, used)
+
+    def revealed(self, name: str, manifest: Manifest) -> Revealed:
+        """The secrets that a node's manifest refers to; what is missing of its identity is made and kept.
+
+        Raises RefusedError where the node's last image had an identity that the source has lost.
+        """
+        last = receipts.read(self.artifacts.image(name))
+        revealed = self.keyring.revealed(name, secrets_of(manifest), last.secrets if last else None)
+        if revealed.made:
+            place = self.secret_source.place(name)
+            self.reporter.note(f"{name}: made, and kept in {place}: {', '.join(revealed.made)}")
+        return revealed
 
     @cached_property
     def secret_source(self) -> SecretSource:

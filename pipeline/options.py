@@ -64,6 +64,9 @@ def node_option(*, required: bool) -> Callable[[F], F]:
     )
 
 
+yes_option = click.option("--yes", is_flag=True, help="Ask nothing: for scripts.")
+
+
 def each(make: Callable[[S], T], names: Iterable[S]) -> tuple[list[T], list[MetisError]]:
     """What can be made of each thing, and why not of the others: one bad node hides none of them."""
     made: list[T] = []

@@ -54,6 +54,16 @@ def confirm(question: str, *, yes: bool, because: str = "") -> None:
         raise RefusedError("nothing was changed")
 
 
+def confirm_name(name: str, warning: str, *, yes: bool) -> None:
+    """Have a name typed, so that no card is written by a finger that was too fast.
+
+    Raises RefusedError for anything else, and where nobody can be asked.
+    """
+    refuse_unasked(yes=yes)
+    if not yes and click.prompt(f"{warning}; type {name} to go on", err=True).strip() != name:
+        raise RefusedError("nothing was changed", f"type {name} if it is meant")
+
+
 def _is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 

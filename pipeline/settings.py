@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .inventory.resolve import ImageOverride
 
 INJECTORS = ("guestfs", "loop")
+LARGEST_CARD = 256 << 30
+"""Bytes: what is larger is taken for something else than a card, unless card.max_size says otherwise."""
 VAULT_TIMEOUT = 10
 """Seconds for one request, unless VAULT_CLIENT_TIMEOUT says otherwise."""
 _IMAGE = re.compile(r"METIS_IMAGE_([A-Z0-9_]+?)(_SHA256)?")
@@ -136,6 +138,12 @@ def user_folder(environment: Mapping[str, str], variable: str, usual: str) -> Pa
         return (named if named.is_absolute() else Path(usual).expanduser()) / "metis"
     except RuntimeError:
         raise UsageError("this user has no home folder", f"set HOME or {variable}") from None
+
+
+def user_folders(environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """All of our parts of the user's folders."""
+    usual = {"XDG_CACHE_HOME": "~/.cache", "XDG_STATE_HOME": "~/.local/state", "XDG_CONFIG_HOME": "~/.config"}
+    return tuple(user_folder(environment, variable, place) for variable, place in usual.items())
 
 
 def _as_variable(klass: str) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -20,7 +19,7 @@ from doit.exceptions import TaskFailed
 
 from . import durable, hooks, receipts, secrets
 from .artifacts import bmap_of, receipt_of
-from .errors import MetisError, RefusedError, RottenError, UsageError, from_os
+from .errors import MetisError, RefusedError, RottenError, SeveralErrors, UsageError, from_os
 from .freshness import Unchanged, code_digest, look, look_if_there
 from .ids import BaseManifest, base_made_from, image_made_from
 from .inject.tree import VERSION
@@ -35,13 +34,14 @@ P = ParamSpec("P")
 
 
 def action(
-    method: Callable[Concatenate[Tasks, P], None],
+    method: Callable[Concatenate[Tasks, P], None], *, alone: bool = True
 ) -> Callable[Concatenate[Tasks, P], TaskFailed | None]:
-    """Make a method an action of the graph: alone in the artifacts' folder, its errors of one line."""
+    """Make a method an action of the graph, its errors of one line; `alone` in the artifacts' folder."""
 
     def run(self: Tasks, /, *args: P.args, **kwargs: P.kwargs) -> TaskFailed | None:
         try:
-            self.hold_artifacts()
+            if alone:
+                self.hold_artifacts()
             method(self, *args, **kwargs)
         except (MetisError, OSError) as raised:
             error = from_os(raised) if isinstance(raised, OSError) else raised
@@ -54,6 +54,25 @@ def action(
     return functools.update_wrapper(run, method)
 
 
+class Request:
+    """What somebody asked a task for on the command line, which other tasks cannot see."""
+
+    _task: Any
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The task's parameters, once doit has read the command line."""
+        return self._task.options or {}
+
+    def configure_task(self, task: Any) -> None:  # noqa: ANN401 - doit has no types
+        """Called by doit when it makes the task."""
+        self._task = task
+
+    def __call__(self, _task: object, _values: object) -> bool:
+        """Called by doit: what was asked for is always done."""
+        return False
+
+
 class Tasks:
     """The edges, the freshness and the actions of one lab's tasks."""
 
@@ -61,6 +80,7 @@ class Tasks:
         self.lab = lab
         self.artifacts = lab.artifacts
         self.failures: list[MetisError] = []
+        self.burn_request = Request()
         self._held = ExitStack()
         self._holding = threading.Lock()
         self._is_held = False
@@ -268,11 +288,7 @@ class Tasks:
 
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
-        receipt, last = receipts.read(base), receipts.read(target)
-        revealed = self.lab.keyring.revealed(name, secrets_of(manifest), last.secrets if last else None)
-        if revealed.made:
-            place = self.lab.secret_source.place(name)
-            self.lab.reporter.note(f"{name}: made, and kept in {place}: {', '.join(revealed.made)}")
+        receipt, revealed = receipts.read(base), self.lab.revealed(name, manifest)
         if receipt is None or not self.lab.is_there(
             target, image_made_from(manifest.id, receipt.id, revealed.used)
         ):
@@ -280,26 +296,35 @@ class Tasks:
                 self.lab.fetch(item.source, item.sha256, self.lab.composer.node(name).klass.arch)
             build.make_image(manifest, base, target, revealed, self.lab.tools)
 
-    @action
-    def burn(self, node: str, device: str, yes: bool) -> None:
-        """Write an image to a card, read it back and compare; leave a receipt among the artifacts."""
-        from .card.file import burn
+    def image_to_burn(self) -> dict[str, list[str]]:
+        """The task that a burn waits for, as doit takes it from a calc_dep."""
+        node = self.burn_request.options.get("node")
+        return {"task_dep": [f"image:{node}"]} if node in self.lab.index.nodes else {}
+
+    @partial(action, alone=False)
+    def burn(self, node: str, device: Sequence[str], yes: bool, allow_fixed: bool, delta: str) -> None:
+        """Write an image to cards, read it back and compare; leave receipts among the artifacts."""
+        from .burn import DELTAS, judged, opened, to_cards
+        from .lab_cards import LabCards
 
         if not node or not device:
-            raise UsageError("nothing is burned", "say `doit burn --node NODE --device FILE --yes`")
-        if node not in self.lab.index.nodes:
-            raise UsageError(f"no node {node}", "see `metis plan`")
-        if not self.lab.plan(node).keeps_image:
-            raise MetisError(f"the image of {node} is not up to date", f"run `doit image:{node}` first")
-        card = Path(device)
-        if card.exists() and not yes:
-            raise RefusedError(f"{card} exists and would be overwritten", "say --yes if that is meant")
+            raise UsageError("nothing is burned", "say `doit burn --node NODE --device DEVICE --yes`")
+        if delta not in DELTAS:
+            raise UsageError(f"--delta is {delta!r}", f"say one of {', '.join(DELTAS)}")
+        cards = LabCards(self.lab)
+        rules = cards.rules(node, allow_fixed=allow_fixed)
         image = self.artifacts.image(node)
-        started = datetime.now(UTC)
-        burn(image, receipts.block_map(image), card, self.artifacts.root, self.lab.reporter)
-        about = {"node": node, "card": str(card.absolute()), "at": started.isoformat(timespec="seconds")}
-        receipt = durable.as_json({**about, **self.lab.describe(image), "verdict": "read back and the same"})
-        durable.write(self.artifacts.burn(node, f"{started:%Y%m%dT%H%M%SZ}"), receipt)
+        with opened(image, self.lab.reporter, deep=self.lab.settings.deep) as opened_image:
+            chosen = judged(cards.platform, device, opened_image.map.size, rules)
+            if not yes and any(card.size for card in chosen):
+                raise RefusedError(f"{', '.join(device)} would be overwritten", "say --yes if that is meant")
+            reports = to_cards(opened_image, chosen, cards.tools(node, delta))
+        cards.keep(node, reports)
+        for report in reports:
+            self.lab.reporter.note(report.to_text(node))
+        errors = [report.error for report in reports if report.error]
+        if errors:
+            raise SeveralErrors(errors)
 
     # --------------------------------------------------------------------------------------- inside
 
@@ -310,6 +335,12 @@ class Tasks:
                 self._held.enter_context(durable.locked(self.artifacts.lock, self._refuse))
                 self._is_held = True
                 self._sweep()
+
+    def let_go(self) -> None:
+        """Let other processes change the artifacts again."""
+        with self._holding:
+            self._held.close()
+            self._is_held = False
 
     def _sweep(self) -> None:
         """Remove what a build that was cut off has left; nobody else can be writing it now."""

@@ -26,6 +26,11 @@ class Image:
         self._file = file
         self._lock = threading.Lock()
 
+    @property
+    def status(self) -> os.stat_result:
+        """What fstat(2) says of it."""
+        return os.fstat(self._file.fileno())
+
     def read(self, start: int, end: int) -> bytes:
         """Its bytes from one place up to another."""
         data = bytearray(end - start)

@@ -32,11 +32,11 @@ FLOORS = {
     "inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.resolve "
     "inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
     "machine": "artifacts bmap disk durable freshness hardening hashing hooks mapped process progress "
-    "receipts settings slot sparse store inventory.index inventory.overlay inventory.read",
+    "receipts settings slot sparse store sudo inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
-    "steps": "adoption build capture compose ids mounted verify",
-    "tasks": "lab tasks",
-    "doors": "cli cli_adopt cli_secrets dodo doit_setup graph options prompts",
+    "steps": "adoption build burn capture compose ids mounted verify",
+    "tasks": "lab lab_cards tasks",
+    "doors": "cli cli_adopt cli_burn cli_secrets dodo doit_setup graph options prompts",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -51,7 +51,7 @@ LAZY = {"guestfs", "hvac", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "referencing": {"inventory.schemas"},
-    "click": {"cli", "cli_adopt", "cli_secrets", "options", "prompts"},
+    "click": {"cli", "cli_adopt", "cli_burn", "cli_secrets", "options", "prompts"},
     "cryptography": {"secrets.ssh_keys"},
 }
 
@@ -182,7 +182,7 @@ def test_goldens_injectors_and_cards_do_not_know_each_other() -> None:
 
 def test_only_the_composition_root_picks_an_injector() -> None:
     pickers = {name for name in NAMES if ours(name) & set(INJECTORS)}
-    assert pickers <= {"lab"}
+    assert pickers <= {"lab", "lab_cards"}
 
 
 # ------------------------------------------------------------------------------------ what load costs

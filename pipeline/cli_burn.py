@@ -1,0 +1,285 @@
+"""`metis burn` and `metis cards`: an image to a card, and which cards there are.
+
+A finished image is burned without an inventory, so that works on hosts that have nothing but Python.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import prompts
+from .errors import MetisError, SeveralErrors, UsageError
+from .options import FLAG_VARIABLES, common, lab_of, node_option, print_json, yes_option
+from .progress import reporter
+from .settings import LARGEST_CARD
+
+if TYPE_CHECKING:
+    from .burn import Burnable, Report, Rules, Tools
+    from .card.cards import Card
+    from .card.here import Platform
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks for a new card."""
+
+device_option = click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="DEVICE",
+    help="The card: a device, best by its name in /dev/disk/by-id, or a plain file. May be given several "
+    "times. Without it, the next card that is inserted is meant.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How an operator chooses cards, and what may be taken for granted."""
+
+    devices: Sequence[str]
+    allow_fixed: bool
+    delta: str
+    yes: bool
+    as_json: bool
+
+
+@click.command()
+@common
+@click.option(
+    "--inspect",
+    "inspected",
+    metavar="DEVICE",
+    help="Say what is on this card or image: its partitions, and the node that was burned to it.",
+)
+@click.option("--all", "everything", is_flag=True, help="List also disks that are refused, and say why.")
+def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str | None) -> None:
+    """List the cards that an image could be burned to. Changes nothing."""
+    from .burn import Rules, listed
+    from .card.here import here
+
+    platform = here()
+    if inspected is not None:
+        _print_content(platform, platform.card_at(inspected), as_json=as_json)
+        return
+    rules = Rules(LARGEST_CARD, _artifacts())
+    with suppress(MetisError, OSError):  # without an inventory, what holds for all
+        from .lab_cards import LabCards
+
+        rules = LabCards(lab_of(flags)).rules(None)
+    found_cards = listed(platform, rules, everything=everything)
+    if as_json:
+        print_json([item.to_data() for item in found_cards])
+    else:
+        for item in found_cards:
+            click.echo(item.to_text())
+        if not found_cards:
+            click.echo("no card is there; --all lists the disks that are refused", err=True)
+
+
+@click.command()
+@common
+@node_option(required=False)
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Burn this finished image, whoever made it; needs no inventory.",
+)
+@device_option
+@click.option("--allow-fixed", is_flag=True, help="DEVICE may be a fixed disk, named as in /dev/disk/by-id.")
+@click.option(
+    "--delta",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Compare first and write only what differs; auto does so on a card that Metis has burned before.",
+)
+@click.option(
+    "--boot",
+    type=click.Path(path_type=Path),
+    help="Where a card's boot file system is mounted (METIS_BOOT_PATH): the node's files are put there, and "
+    "no device is written.",
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where that card's root file system is mounted (METIS_ROOT_PATH).",
+)
+@click.option(
+    "--auto-mount",
+    is_flag=True,
+    help="Put the node's files into the file systems that are on DEVICE; its image is not written.",
+)
+@yes_option
+def burn(
+    nodes: Sequence[str],
+    image: Path | None,
+    boot: Path | None,
+    root: Path | None,
+    auto_mount: bool,
+    **more: Any,  # noqa: ANN401 - how cards are chosen, and the flags that every command has
+) -> None:
+    """Write a node's image to a card, read it back and compare.
+
+    The image is built first if it is not up to date. A disk that holds the running system, is in use, is
+    fixed, too small or too large is refused. Without --device it waits for a card, shows it, and asks for
+    the node's name.
+    """
+    flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
+    choice = Choice(**more)
+    if len(nodes) + (image is not None) != 1:
+        raise UsageError("one image is burned at a time", "name one node with --node, or a file with --image")
+    other = bool(choice.devices or image or auto_mount)
+    folders = _folders(boot, root, other=other)
+    if image is not None:
+        if auto_mount:
+            raise UsageError("--image is written as it is", "leave --auto-mount out, or name a --node")
+        _write_image(image, choice)
+    elif folders is not None:
+        _fill(nodes[0], folders, flags, choice)
+    elif auto_mount:
+        if len(choice.devices) != 1:
+            raise UsageError("--auto-mount is of one card", "name it with --device")
+        _fill(nodes[0], None, flags, choice)
+    else:
+        _write_node(nodes[0], flags, choice)
+
+
+def _folders(boot: Path | None, root: Path | None, *, other: bool) -> tuple[Path, Path] | None:
+    """Where a card is mounted, if it is; what the environment names counts where nothing else was named."""
+    if boot or root:
+        if other:
+            raise UsageError("--boot and --root write no device", "leave --device, --image, --auto-mount out")
+        if not (boot and root):
+            raise UsageError("one of --boot and --root is missing", "name both")
+        return boot, root
+    if other:
+        return None
+    named = [os.environ.get(f"METIS_{side}_PATH", "") for side in ("BOOT", "ROOT")]
+    if any(named) and not all(named):
+        raise UsageError("only one of METIS_BOOT_PATH and METIS_ROOT_PATH is set", "set both, or none")
+    return (Path(named[0]), Path(named[1])) if all(named) else None
+
+
+def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:
+    if platform.inspect is None:
+        raise MetisError("nothing here can read a card's file systems", "look on a Linux host")
+    found = platform.inspect(Path(card.path)).to_data()
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{card.path}: {found['summary']}")
+    for each in found["partitions"]:
+        click.echo(f"  {each['number']}  {each['filesystem'] or 'unknown'}  {each['label'] or ''}".rstrip())
+    for name, value in (found["record"] or {}).items():
+        click.echo(f"  {name}: {value}")
+
+
+# ------------------------------------------------------------------------------------------ to devices
+
+
+def _write_image(path: Path, choice: Choice) -> None:
+    """Burn a finished image, for which nothing but its own files is asked."""
+    from .burn import Rules, Tools, opened
+    from .card.here import here
+
+    platform, told = here(), reporter()
+    rules = Rules(LARGEST_CARD, _artifacts(), allow_fixed=choice.allow_fixed)
+    _early(platform, rules, choice)
+    with opened(path, told) as image:
+        reports = _burned(image, rules, Tools(platform, told, choice.delta), choice)
+    _end(image.subject, reports, choice)
+
+
+def _write_node(name: str, flags: dict[str, str | None], choice: Choice) -> None:
+    """Build a node's image if it is not up to date, burn it, and compare its files on the card."""
+    from . import graph
+    from .burn import opened
+    from .lab_cards import LabCards
+
+    cards = LabCards(lab_of(flags))
+    rules = cards.rules(name, allow_fixed=choice.allow_fixed)
+    _early(cards.platform, rules, choice)
+    lab = graph.run([f"image:{name}"], 1, lets_go=True)
+    cards = LabCards(lab)
+    with opened(lab.artifacts.image(name), lab.reporter, deep=lab.settings.deep) as image:
+        reports = _burned(image, rules, cards.tools(name, choice.delta), choice)
+    cards.keep(name, reports)
+    _end(name, reports, choice)
+
+
+def _early(platform: Platform, rules: Rules, choice: Choice) -> None:
+    """Refuse what can be refused before an image is looked at or built."""
+    from .burn import judged
+
+    prompts.refuse_unasked(yes=choice.yes)
+    judged(platform, choice.devices, 0, rules)
+
+
+def _burned(image: Burnable, rules: Rules, tools: Tools, choice: Choice) -> list[Report]:
+    from .burn import judged, to_cards, waited_for
+
+    if choice.devices:
+        cards = judged(tools.platform, choice.devices, image.map.size, rules)
+    else:
+        click.echo(f"insert the card for {image.subject}", err=True)
+        cards = [waited_for(tools.platform, image.map.size, rules, lambda: time.sleep(LOOK_EVERY))]
+    if any(card.size for card in cards):
+        _ask(image.subject, cards, tools.platform, "all that is on it is lost", yes=choice.yes)
+    return to_cards(image, cards, tools)
+
+
+def _ask(subject: str, cards: Sequence[Card], platform: Platform, warning: str, *, yes: bool) -> None:
+    from .burn import Listed
+
+    for card in cards:
+        click.echo(Listed.of(card, platform).to_text(), err=True)
+    prompts.confirm_name(subject, warning, yes=yes)
+
+
+def _end(subject: str, reports: Sequence[Report], choice: Choice) -> None:
+    if choice.as_json:
+        print_json([report.to_data() for report in reports])
+    else:
+        for report in reports:
+            if report.error is None:
+                click.echo(report.to_text(subject))
+    errors = [report.error for report in reports if report.error]
+    if errors:
+        raise errors[0] if len(reports) == 1 else SeveralErrors(errors)
+
+
+# ---------------------------------------------------------------------------------- to what is mounted
+
+
+def _fill(name: str, folders: tuple[Path, Path] | None, flags: dict[str, str | None], choice: Choice) -> None:
+    """Put a node's files into a card's file systems, and read them back."""
+    from .lab_cards import LabCards
+
+    cards = LabCards(lab_of(flags, writes=True))
+    if folders is None:
+        from .burn import judged
+
+        prompts.refuse_unasked(yes=choice.yes)
+        rules = cards.rules(name, allow_fixed=choice.allow_fixed)
+        (card,) = judged(cards.platform, choice.devices, 0, rules)
+        _ask(name, [card], cards.platform, "files on it are changed", yes=choice.yes)
+        verdict = cards.fill_card(name, card)
+    else:
+        verdict = cards.fill_folders(name, *folders)
+    if choice.as_json:
+        print_json(verdict.to_data())
+    else:
+        click.echo(verdict.to_text())
+    if verdict.error:
+        raise verdict.error
+
+
+def _artifacts() -> Path:
+    return Path(os.environ.get("METIS_ARTIFACTS") or "artifacts").absolute()
