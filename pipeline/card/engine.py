@@ -117,6 +117,7 @@ class _Burn:
     read_back: int = 0
     rewritten: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    buffers: list[memoryview] = field(default_factory=lambda: [buffer(BATCH) for _ in range(_BUFFERS)])
 
     def run(self, plan: BurnPlan, delta: bool, record: Record | None) -> Written:
         todo = self._missing(plan) if delta else plan.body
@@ -251,7 +252,7 @@ class _Burn:
 
     def _write(self, extents: Iterable[Extent], advance: Advance = lambda _: None) -> None:
         """Write extents in their order, while two threads read and hash what comes next."""
-        with closing(_ahead(self._load, extents)) as loaded:
+        with closing(_ahead(self._load, extents, self.buffers)) as loaded:
             for batch, data, _ in loaded:
                 for offset, start, end in batch.runs:
                     self._put(offset, data[start:end])
@@ -260,7 +261,7 @@ class _Burn:
     def _differing(self, extents: Sequence[Extent], advance: Advance = lambda _: None) -> list[Extent]:
         """Which of the extents the medium does not hold, or cannot read."""
         result: list[Extent] = []
-        with closing(_ahead(self._compare, extents)) as compared:
+        with closing(_ahead(self._compare, extents, self.buffers)) as compared:
             for batch, _, different in compared:
                 result.extend(different)
                 self.read_back += batch.size
@@ -367,14 +368,14 @@ def _batches(extents: Iterable[Extent]) -> Iterator[_Batch]:
 
 
 def _ahead(
-    work: Callable[[_Batch, memoryview], _T], extents: Iterable[Extent]
+    work: Callable[[_Batch, memoryview], _T], extents: Iterable[Extent], buffers: Sequence[memoryview]
 ) -> Generator[tuple[_Batch, memoryview, _T], None, None]:
-    """Do some work on all batches, each with a buffer, in two threads; give what comes of it in order.
+    """Do some work on all batches, each with one of the buffers, in two threads; give the results in order.
 
     A buffer is used again when the next result is asked for. Whoever leaves early closes the generator: what
     was begun is waited for, so that no thread is left behind.
     """
-    free = [buffer(BATCH) for _ in range(_BUFFERS)]
+    free = list(buffers)
     waiting: deque[tuple[_Batch, memoryview, Future[_T]]] = deque()
     batches = _batches(extents)
     pool = ThreadPoolExecutor(_THREADS)
