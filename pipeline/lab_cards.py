@@ -57,6 +57,7 @@ class LabCards:
             if isinstance(verdict.error, SourceError):
                 self._lab.reporter.note(f"{name}: {verdict.error}")
             elif verdict.error:
+                self._lab.reporter.note(verdict.to_text())
                 raise verdict.error
             return verdict.entries - len(verdict.not_compared)
 

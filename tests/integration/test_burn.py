@@ -1,17 +1,19 @@
-"""A burn to a plain file: written, read back, compared, and nothing lost when it is refused."""
+"""A burn from the command line: the card holds the node, says so, and nothing is lost when it is refused."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from pipeline import bmap
-from pipeline.card.file import burn
-from pipeline.errors import MismatchError
-from pipeline.progress import QuietReporter
+from pipeline import bmap, disk, process
+from pipeline.card import burn_plan, inspect
 from tests.support import goldens
+from tests.support.blocks import MIB, attached, mounted, need_disks
 from tests.support.lab import QUICK_INJECTOR, Lab, class_text
 
 
@@ -24,54 +26,237 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Lab:
     return lab
 
 
-def test_a_card_holds_the_image_and_a_receipt_tells(lab: Lab, tmp_path: Path) -> None:
+@pytest.fixture
+def image(lab: Lab) -> Path:
+    return lab.artifacts / "one.img"
+
+
+def old_card(path: Path, size: int) -> Path:
+    """A card that was in use before: full of what is not zero."""
+    path.write_bytes(os.urandom(1 << 16) * (size >> 16))
+    return path
+
+
+def expected(image: Path, card: Path) -> burn_plan.BurnPlan:
+    """What a card must hold but for the record of its burn."""
+    described = bmap.parse(Path(f"{image}.bmap").read_bytes())
+    data = image.read_bytes()
+    return burn_plan.make(described, card.stat().st_size, lambda start, end: data[start:end])
+
+
+def differing(image: Path, card: Path) -> list[int]:
+    """The extents of a card that are not what the image makes of it."""
+    data = card.read_bytes()
+    plan = expected(image, card)
+    digests = {each.start: hashlib.sha256(data[each.start : each.end]).hexdigest() for each in plan.extents}
+    return [each.start for each in plan.extents if digests[each.start] != each.sha256]
+
+
+def of_record(image: Path, card: Path) -> list[int]:
+    """The extent that the record of a burn changes."""
+    slot = json.loads(image.with_name("one.receipt.json").read_text())["slot"]
+    return [each.start for each in expected(image, card).extents if each.start <= slot < each.end]
+
+
+def burns(lab: Lab) -> list[dict[str, object]]:
+    files = sorted((lab.artifacts / "burns").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    return [json.loads(file.read_text()) for file in files]
+
+
+def test_a_new_file_holds_the_image_and_a_receipt_tells(lab: Lab, image: Path, tmp_path: Path) -> None:
     card = tmp_path / "card.img"
     report = lab.doit("burn", "--node", "one", "--device", str(card), "--yes")
     assert report.code == 0, report
-    assert card.read_bytes() == (lab.artifacts / "one.img").read_bytes()
-    (receipt,) = (lab.artifacts / "burns").glob("one-*.json")
-    assert json.loads(receipt.read_text())["card"] == str(card)
+    assert "insert and power on" in report.err
+    assert differing(image, card) == of_record(image, card)
+    receipt = burns(lab)[-1]
+    assert receipt["node"] == "one"
+    assert receipt["verdict"] == "read back and the same"
+    assert receipt["card"]["path"] == str(card)  # type: ignore[index]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "say `doit burn --node NODE --device FILE --yes`"),
-        (["--node", "none", "--device", "x"], "no node none"),
-        (["--node", "one", "--device", "/dev/null", "--yes"], "is no place for a plain file"),
-        (["--node", "one", "--device", "/dev/metis-typo", "--yes"], "is no place for a plain file"),
-        (["--node", "one", "--device", "{artifacts}/one.img", "--yes"], "is among the artifacts"),
-        (["--node", "one", "--device", "{artifacts}/new/card.img", "--yes"], "is among the artifacts"),
-        (["--node", "one", "--device", "{kept}"], "would be overwritten"),
-    ],
-    ids=["bare", "unknown node", "a device", "a typo", "the image", "an artifact", "without --yes"],
-)
-def test_a_refusal_is_one_line_and_writes_nothing(
-    lab: Lab, tmp_path: Path, arguments: list[str], said: str
-) -> None:
-    kept = tmp_path / "kept"
-    kept.write_bytes(b"precious")
-    before = sorted(lab.artifacts.rglob("*.img"))
-    report = lab.doit("burn", *(word.format(kept=kept, artifacts=lab.artifacts) for word in arguments))
-    assert report.code != 0
-    (line,) = report.failures
-    assert said in line
-    assert kept.read_bytes() == b"precious"
-    assert sorted(lab.artifacts.rglob("*.img")) == before
+def test_a_larger_card_is_filled_and_says_what_it_is(lab: Lab, image: Path, tmp_path: Path) -> None:
+    card = old_card(tmp_path / "card.img", 3 * image.stat().st_size)
+    report = lab.metis("burn", "--node", "one", "--device", str(card), "--yes")
+    assert report.code == 0, report
+    assert differing(image, card) == of_record(image, card)
+    process.run(["sfdisk", "--verify", card])
+    last = disk.read(card).partitions[-1]
+    assert last.end > card.stat().st_size - 2 * MIB
+    process.run(["e2fsck", "-f", "-n", f"{card}?offset={last.start}"])
+    record = inspect.inspect(card).record
+    assert record is not None
+    assert record["node"] == "one"
+    said = lab.metis("cards", "--inspect", str(card))
+    assert said.out.startswith(f"{card}: one, burned 20")
+    assert lab.metis("verify", "--node", "one", "--image", str(card)).code == 0
+
+
+def test_a_burned_card_is_written_only_where_it_differs(lab: Lab, image: Path, tmp_path: Path) -> None:
+    card = old_card(tmp_path / "card.img", 2 * image.stat().st_size)
+    reports = []
+    for more in ([], [], ["--delta", "never"]):
+        said = lab.metis("burn", "--node", "one", "--device", str(card), "--yes", "--json", *more)
+        assert said.code == 0, said
+        reports.append(json.loads(said.out)[0])
+    first, second, third = reports
+    assert first["skipped"] == third["skipped"] == 0
+    assert second["skipped"] > second["written"]
+    assert differing(image, card) == of_record(image, card)
+
+
+def test_what_is_stale_is_built_first(lab: Lab, tmp_path: Path) -> None:
+    lab.write("nodes/two.yaml", "class: only\nnetwork: {dhcp: true}\n")
+    card = tmp_path / "card.img"
+    report = lab.doit("burn", "--node", "two", "--device", str(card), "--yes")
+    assert report.code == 0, report
+    assert report.tasks("run", "image") == {"image:two"}
+    assert inspect.inspect(card).summary.startswith("two, burned")
+    (lab.inventory / "nodes/two.yaml").unlink()
+
+
+def test_several_cards_are_burned_side_by_side(lab: Lab, image: Path, tmp_path: Path) -> None:
+    cards = [tmp_path / name for name in ("one", "two", "three")]
+    words = [word for card in cards for word in ("--device", str(card))]
+    report = lab.metis("burn", "--node", "one", *words, "--yes", "--json")
+    assert report.code == 0, report
+    assert [each["verdict"] for each in json.loads(report.out)] == ["read back and the same"] * 3
+    assert all(differing(image, card) == of_record(image, card) for card in cards)
+
+
+def test_one_bad_card_stops_no_other(lab: Lab, image: Path, tmp_path: Path) -> None:
+    need_disks()
+    good = tmp_path / "good"
+    with mounted("tmpfs", tmp_path / "small", "-t", "tmpfs", "-o", "size=4m") as small:
+        words = ["--device", str(good), "--device", str(small / "bad")]
+        report = lab.metis("burn", "--node", "one", *words, "--yes")
+        assert list(small.iterdir()) == []
+    assert report.code == 1
+    assert f"{small}/bad" in report.err
+    assert differing(image, good) == of_record(image, good)
+    assert [each["verdict"] for each in burns(lab)[-2:]].count("read back and the same") == 1
+
+
+# ------------------------------------------------------------------------------------- what is refused
+
+REFUSED: dict[str, tuple[list[str], int, str]] = {
+    "unknown node": (["--node", "none", "--device", "{new}"], 2, "no node none"),
+    "no node": (["--device", "{new}"], 2, "one image is burned at a time"),
+    "no disk": (["--node", "one", "--device", "/dev/null"], 3, "/dev/null"),
+    "a typo": (["--node", "one", "--device", "/dev/metis-typo"], 3, "/dev/metis-typo"),
+    "the image": (["--node", "one", "--device", "{artifacts}/one.img"], 3, "is among the artifacts"),
+    "an artifact": (["--node", "one", "--device", "{artifacts}/new/card"], 3, "is among the artifacts"),
+    "too small": (["--node", "one", "--device", "{kept}"], 3, "{kept}"),
+    "twice": (["--node", "one", "--device", "{new}", "--device", "{new}"], 2, "named twice"),
+    "a folder and a device": (["--node", "one", "--device", "{new}", "--root", "/mnt"], 2, "write no device"),
+    "half a mounted card": (["--node", "one", "--root", "/mnt"], 2, "one of --boot and --root is missing"),
+    "a node and an image": (["--node", "one", "--image", "{artifacts}/one.img"], 2, "one image is burned"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_is_one_line_and_writes_nothing(lab: Lab, tmp_path: Path, case: str) -> None:
+    words, code, said = REFUSED[case]
+    places = {"kept": tmp_path / "kept", "new": tmp_path / "new", "artifacts": lab.artifacts}
+    places["kept"].write_bytes(b"precious")
+    before = sorted(lab.artifacts.rglob("*"))
+    report = lab.metis("burn", *(word.format(**places) for word in words), "--yes")
+    assert report.code == code, report
+    (line,) = (line for line in report.err.splitlines() if line.startswith("metis: "))
+    assert said.format(**places) in line
+    assert places["kept"].read_bytes() == b"precious"
+    assert not places["new"].exists()
+    assert sorted(lab.artifacts.rglob("*")) == before
     assert not Path("/dev/metis-typo").exists()
 
 
-def test_an_image_that_is_not_up_to_date_is_not_burned(lab: Lab, tmp_path: Path) -> None:
-    lab.write("nodes/two.yaml", "class: only\n")
-    report = lab.doit("burn", "--node", "two", "--device", str(tmp_path / "card"), "--yes")
-    assert "run `doit image:two` first" in report.failures[0]
+def test_a_bare_burn_explains_itself(lab: Lab) -> None:
+    report = lab.doit("burn")
+    assert report.code != 0
+    (line,) = report.failures
+    assert "say `doit burn --node NODE --device DEVICE --yes`" in line
+    assert report.tasks("run", "image") == set()
 
 
-def test_a_card_that_reads_back_otherwise_is_a_mismatch(lab: Lab, tmp_path: Path) -> None:
-    image, card = lab.artifacts / "one.img", tmp_path / "card"
-    described = bmap.parse((lab.artifacts / "one.img.bmap").read_bytes())
-    first, *others = described.ranges
-    wrong = bmap.Bmap(described.size, (bmap.Range(first.start, first.end, "0" * 64), *others))
-    with pytest.raises(MismatchError):
-        burn(image, wrong, card, lab.artifacts, QuietReporter())
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("program", ["doit", "metis"])
+def test_nobody_overwrites_without_saying_so(lab: Lab, image: Path, tmp_path: Path, program: str) -> None:
+    card = old_card(tmp_path / "card.img", image.stat().st_size)
+    before = goldens.sha256(card)
+    report = getattr(lab, program)("burn", "--node", "one", "--device", str(card))
+    assert report.code != 0
+    assert "--yes" in report.out + report.err
+    assert goldens.sha256(card) == before
+
+
+def test_a_card_above_the_ceiling_of_the_class_is_refused(lab: Lab, image: Path, tmp_path: Path) -> None:
+    need_disks()
+    card = old_card(tmp_path / "card.img", 3 * image.stat().st_size)
+    before = goldens.sha256(card)
+    file = lab.inventory / "classes/only.yaml"
+    text = file.read_text()
+    file.write_text(f"{text}card: {{max_size: {2 * image.stat().st_size}}}\n")
+    try:
+        with attached(card) as device:
+            report = lab.metis("burn", "--node", "one", "--device", device, "--yes", "--allow-fixed")
+    finally:
+        file.write_text(text)
+    assert report.code == 3, report
+    assert goldens.sha256(card) == before
+
+
+# -------------------------------------------------------------------------------------- finished images
+
+
+def test_a_finished_image_needs_no_inventory(image: Path, tmp_path: Path) -> None:
+    for name in ("one.img", "one.img.bmap", "one.receipt.json"):
+        shutil.copy(image.with_name(name), tmp_path / name)
+    lab = Lab(tmp_path / "nothing")
+    card = tmp_path / "card"
+    report = lab.metis("burn", "--image", str(tmp_path / "one.img"), "--device", str(card), "--yes")
+    assert report.code == 0, report
+    assert report.out.startswith("one: ")
+    assert inspect.inspect(card).record is not None
+
+
+def test_a_block_map_of_bmaptool_is_as_good(image: Path, tmp_path: Path) -> None:
+    copy, card = tmp_path / "one.img", tmp_path / "card"
+    process.run(["cp", "--sparse=always", image, copy])
+    process.run(["bmaptool", "create", "--output", f"{copy}.bmap", copy])
+    report = Lab(tmp_path).metis("burn", "--image", str(copy), "--device", str(card), "--yes")
+    assert report.code == 0, report
+    assert goldens.sha256(card) == goldens.sha256(copy)
+
+
+@pytest.mark.parametrize("what", ["image", "block map"])
+def test_an_image_that_is_not_what_its_receipt_says_touches_no_card(
+    image: Path, tmp_path: Path, what: str
+) -> None:
+    for name in ("one.img", "one.img.bmap", "one.receipt.json"):
+        shutil.copy(image.with_name(name), tmp_path / name)
+    victim = tmp_path / ("one.img" if what == "image" else "one.img.bmap")
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2 if what == "block map" else 100] ^= 1
+    victim.write_bytes(data)
+    card = old_card(tmp_path / "card", image.stat().st_size)
+    before = goldens.sha256(card)
+    words = ["--image", str(tmp_path / "one.img"), "--device", str(card), "--yes"]
+    report = Lab(tmp_path / "nothing").metis("burn", *words)
+    assert report.code == 4, report
+    assert goldens.sha256(card) == before
+
+
+# ------------------------------------------------------------------------------------------ real devices
+
+
+def test_a_device_holds_the_node_and_its_kernel_sees_the_partitions(
+    lab: Lab, image: Path, tmp_path: Path
+) -> None:
+    need_disks()
+    file = old_card(tmp_path / "medium", 2 * image.stat().st_size)
+    with attached(file) as device:
+        refused = lab.metis("burn", "--node", "one", "--device", device, "--yes")
+        assert refused.code == 3, refused
+        report = lab.metis("burn", "--node", "one", "--device", device, "--yes", "--allow-fixed")
+        assert report.code == 0, report
+        assert lab.metis("cards", "--inspect", device).out.startswith(f"{device}: one, burned")
+    assert differing(image, file) == of_record(image, file)
