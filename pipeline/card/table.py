@@ -152,7 +152,7 @@ _NO_TYPE = bytes(16)
 
 @dataclass(frozen=True, slots=True)
 class _Gpt:
-    """A sound GPT of which a copy at the end of a disk takes 33 sectors: the fields that are of use here.
+    """A sound GPT of which a copy fits into 33 sectors at the end of a disk: the fields that are of use here.
 
     `entries` are those in use, in the order of the disk; `array` is the range of the head with all of them.
     """
@@ -184,7 +184,7 @@ class _Gpt:
             and 0 < count * entry_size <= _ENTRIES_ROOM
             and array[1] <= min(first * SECTOR, len(head))
             and zlib.crc32(head[slice(*array)]) == crc
-            and first <= last <= alternate - BACKUP // SECTOR
+            and first <= last < alternate - _sectors(array)
             and alternate < sectors
         )
         if not sound:
@@ -197,17 +197,19 @@ class _Gpt:
     def fitted(self, head: bytes, sectors: int) -> tuple[tuple[Patch, ...], Sequence[_Entry]]:
         """The patches for a larger disk of so many sectors, and the partitions that it has then."""
         backup = sectors - BACKUP // SECTOR
+        if self.entries and self.entries[-1].end > backup:  # few entries had a smaller copy
+            return (), self.entries
         array, entries = self._grown(head[slice(*self.array)], backup)
         main = self._header(array, 1, sectors - 1, backup, self.array[0] // SECTOR)
         copy = self._header(array, sectors - 1, 1, backup, backup)
         protected = min(sectors - 1, _MBR_LIMIT).to_bytes(4, "little")
-        stale = (self.alternate + 1) * SECTOR - BACKUP
-        end = min(stale + BACKUP, backup * SECTOR)
+        stale = (self.alternate - _sectors(self.array)) * SECTOR
+        end = min((self.alternate + 1) * SECTOR, backup * SECTOR)
         return (
             Patch(self.protective + 12, protected),
             Patch(SECTOR, main),
             Patch(self.array[0], array),
-            Patch(stale, bytes(end - stale)),
+            *((Patch(stale, bytes(end - stale)),) if stale < end else ()),
             Patch(backup * SECTOR, array.ljust(_ENTRIES_ROOM, b"\0") + copy.ljust(SECTOR, b"\0")),
         ), entries
 
@@ -229,6 +231,10 @@ class _Gpt:
         struct.pack_into("<I", header, 88, zlib.crc32(array))
         struct.pack_into("<I", header, 16, zlib.crc32(header))
         return bytes(header)
+
+
+def _sectors(array: tuple[int, int]) -> int:
+    return -(-(array[1] - array[0]) // SECTOR)
 
 
 def _protective(head: bytes) -> int | None:
