@@ -106,7 +106,7 @@ def _with_table(path: Path) -> OnCard:
 
 def _without_table(path: Path) -> OnCard | None:
     """A card that is one file system from its first byte on, as cameras and sticks have it."""
-    words = ["blkid", "--probe", "--output", "udev", path.absolute()]
+    words = ["blkid", "--probe", "--output", "udev", str(path.absolute())]
     said = process.run(words, timeout=_TIMEOUT, limit=_PROBED, check=False)
     pairs = (line.partition("=") for line in said.out.decode(errors="replace").splitlines())
     known = {name: _short(value) for name, _, value in pairs}

@@ -59,7 +59,7 @@ def in_words(size: int) -> str:
         if value < 1000:  # noqa: PLR2004 - the unit's step
             break
         value, unit = value / 1000, larger
-    return f"{size} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+    return f"{size} bytes" if unit == "bytes" else f"{f'{value:.1f}'.removesuffix('.0')} {unit}"
 
 
 def _in_use(card: Card, system: Mapping[str, str]) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _in_use(card: Card, system: Mapping[str, str]) -> Iterator[str]:
         if not mount.released or mount.point in system:
             yield _mounted(mount, system)
     for holder in card.holders:
-        yield f"is a part of {holder}, which was built on it: take that apart first"
+        yield f"is in use by {holder}, which is built on it: take that apart first"
     for member in card.members:
         yield f"holds {member}, a part of a volume: wipe it with wipefs(8) if nobody needs that"
     for opener in card.openers:
@@ -117,5 +117,5 @@ def _not_meant(card: Card, request: Request) -> Iterator[str]:
     elif not request.allow_fixed:
         by = f", and name it as {card.names[0]}" if card.names else ""
         yield f"{kind}: if it is meant, say --allow-fixed{by}"
-    elif card.kind == "disk" and posixpath.normpath(request.named) not in card.names:
+    elif card.kind == "disk" and not {request.named, posixpath.normpath(request.named)} & {*card.names}:
         yield f"{kind}: name it by its lasting name, {card.names[0]}"
