@@ -145,7 +145,7 @@ def _point(path: str) -> str:
 
 def _holders(disk: Mapping[str, Any]) -> Iterator[str]:
     if _may_be(disk.get("IsOffline")):
-        yield "offline in Windows, as a disk of a virtual machine is"
+        yield "a virtual machine, perhaps, as it is offline in Windows"
     if _may_be(disk.get("IsClustered")):
         yield "a cluster"
 

@@ -154,7 +154,9 @@ class Kernel32:
         name = ctypes.create_unicode_buffer(_LONGEST_NAME)
         search = self._functions.FindFirstVolumeW(name, _LONGEST_NAME)
         if search is None or search == INVALID_HANDLE:
-            raise Win32Error(self._last_error())
+            if (code := self._last_error()) == NO_MORE_FILES:
+                return
+            raise Win32Error(code)
         try:
             yield name.value.rstrip("\\")
             while self._functions.FindNextVolumeW(search, name, _LONGEST_NAME):
