@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from ..bmap import Bmap
 from ..errors import MetisError, MismatchError, RefusedError
-from ..ranges import BLOCK, merged, outside, split
+from ..ranges import BLOCK, PIECE, merged, outside, split
 from .table import BACKUP, SECTOR, Patch, fitted
 
 HEAD = 1 << 20
@@ -82,6 +82,11 @@ def make(bmap: Bmap, size: int, read: ReadImage) -> BurnPlan:
         raise RefusedError(
             f"the card has {size} bytes, and the image {bmap.size}", "take a larger card, or less headroom"
         )
+    for each in bmap.ranges:
+        if each.start // PIECE != (each.end - 1) // PIECE:
+            raise MetisError(
+                f"the block map has a range across {-(-(each.start + 1) // PIECE) * PIECE}", "make it again"
+            )
     table = fitted(read(0, min(HEAD, bmap.size)), bmap.size, size)
     mapped = [Extent(each.start, each.end, each.sha256) for each in bmap.ranges]
     if mapped:
