@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import tempfile
@@ -72,6 +71,8 @@ def locked(file: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
     `on_wait` is called once, with words for who holds it, when there is somebody to wait for. The file stays:
     removing it would let two in.
     """
+    import fcntl  # Windows has none, and no use for it: nothing is built there
+
     make_private(file.parent)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

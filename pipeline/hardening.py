@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
+import sys
 
 CREDENTIALS = ("VAULT_TOKEN", "VAULT_SECRET_ID")
 """Variables that log in to Vault."""
@@ -18,6 +18,10 @@ def leave_no_cores() -> None:
 
     QEMU holds what goes into an image in its memory just as we do.
     """
+    if sys.platform == "win32":  # it makes none
+        return
+    import resource
+
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE, NO_CORE))
     except (OSError, ValueError):  # the limit is 0, and only root may raise it

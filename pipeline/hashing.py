@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
@@ -17,6 +18,7 @@ from .ranges import PIECE, split
 
 _BATCH = 16  # ranges that a thread hashes before it tells of them
 _THREADS = 2  # hashlib lets go of the interpreter; more would only take cores from the other tasks
+_seeking = threading.Lock()
 
 
 def digests(descriptor: int, places: Sequence[tuple[int, int]], advance: Advance) -> Iterator[str]:
@@ -47,7 +49,7 @@ def _hash_batch(descriptor: int, places: Sequence[tuple[int, int]]) -> list[str]
 def _hash(descriptor: int, start: int, end: int, buffer: memoryview) -> str:
     digest = hashlib.sha256()
     while start < end:
-        count = os.preadv(descriptor, [buffer[: end - start]], start)
+        count = _read_into(descriptor, buffer[: end - start], start)
         if count == 0:
             raise OSError("it became shorter while it was read")
         digest.update(buffer[:count])
@@ -64,7 +66,19 @@ def _zeros_hash(length: int) -> str:
     return digest.hexdigest()
 
 
+def _read_into(descriptor: int, into: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [into], offset)
+    with _seeking:  # Windows has one place for all who read a file
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        data = os.read(descriptor, len(into))
+    into[: len(data)] = data
+    return len(data)
+
+
 def _is_hole(descriptor: int, start: int, end: int) -> bool:
+    if not hasattr(os, "SEEK_DATA"):
+        return False
     try:
         return os.lseek(descriptor, start, os.SEEK_DATA) >= end
     except OSError as error:
@@ -74,7 +88,8 @@ def _is_hole(descriptor: int, start: int, end: int) -> bool:
 def first_not_zero(descriptor: int, pieces: Iterable[tuple[int, int]]) -> int | None:
     """The place of the first byte in these pieces of a file that is not zero."""
     for start, end in split(pieces):
-        chunk = os.pread(descriptor, end - start, start)
+        chunk = bytearray(end - start)
+        del chunk[_read_into(descriptor, memoryview(chunk), start) :]
         if chunk.count(0) != len(chunk):
             return start + len(chunk) - len(chunk.lstrip(b"\0"))
     return None

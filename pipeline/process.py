@@ -11,6 +11,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ ALLOWED = frozenset(
     "HOME LANG LC_ALL LOGNAME PATH TERM TMPDIR TZ USER XDG_CACHE_HOME XDG_RUNTIME_DIR "
     "http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SOURCE_DATE_EPOCH".split()
 )
+# Without these, programs of Windows do not find themselves.
+ALLOWED |= frozenset("APPDATA COMSPEC LOCALAPPDATA PATHEXT SYSTEMROOT TEMP TMP USERPROFILE WINDIR".split())
 ALLOWED_PREFIXES = ("LIBGUESTFS_", "SUPERMIN_")
 LAST_WORDS = 300
 
@@ -61,7 +64,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
     }
-    path = f"{kept.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    path = os.pathsep.join([kept.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
@@ -271,8 +274,11 @@ def _started(
 def _kill(child: subprocess.Popen[bytes]) -> None:
     """End a child that still runs, with everything that it started."""
     if child.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+        if sys.platform == "win32":  # it has no groups of processes that could be killed
+            child.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
 

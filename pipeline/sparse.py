@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -27,9 +26,15 @@ class TooLongError(MetisError):
 
 
 def extents(descriptor: int) -> Iterator[tuple[int, int]]:
-    """The (start, end) byte ranges of a file that hold data, in order (lseek(2), SEEK_DATA)."""
+    """The (start, end) byte ranges of a file that hold data, in order (lseek(2), SEEK_DATA).
+
+    Windows does not tell them that way: there it is all of the file.
+    """
     size = os.fstat(descriptor).st_size
     position = 0
+    if not hasattr(os, "SEEK_DATA"):
+        yield from [(0, size)] if size else []
+        return
     while position < size:
         try:
             start = os.lseek(descriptor, position, os.SEEK_DATA)
@@ -52,6 +57,8 @@ def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
 
     `advance` counts holes too, up to the size of the file.
     """
+    import fcntl  # Windows has none, and nothing is copied there
+
     with source.open("rb") as old, _create(target) as new:
         size = os.fstat(old.fileno()).st_size
         with suppress(OSError):
