@@ -34,7 +34,7 @@ _BLOCKS = Path("/sys/class/block")
 _PROC = Path("/proc")
 _TIMEOUT = 20.0
 _LIMIT = 8 << 20
-_LOOKS, _BETWEEN = 4, 0.25
+_LOOKS, _BETWEEN = 3, 0.2
 """udev's probes open a new disk for a moment: who still has it open at the last of these looks counts."""
 
 
@@ -53,10 +53,9 @@ def card_at(path: str) -> Card:
         status = place.stat()
     except FileNotFoundError:
         return _new_file(path, place)
-    except (OSError, ValueError) as error:
-        raise RefusedError(
-            f"{path} cannot be looked at: {getattr(error, 'strerror', None) or error}"
-        ) from None
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError is for links in a circle
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise RefusedError(f"{path} cannot be looked at: {reason}") from None
     if stat.S_ISBLK(status.st_mode):
         return _disk(path, status.st_rdev)
     if stat.S_ISREG(status.st_mode):
