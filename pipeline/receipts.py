@@ -127,7 +127,7 @@ def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
 def check_target(target: Path, subject: str) -> None:
     """Raise RefusedError where an export would write over anything but an earlier one of its subject."""
     if lies_below(target, DEVICES):
-        raise RefusedError(f"{target} is below {DEVICES}", "`bmaptool copy` writes an image to a card")
+        raise RefusedError(f"{target} is below {DEVICES}", "`metis burn --device` writes an image to a card")
     try:
         is_plain = S_ISREG(target.lstat().st_mode)
     except FileNotFoundError:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import disk, process
+from pipeline import disk, process, receipts
+from pipeline.card import record
 from pipeline.inject.appliance import Appliance
 from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.loop import LoopInjector
@@ -143,6 +144,25 @@ def test_a_card_in_a_block_device_is_read_as_well(lab: Lab, card: Path) -> None:
     finally:
         process.run(["losetup", "--detach", device])
     assert report.code == 0, report
+
+
+def test_a_card_that_has_the_record_of_its_burn_is_what_the_inventory_says(lab: Lab, card: Path) -> None:
+    receipt = receipts.read(lab.artifacts / "alpha.img")
+    assert receipt is not None
+    assert receipt.slot is not None
+    filled = record.fill({"node": "alpha", "image": receipt.id, "at": "2026-01-02T03:04:05Z"})
+    with card.open("rb+") as file:
+        file.seek(receipt.slot)
+        assert file.read(record.SIZE) == record.blank()
+        file.seek(receipt.slot)
+        file.write(filled)
+    root = disk.read(card).partitions[-1]
+    said = process.run(["debugfs", "-R", f"cat {record.PATH}", f"{card}?offset={root.start}"]).out
+    assert said == filled
+    process.run(["e2fsck", "-fn", f"{card}?offset={root.start}"])
+    report = verify(lab, "--image", str(card))
+    assert report.code == 0, report
+    assert "differences: 0" in report.out
 
 
 def test_what_is_there_must_be_an_image(lab: Lab, tmp_path: Path) -> None:

@@ -278,6 +278,12 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "a field less": lambda good: json.dumps(
         {key: value for key, value in json.loads(good).items() if key != "id"}
     ).encode(),
+    **{
+        f"a slot of {value!r}": lambda good, value=value: json.dumps(  # type: ignore[misc]
+            {**json.loads(good), "slot": value}
+        ).encode()
+        for value in (-1, "4096", True, 1.5, [4096])
+    },
     "maps that are none": lambda good: json.dumps(
         {**json.loads(good), "made_from": [], "places": 5, "stamp": None}
     ).encode(),
@@ -290,6 +296,28 @@ def test_a_receipt_that_cannot_be_read_is_none(image: Path, steps: Steps, breaki
     assert receipts.read(image) is None
     assert not is_whole(image, steps)
     assert not receipts.is_current(image, MADE_FROM)
+
+
+def test_a_receipt_of_the_time_before_burns_were_recorded_is_one(image: Path, steps: Steps) -> None:
+    data = json.loads(receipt_of(image).read_bytes())
+    del data["slot"]
+    receipt_of(image).write_text(json.dumps(data))
+    receipt = receipts.read(image)
+    assert receipt is not None
+    assert receipt.slot is None
+    assert is_whole(image, steps)
+
+
+def test_the_place_of_the_record_goes_with_the_image(image: Path, tmp_path: Path, steps: Steps) -> None:
+    data = json.loads(receipt_of(image).read_bytes())
+    receipt_of(image).write_text(json.dumps({**data, "slot": 7 << 20}))
+    touch(image)
+    assert is_whole(image, steps)
+    receipts.export(image, tmp_path / "elsewhere/card.img", steps)
+    for each in (image, tmp_path / "elsewhere/card.img"):
+        receipt = receipts.read(each)
+        assert receipt is not None
+        assert receipt.slot == 7 << 20
 
 
 # -------------------------------------------------------------------------------------- current, export
@@ -376,6 +404,6 @@ def test_an_export_over_anything_else_is_refused(
 def test_an_export_below_dev_is_refused(image: Path, tmp_path: Path, steps: Steps, name: str) -> None:
     (tmp_path / "link").symlink_to(f"/dev/{name}")
     for target in (Path("/dev") / name, tmp_path / "link", tmp_path / "../../../../../../dev" / name):
-        with pytest.raises(RefusedError, match=r"below /dev: .*bmaptool"):
+        with pytest.raises(RefusedError, match=r"below /dev: .*metis burn"):
             receipts.export(image, target, steps)
     assert not (Path("/dev") / name).exists()
