@@ -232,9 +232,11 @@ def make(adapter: Adapter, folder: Path) -> Applied:
     entries = (*ROOT_ENTRIES, file("/etc/group", GROUPS))
     with adapter.open(image, grow=True) as trees:
         boot = BOOT_ENTRIES if trees.boot else ()
-        with rehearsed(trees) as tried:
-            apply(manifest(*entries, *boot), tried, SOURCES, folder)
-            as_if = dump(tried.root) if adapter.name != "guestfs" else {}  # asking takes time there
+        as_if: Found = {}
+        if adapter.name != "guestfs":  # which takes its time to answer, and rehearses nothing
+            with rehearsed(trees) as tried:
+                apply(manifest(*entries, *boot), tried, SOURCES, folder)
+                as_if = dump(tried.root)
         apply(manifest(*entries, *boot), trees, SOURCES, folder)
     with refused() as said, adapter.open(image, read_only=True) as trees:
         found, boot_found = dump(trees.root), dump(trees.boot) if trees.boot else {}
