@@ -1,0 +1,185 @@
+"""What is done in user-mode Linux: checks that run one after the other, on one removable card.
+
+`python -m tests.machine.in_uml FOLDER` runs them all, and writes what each said to results.json in FOLDER,
+which has a Pi's card.img.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline import burn, disk, process
+from pipeline.card.cards import Card
+from pipeline.card.here import here
+from pipeline.errors import RefusedError
+from pipeline.inject.directory import DirectoryInjector
+from pipeline.progress import QuietReporter
+from tests.support.mounted import BOOT, BY_ID, NODE, SECRET, Work, check_is_applied, seen
+
+CARD = Path("/dev/sda")
+LABELS = {"root": "armbi_root", "boot": "RPICFG"}
+Check = Callable[[Path], None]
+CHECKS: dict[str, Check] = {}
+
+
+def check(each: Check) -> Check:
+    """Run this one too, in the order of the file."""
+    CHECKS[each.__name__] = each
+    return each
+
+
+def work(folder: Path) -> Work:
+    del folder
+    return Work(Path("/tmp"), (*NODE, *BOOT, BY_ID), labels=dict(LABELS))  # type: ignore[arg-type]
+
+
+def rules() -> burn.Rules:
+    return burn.Rules(1 << 30, Path("/mnt"))
+
+
+def judged(image: Path) -> Card:
+    (card,) = burn.judged(here(), [str(CARD)], image.stat().st_size, rules())
+    return card
+
+
+# ------------------------------------------------------------------------------------------------ checks
+
+
+@check
+def a_removable_disk_is_found_as_a_card(folder: Path) -> None:
+    (card,) = [each for each in here().find() if each.path == str(CARD)]
+    assert (card.kind, card.removable, card.size, card.sector) == ("disk", True, 64 << 20, 512), card
+    assert card.model == "scsi_debug", card
+    assert not card.mounts, card
+    assert replace(here().card_at(str(CARD)), serial="") == replace(card, serial=""), card
+    assert judged(folder / "card.img").identity[1:] == card.identity[1:]
+
+
+@check
+def a_burn_to_it_gives_it_the_image(folder: Path) -> None:
+    image = folder / "card.img"
+    tools = burn.Tools(here(), QuietReporter(), "never")
+    with burn.opened(image, QuietReporter()) as what:
+        (report,) = burn.to_cards(what, [judged(image)], tools)
+    assert report.error is None, report
+    on_card, in_image = disk.read(CARD), disk.read(image)
+    assert [each.label for each in on_card.partitions] == [each.label for each in in_image.partitions]
+    assert on_card.partitions[-1].end > in_image.partitions[-1].end  # grown to the card
+    first, end = in_image.partitions[0].start, in_image.partitions[-1].end
+    process.run(["cmp", f"--ignore-initial={first}", f"--bytes={end - first}", image, CARD])
+
+
+@check
+def the_kernel_knows_the_partitions_of_what_was_burned(_folder: Path) -> None:
+    until(Path("/dev/sda2").exists)
+    process.run(["e2fsck", "-f", "-n", "/dev/sda2"])
+    process.run(["fsck.vfat", "-n", "/dev/sda1"])
+
+
+@check
+def its_partitions_get_the_files(folder: Path) -> None:
+    for _ in range(2):
+        verdict = work(folder).onto(CARD)
+        assert verdict.error is None, verdict.to_text()
+    assert not remains()
+    process.run(["e2fsck", "-f", "-n", "/dev/sda2"])
+    process.run(["fsck.vfat", "-n", "/dev/sda1"])
+
+
+@check
+def what_was_put_on_is_there_when_it_is_mounted(folder: Path) -> None:
+    del folder
+    with_mounts(lambda root, boot: check_holds(root, boot, CARD))
+
+
+@check
+def a_mounted_card_is_refused_and_its_folders_get_the_files(folder: Path) -> None:
+    burned(folder)
+
+    def inside(root: Path, boot: Path) -> None:
+        for refused in (lambda: judged(folder / "card.img"), lambda: work(folder).onto(CARD)):
+            try:
+                refused()
+            except RefusedError:
+                pass
+            else:
+                raise AssertionError("a mounted card was not refused")
+        assert DirectoryInjector(root, boot).disk() == disk.read(CARD)
+        verdict = work(folder).into(root, boot)
+        assert verdict.error is None, verdict.to_text()
+        check_holds(root, boot, CARD)
+
+    with_mounts(inside)
+
+
+@check
+def an_image_gets_the_files(folder: Path) -> None:
+    verdict = work(folder).onto(folder / "card.img")
+    assert verdict.error is None, verdict.to_text()
+    assert not remains()
+
+
+# ------------------------------------------------------------------------------------------------ inside
+
+
+def burned(folder: Path) -> None:
+    """Make the card as it was before files were put onto it."""
+    process.run(["dd", f"if={folder / 'card.img'}", f"of={CARD}", "bs=1M", "conv=fsync"])
+    process.run(["blockdev", "--rereadpt", CARD])
+
+
+def with_mounts(inside: Callable[[Path, Path], None]) -> None:
+    """The card's partitions mounted as they are on the node, and unmounted."""
+    root = Path("/tmp/root")
+    root.mkdir(exist_ok=True)
+    process.run(["mount", "/dev/sda2", root])
+    try:
+        process.run(["mount", "/dev/sda1", root / "boot/firmware"])
+        inside(root, root / "boot/firmware")
+    finally:
+        process.run(["umount", "--recursive", root])
+
+
+def check_holds(root: Path, boot: Path, card: Path) -> None:
+    found = seen(root)
+    check_is_applied(found)
+    assert found["etc/rancher/token"][3] == SECRET.encode()
+    assert (boot / "ssh").is_file()
+    assert b"enable_uart=1" in (boot / "config.txt").read_bytes()
+    assert f"PARTUUID={disk.read(card).partitions[1].partuuid}" in (root / "etc/fstab").read_text()
+
+
+def remains() -> str:
+    """Loop devices that are attached."""
+    return process.run(["losetup", "--list", "--noheadings"]).out.decode()
+
+
+def until(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    results = {}
+    for name, each in CHECKS.items():
+        started = time.monotonic()
+        try:
+            each(folder)
+            results[name] = ""
+        except Exception:  # noqa: BLE001 - told where it can be seen
+            results[name] = traceback.format_exc()
+        print(f"{time.monotonic() - started:6.1f} s  {name}", flush=True)  # noqa: T201
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
