@@ -324,6 +324,10 @@ class _Burn:
 
     def _read(self, start: int, end: int) -> bytes:
         into = buffer(end - start)
+        for _ in range(TRIES):
+            with suppress(OSError):
+                self.medium.read(start, into)
+                return bytes(into)
         self.medium.read(start, into)
         return bytes(into)
 

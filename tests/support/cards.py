@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
+import os
+import random
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from pipeline import process
+from pipeline.bmap import Bmap, describe
+from pipeline.card import burn_plan, source
 from pipeline.card.burn_plan import HEAD, BurnPlan, Extent
-from pipeline.card.table import BACKUP
+from pipeline.card.cards import Card
+from pipeline.card.table import BACKUP, Patch
 
 FIRST = 4096
 Kind = Literal[
@@ -168,3 +178,134 @@ def wrong(plan: BurnPlan, card: bytes | bytearray, behind: int = 0) -> list[tupl
         if each.start >= behind
         if hashlib.sha256(held[each.start : each.end]).hexdigest() != each.sha256
     ]
+
+
+class Faulty:
+    """A real block device that fails when it is told to: `faulty_card.py` in nbdkit, shown by nbdfuse as a
+    file that a loop device is made of. What the medium really holds is in `medium`."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.medium = folder / "medium"
+        self.device = ""
+        self._control = folder / "control"
+        self._folder = folder / "shown"
+        self._stack = ExitStack()
+        self._child: process.Background | None = None
+        self._vanishes = self._has_gone = False
+        with self.medium.open("wb") as file:
+            file.truncate(size)
+        self._folder.mkdir()
+        self.tell({"kind": "none"})
+
+    @property
+    def card(self) -> Card:
+        number = Path(self.device).stat().st_rdev
+        return Card(
+            self.device,
+            "loop",
+            self.medium.stat().st_size,
+            number=f"{os.major(number)}:{os.minor(number)}",
+        )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the device is there, and its medium has not gone away."""
+        return self._child is not None and not self._has_gone
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether what it was told to do came about since then."""
+        return self._came.exists()
+
+    @property
+    def control(self) -> Path:
+        return self._control
+
+    @property
+    def _came(self) -> Path:
+        return Path(f"{self._control}.came")
+
+    def tell(self, fault: Mapping[str, str | int | bool]) -> None:
+        """Say what goes wrong from now on; bytes are counted from here."""
+        self._has_gone |= self._vanishes and self.has_failed
+        self._vanishes = fault["kind"] == "vanish"
+        tell(self._control, fault)
+
+    def start(self) -> None:
+        """Show it as a device. Raises ToolError where this machine cannot do that."""
+        shown = self._folder / "card"
+        plugin = Path(__file__).with_name("faulty_card.py")
+        nbdkit = ["nbdkit", "-s", "--exit-with-parent", "python", str(plugin)]
+        words = [f"file={self.medium}", f"control={self._control}"]
+        log = self._folder.with_name("nbdfuse.log")
+        with ExitStack() as stack:
+            child = stack.enter_context(
+                process.background(["nbdfuse", shown, "--command", *nbdkit, *words], log)
+            )
+            stack.callback(process.run, ["fusermount3", "-u", "-z", self._folder], check=False)
+            for _ in range(500):
+                if shown.exists() or not child.is_running:
+                    break
+                time.sleep(0.01)
+            # Directly, so that no memory stands between the device and the medium.
+            found = process.run(["losetup", "--find", "--show", "--direct-io=on", shown])
+            self.device = found.out.decode().strip()
+            stack.callback(process.run, ["losetup", "--detach", self.device], check=False)
+            self._stack = stack.pop_all()
+        self._child, self._has_gone = child, False
+
+    def stop(self) -> None:
+        self._child = None
+        self._stack.close()
+
+
+def tell(control: Path, fault: Mapping[str, str | int | bool]) -> None:
+    """As `Faulty.tell`, for another process."""
+    Path(f"{control}.came").unlink(missing_ok=True)
+    new = control.with_suffix(".new")
+    new.write_text(json.dumps(fault))
+    new.rename(control)
+
+
+RECORD = b'{"node": "titan-13"}'.ljust(4096)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A small image with a partition table, holes between what is mapped, and a place for a record."""
+
+    path: Path
+    bmap: Bmap
+    slot: int
+
+    def plan(self, size: int) -> BurnPlan:
+        """What a card of that size must hold, without its record."""
+        with source.opened(self.path) as image:
+            return burn_plan.make(self.bmap, size, image.read)
+
+    def final(self, size: int) -> BurnPlan:
+        """What it must hold in the end."""
+        with source.opened(self.path) as image:
+            return burn_plan.with_record(self.plan(size), Patch(self.slot, RECORD), image.read)[0]
+
+
+def small_image(path: Path, label: Literal["gpt", "dos"], size: int) -> Small:
+    """An image of random bytes; a third of it is holes, and some is zero though it is mapped."""
+    chance = random.Random(label)
+    with path.open("wb") as file:
+        file.truncate(size)
+    script = f"label: {label}\nstart=2048, type=linux\n".encode()
+    process.run(["sfdisk", "--quiet", path], stdin=script)
+    places = [(0, 4096), (4096, 20480), (size - 20480, size)]
+    at = 1 << 20
+    with path.open("r+b") as file:
+        while at < size - (1 << 20):
+            length = chance.choice([1, 1, 3, 16, 200, 512]) * 4096
+            end = min(at + length, size - (1 << 20))
+            if chance.random() < 0.9:
+                file.seek(at)
+                file.write(chance.randbytes(end - at))
+            places.append((at, end))
+            at = end + chance.choice([1, 2, 64, 128]) * 4096
+    slot = next(start for start, end in places if start > size // 2 and end - start > 65536) + 9 * 512
+    return Small(path, describe(path, sorted(places)), slot)
