@@ -204,6 +204,7 @@ def test_a_map_of_ranges_that_are_too_long_is_refused(tables: dict[str, bytes]) 
 # -------------------------------------------------------------------------------------------- the record
 
 
+@settings(deadline=None)
 @given(st.integers(MIB, 5 * MIB - BLOCK), st.integers(1, BLOCK), st.booleans())
 def test_a_record_changes_the_extents_that_hold_it_and_no_other(
     tables: dict[str, bytes], place: int, length: int, twice: bool
