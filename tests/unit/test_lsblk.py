@@ -230,15 +230,27 @@ DEVICES = st.recursive(
 )
 
 
+def is_mounted(device: dict[str, Any]) -> bool:
+    points = device["mountpoints"]
+    told = points if isinstance(points, list) else [points]
+    return any(point not in {None, ""} for point in told) or any(
+        map(is_mounted, device.get("children") or [])
+    )
+
+
 @given(st.lists(DEVICES, max_size=3))
 def test_no_list_of_devices_is_a_traceback_or_leaves_out_a_mount(devices: list[dict[str, Any]]) -> None:
     try:
-        cards = lsblk.parse(said(*devices), {})
+        cards = {card.path: card for card in lsblk.parse(said(*devices), {})}
     except MetisError:
         return
-    assert len({card.path for card in cards}) == len(cards)
-    assert all(card.size >= 0 for card in cards)
-    assert all(word.isprintable() for card in cards for word in (card.model, card.serial, card.path))
+    for card in cards.values():
+        assert card.size >= 0
+        assert all(word.isprintable() for word in (card.model, card.serial, card.path))
+    for device in devices:
+        is_card = (device["type"], device["kname"]) == ("disk", "sda") and device["path"] in cards
+        if is_card and is_mounted(device):
+            assert cards[device["path"]].mounts
 
 
 @given(st.binary())
