@@ -22,7 +22,8 @@ NO_BUFFERING, WRITE_THROUGH = 0x20000000, 0x80000000
 INVALID_HANDLE = ctypes.c_void_p(-1).value
 MORE_DATA, NO_MORE_FILES = 234, 18
 FILE_EXISTS, ALREADY_EXISTS, ACCESS_DENIED, SHARING_VIOLATION, LOCK_VIOLATION = 80, 183, 5, 32, 33
-INVALID_FUNCTION, NOT_SUPPORTED, NOT_READY, FILE_NOT_FOUND, PATH_NOT_FOUND = 1, 50, 21, 2, 3
+INVALID_FUNCTION, NOT_SUPPORTED, NOT_READY, NO_MEDIA = 1, 50, 21, 1112
+FILE_NOT_FOUND, PATH_NOT_FOUND = 2, 3
 
 _HANDLE, _DWORD, _BOOL = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int  # c_ulong is longer elsewhere
 _LONGEST_NAME = 260
@@ -77,7 +78,7 @@ _MEANINGS = {
     433: (errno.ENODEV, "the device is gone"),
     1006: (errno.ENODEV, "the card was changed"),
     1110: (errno.ENODEV, "the card was changed"),
-    1112: (errno.ENODEV, "there is no card in it"),
+    NO_MEDIA: (errno.ENODEV, "there is no card in it"),
     1117: (errno.EIO, "the device has an error there"),
     1167: (errno.ENODEV, "the device is gone"),
 }

@@ -43,8 +43,8 @@ _UNBUFFERED = kernel32.NO_BUFFERING | kernel32.WRITE_THROUGH
 _SHARED = kernel32.SHARE_READ | kernel32.SHARE_WRITE
 _TRIES, _PAUSE = 10, 0.3
 """Who only looks at a new volume (a virus scanner, the explorer) has it open for a moment; in seconds."""
-_NO_DISK = {kernel32.INVALID_FUNCTION, kernel32.NOT_SUPPORTED, kernel32.NOT_READY}
-"""What a volume answers that lies on no disk, as that of a DVD."""
+_NO_DISK = {kernel32.INVALID_FUNCTION, kernel32.NOT_SUPPORTED, kernel32.NOT_READY, kernel32.NO_MEDIA}
+"""What a volume answers that lies on no disk, as that of a DVD, or on one without a medium."""
 _GONE = {kernel32.FILE_NOT_FOUND, kernel32.PATH_NOT_FOUND}
 
 

@@ -99,8 +99,8 @@ def openers(_card: Card) -> tuple[str, ...]:
 def system_mounts(artifacts: Path) -> Mapping[str, str]:
     """What mount points of this machine must not be lost: Windows, its page files, our folders."""
     found = {get_disk.WINDOWS: "the running Windows", "[SWAP]": "a page file"}
-    for folder, what in ((Path.home(), "the home folders"), (artifacts.absolute(), "the artifacts")):
-        found.setdefault(folder.anchor.upper(), what)
+    for folder, what in ((Path.home(), "the home folders"), (artifacts, "the artifacts")):
+        found.setdefault(folder.resolve().anchor.upper(), what)
     return found
 
 

@@ -1,0 +1,107 @@
+"""Runs `metis` in a Python without what Windows lacks, on a machine with stand-ins for disks and PowerShell.
+
+A child does it: `no_posix.py SETUP WORDS…`. It is Windows as far as a Python of POSIX can pretend to be:
+`os.name` stays, as `pathlib` would fail otherwise. What libraries need of POSIX they were given before; on
+Windows they need it of others.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+OTHERS = (
+    "click concurrent.futures ctypes getpass importlib.metadata mmap platform selectors shutil sqlite3 "
+    "subprocess tempfile threading"
+).split()
+MODULES = frozenset("fcntl grp guestfs posix pty pwd readline resource syslog termios tty".split())
+ATTRIBUTES = {
+    os: "O_ASYNC O_CLOEXEC O_DIRECT O_DIRECTORY O_NOCTTY O_NOFOLLOW O_NONBLOCK O_PATH O_SYNC O_TMPFILE "
+    "SEEK_DATA SEEK_HOLE chown chroot copy_file_range eventfd fchdir fchmod fchown fork forkpty fwalk "
+    "getegid geteuid getgid getgroups getloadavg getpgid getpgrp getpriority getsid getuid getxattr "
+    "killpg lchown listxattr major makedev memfd_create minor mkfifo mknod nice openpty pathconf "
+    "pidfd_open posix_fadvise posix_fallocate posix_spawn posix_spawnp pread preadv pwrite pwritev readv "
+    "sched_getaffinity sendfile setegid seteuid setgid setpgid setsid setuid setxattr splice statvfs sync "
+    "uname wait3 wait4 waitid writev",
+    signal: "SIGALRM SIGCHLD SIGHUP SIGKILL SIGPIPE SIGQUIT SIGUSR1 SIGUSR2 alarm pthread_kill "
+    "pthread_sigmask setitimer sigwait",
+    errno: "EMEDIUMTYPE ENOMEDIUM ENOTBLK",
+}
+EVERYTHING = (
+    "bmap burn cli cli_burn receipts card.burn_plan card.cards card.engine card.get_disk card.here "
+    "card.kernel32 card.medium card.physical_drive card.policy card.record card.source card.table "
+    "card.verdicts card.waiting card.windows"
+).split()
+"""What a burn of a finished image is made of."""
+
+
+class _Missing:
+    """Finds no module of POSIX."""
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None, _target: ModuleType | None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] in MODULES:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+
+def become_windows() -> None:
+    """Take away what Windows lacks."""
+    for name in OTHERS:
+        importlib.import_module(name)
+    for name in MODULES & sys.modules.keys():
+        del sys.modules[name]
+    sys.meta_path.insert(0, _Missing())  # type: ignore[arg-type]
+    for module, names in ATTRIBUTES.items():
+        for name in set(names.split()) & vars(module).keys():
+            delattr(module, name)
+    os.O_BINARY = 0x8000  # type: ignore[attr-defined]
+    sys.platform = "win32"
+
+
+def put_in(setup: dict[str, Any]) -> None:
+    """Give the machine its disks and volumes, and PowerShell an answer."""
+    from pipeline import burn, process
+    from pipeline.card import get_disk, windows
+    from tests.support.win32 import Volume, Win32
+
+    machine = Win32()
+    for number, disk in setup["disks"].items():
+        machine.add(Path(disk["file"]), int(number), serial=disk["serial"].encode())
+    machine.volumes = [Volume(each["name"], tuple(map(tuple, each["extents"]))) for each in setup["volumes"]]
+
+    def run(argv: Sequence[str | Path], **_: object) -> process.Finished:
+        assert str(argv[0]).endswith("powershell.exe")
+        assert base64.b64decode(str(argv[-1])).decode("utf-16-le") == get_disk.QUESTION
+        return process.Finished(0, json.dumps(setup["answer"]).encode(), b"")
+
+    process.run = run
+    windows.kernel32 = machine.kernel  # type: ignore[attr-defined]
+    burn.os = SimpleNamespace(**{**vars(os), "name": "nt"})  # type: ignore[assignment, attr-defined]
+
+
+def main() -> None:
+    """Import everything, and then run the command."""
+    become_windows()
+    for name in EVERYTHING:
+        importlib.import_module(f"pipeline.{name}")
+    assert not MODULES & sys.modules.keys()
+    put_in(json.loads(Path(sys.argv[1]).read_bytes()))
+    from pipeline import cli
+
+    cli.main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
