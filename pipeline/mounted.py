@@ -6,12 +6,13 @@ The card is mounted already (`inject.directory`), or its partitions are mounted 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import disk
 from .build import Tools
 from .disk import Disk
-from .errors import MetisError
+from .errors import MetisError, MismatchError
 from .ids import BaseManifest
 from .inject.apply import apply
 from .inject.compare import compare
@@ -22,6 +23,19 @@ from .inject.tree import Trees
 from .manifest import has_image_facts
 from .model import Manifest
 from .verify import Verdict
+
+
+@dataclass(frozen=True)
+class Filled(Verdict):
+    """What came of reading a card back that was not written as an image."""
+
+    @property
+    def error(self) -> MetisError | None:
+        """What keeps the card from passing."""
+        if self.differences:
+            hint = "run again; where it stays so, take another card"
+            return MismatchError(f"{self.image} does not hold what {self.subject} was to get", hint)
+        return super().error
 
 
 def apply_to(
@@ -67,7 +81,7 @@ def apply_to(
         tools.injector.open(card, layout, choose, read_only=True) as trees,
     ):
         findings = compare(wanted.manifest, manifest, trees, Sources(tools.open_blob, reveal, facts))
-    return Verdict(subject, card, len(wanted.manifest.entries) + len(manifest.entries), findings)
+    return Filled(subject, card, len(wanted.manifest.entries) + len(manifest.entries), findings)
 
 
 def _facts(layout: Disk, trees: Trees) -> dict[str, str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MetisError
+from .tree import shown
 
 # linux/loop.h
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
@@ -44,7 +45,7 @@ class Loop:
         Once the file system on it has written its last, it is detached.
         """
         deadline = time.monotonic() + _DETACH_LIMIT
-        while shown(Path(self.device).name) == (self.backing, self.offset):
+        while backing_of(Path(self.device).name) == (self.backing, self.offset):
             if time.monotonic() > deadline:
                 hint = f"see who uses it, then `losetup -d {self.device}`"
                 raise MetisError(f"{self.device} still holds {self.backing}", hint)
@@ -55,21 +56,26 @@ class Loop:
 def attached(file: Path, start: int, size: int, *, read_only: bool) -> Iterator[Loop]:
     """A loop device on `size` bytes of a file or disk, from byte `start`.
 
-    It outlives the block for as long as what is mounted from it. Raises MetisError where there are none, and
-    OSError where the file cannot be opened.
+    It outlives the block for as long as what is mounted from it. Raises MetisError where none can be made.
     """
-    backing = os.open(file, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
     try:
-        number, device = _configured(backing, start, size, read_only=read_only)
-    finally:
-        os.close(backing)
+        backing = os.open(file, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+        try:
+            number, device = _configured(backing, start, size, read_only=read_only)
+        finally:
+            os.close(backing)
+    except OSError as error:
+        raise MetisError(
+            f"cannot make a loop device of {shown(file)}: {error.strerror}",
+            "run as root outside a container, or use METIS_INJECTOR=guestfs",
+        ) from None
     try:
-        yield Loop(f"/dev/loop{number}", *shown(f"loop{number}"))
+        yield Loop(f"/dev/loop{number}", *backing_of(f"loop{number}"))
     finally:
         os.close(device)
 
 
-def shown(name: str) -> tuple[str, str]:
+def backing_of(name: str) -> tuple[str, str]:
     """The file behind a loop device, by its name, and the offset in it; empty where there is none."""
     about = Path("/sys/block", name, "loop")
     with suppress(OSError):

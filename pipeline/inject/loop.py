@@ -99,9 +99,16 @@ def _held(card: Path, *, read_only: bool) -> Iterator[None]:
         os.posix_fadvise(device, 0, 0, os.POSIX_FADV_DONTNEED)
         yield
         if not read_only:
-            os.fsync(device)
+            _sync(card, device)
     finally:
         os.close(device)
+
+
+def _sync(card: Path, device: int) -> None:
+    try:
+        os.fsync(device)
+    except OSError as error:
+        raise MetisError(f"{card} did not take what was written: {error.strerror}", "try another") from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .attaching import shown
+from .attaching import backing_of
 
 _SECTOR = 512
 """Bytes of the unit in which sysfs counts, whatever the disk's own is."""
@@ -47,7 +47,7 @@ def source_of(mount: Mount) -> tuple[Path, int] | None:
         if (device / "partition").exists():
             return _node(device.resolve().parent), int((device / "start").read_text()) * _SECTOR
         if (device / "loop").exists():
-            file, offset = shown(device.resolve().name)
+            file, offset = backing_of(device.resolve().name)
             return (Path(file), int(offset)) if Path(file).exists() else None
         if not any((device / "slaves").iterdir()):
             return _node(device.resolve()), 0

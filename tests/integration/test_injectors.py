@@ -517,6 +517,28 @@ def test_nothing_stays_mounted_or_attached(
     assert trees.places.root == 1
 
 
+def test_a_loop_device_shows_just_its_part_and_goes_when_nobody_has_it(
+    loops: Callable[[], str], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"".join(bytes([number]) * 512 for number in range(8)))
+    for start, size, read_only in ((0, 4096, True), (512, 1024, False), (2048, 512, True)):
+        with attached(file, start, size, read_only=read_only) as loop:
+            assert str(file) in loops()
+            assert Path(loop.device).read_bytes() == file.read_bytes()[start : start + size]
+        loop.wait_until_gone()
+        assert str(file) not in loops()
+
+
+def test_what_cannot_be_attached_is_said(loops: Callable[[], str], tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        with (
+            pytest.raises(MetisError, match=f"cannot make a loop device of {path.name}: {why}"),
+            attached(path, 0, 512, read_only=False),
+        ):
+            pass
+
+
 def test_a_driver_that_the_kernel_lacks_is_said(loops: Callable[[], str], tmp_path: Path) -> None:
     image = tmp_path / "node.img"
     shutil.copy(goldens.tiny_golden(), image)
