@@ -88,7 +88,7 @@ def inspect(path: Path) -> OnCard:
         return OnCard(problem=f"cannot be read: {(error.strerror or str(error)).lower()}")
     except MetisError as error:
         missing = "has no partition table" in error.message
-        return OnCard(problem="no partition table" if missing else str(error))
+        return OnCard(problem="no partition table" if missing else one_line(error.message))
     except (KeyError, TypeError, ValueError, AssertionError):  # what sfdisk says of a table made to mislead
         return OnCard(problem="its partition table makes no sense")
 

@@ -18,6 +18,7 @@ from pipeline import burn, process
 from pipeline.card import linux, record
 from pipeline.card.here import here
 from pipeline.card.inspect import inspect
+from pipeline.card.waiting import wait_for_card
 from pipeline.errors import MetisError, RefusedError
 from tests.support import blocks
 from tests.support.blocks import MIB, attached, mounted
@@ -253,6 +254,36 @@ def test_whatever_lsblk_is_there_is_taken_as_it_is(
     except MetisError as error:
         said = str(error)
     assert found in said
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_card_counts_when_it_is_inserted_and_again_when_it_was_pulled(
+    place: Place, used: Path, was_there: bool
+) -> None:
+    """The other card, which is there all the time, is never meant."""
+    file = place.room / "new.img"
+    file.write_bytes(used.read_bytes())
+    pauses = 0
+    with ExitStack() as reader:
+        if was_there:
+            reader.enter_context(attached(file))
+
+        def pause() -> None:
+            nonlocal pauses
+            pauses += 1
+            if pauses == 2:
+                reader.close()
+            if pauses == 3:
+                reader.enter_context(attached(file))
+
+        mine = {str(file), str(place.file)}
+        found = wait_for_card(linux.find, pause, lambda card: _behind(card.path) in mine)
+        assert (_behind(found.path), pauses) == (str(file), 4)
+
+
+def _behind(device: str) -> str:
+    file = Path("/sys/block", Path(device).name, "loop/backing_file")
+    return file.read_text().strip() if file.exists() else ""
 
 
 # --------------------------------------------------------------------------- what an operator may call a card
