@@ -7,6 +7,7 @@ are trusted. The mounts are of a kind that nobody else sees (see `mounting`).
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -46,8 +47,7 @@ class LoopInjector:
         if os.geteuid() != 0:
             raise MetisError("only root may mount an image", "use sudo, or METIS_INJECTOR=guestfs")
         with ExitStack() as stack:
-            if image.is_block_device():
-                stack.enter_context(_held(image, read_only=read_only))
+            stack.enter_context(_held(image, read_only=read_only))
             places = choose(disk, _Contents(image, disk))
             if grow:
                 _grow(image, _partition(disk, places.root))
@@ -82,26 +82,38 @@ class _Contents:
 
 
 @contextmanager
-def _held(card: Path, *, read_only: bool) -> Iterator[None]:
-    """Keep a card while the block runs; who reads gets what the medium has, not what memory has of it.
+def _held(image: Path, *, read_only: bool) -> Iterator[None]:
+    """Keep an image or a card while the block runs; who reads a card gets what the medium has, not memory.
 
-    Where it is written, nobody else has it or any of its partitions mounted, nor can mount them (open(2),
-    O_EXCL on block devices).
+    Where it is written, nobody else does: a card has no partition mounted and none can be (open(2), O_EXCL on
+    block devices), and an image has a lock (flock(2)), as burns to it ask for one.
     """
-    flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_EXCL
+    is_card = image.is_block_device()
+    flags = os.O_RDONLY if read_only else os.O_RDWR | (os.O_EXCL if is_card else 0)
     try:
-        device = os.open(card, flags | os.O_CLOEXEC)
+        descriptor = os.open(image, flags | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise RefusedError(f"{card} is in use", "unmount all that is on it, then run again") from None
-        raise MetisError(f"cannot open {card}: {error.strerror}") from None
+            raise RefusedError(f"{image} is in use", "unmount all that is on it, then run again") from None
+        raise MetisError(f"cannot open {image}: {error.strerror}") from None
     try:
-        os.posix_fadvise(device, 0, 0, os.POSIX_FADV_DONTNEED)
+        if is_card:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        elif not read_only:
+            _lock(image, descriptor)
         yield
-        if not read_only:
-            _sync(card, device)
+        if is_card and not read_only:
+            _sync(image, descriptor)
     finally:
-        os.close(device)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # another thread's child may hold the descriptor for a blink
+        os.close(descriptor)
+
+
+def _lock(image: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RefusedError(f"{image} is in use", "wait until nobody else writes it") from None
 
 
 def _sync(card: Path, device: int) -> None:

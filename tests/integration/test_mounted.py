@@ -7,6 +7,7 @@ happens. This kernel may lack FAT: `machine/test_uml` does it with a boot partit
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import sys
@@ -37,6 +38,8 @@ from tests.support.mounted import (
     seen,
 )
 
+ODD = "a card's röot \\ #\t\n"
+
 
 def no_such_secret(ref: SecretRef) -> bytes:
     raise MetisError(f"{ref.name} is missing")
@@ -64,7 +67,7 @@ def card(image: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def mounted(card: Path, tmp_path: Path) -> Iterator[Path]:
-    with blocks.mounted(f"{card}p1", tmp_path / "a card's root") as root:
+    with blocks.mounted(f"{card}p1", tmp_path / ODD) as root:
         yield root
 
 
@@ -383,6 +386,15 @@ def test_a_card_that_is_in_use_is_refused_and_not_changed(
     with pytest.raises(RefusedError, match=f"^{card} is in use: unmount all that is on it"):
         work.onto(card)
     assert goldens.sha256(image) == before
+
+
+def test_an_image_that_is_burned_to_is_refused_meanwhile(work: Work, image: Path) -> None:
+    blocks.need_disks()
+    with image.open("rb+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(RefusedError, match=f"^{image} is in use: wait"):
+            work.onto(image)
+    assert work.onto(image).error is None
 
 
 def test_nobody_else_gets_the_card_meanwhile(work: Work, card: Path) -> None:
