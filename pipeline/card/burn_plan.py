@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from ..bmap import Bmap
@@ -99,18 +99,18 @@ def make(bmap: Bmap, size: int, read: ReadImage) -> BurnPlan:
 
 
 def with_record(plan: BurnPlan, patch: Patch, read: ReadImage) -> tuple[BurnPlan, tuple[Extent, ...]]:
-    """The plan with some bytes of its body replaced, and the extents that this changes.
+    """The plan with some of its bytes replaced, and the extents that this changes.
 
-    Raises MetisError where the body does not hold all of these bytes, and MismatchError as `make` does.
+    Raises MetisError where the plan does not hold all of these bytes, and MismatchError as `make` does.
     """
-    body = _patched(plan.body, (patch,), read)
-    changed = tuple(new for new, old in zip(body, plan.body, strict=True) if new is not old)
+    extents = _patched(plan.extents, (patch,), read)
+    changed = tuple(new for new, old in zip(extents, plan.extents, strict=True) if new is not old)
     held = sum(min(each.end, patch.end) - max(each.start, patch.start) for each in changed)
     if held != len(patch.data):
         raise MetisError(
             f"the image maps no {len(patch.data)} bytes for the record at {patch.start}", "build it again"
         )
-    return replace(plan, body=tuple(body)), changed
+    return _ordered(extents, plan.size), changed
 
 
 def _ordered(extents: Sequence[Extent], size: int) -> BurnPlan:
