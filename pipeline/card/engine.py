@@ -168,7 +168,8 @@ class _Burn:
         plan, changed = with_record(plan, patch, self.image.read)
         body = set(plan.body)
         pieces = [self._around(each, patch) for each in changed if each in body]
-        self._write_and_settle(pieces)
+        with self._phase("recording", pieces) as advance:
+            self._write_and_settle(pieces, advance)
         return plan
 
     def _ends(self, plan: BurnPlan) -> None:
@@ -234,8 +235,8 @@ class _Burn:
         """Write what is bad of the extents again until it is right.
 
         Raises MismatchError where it does not become so. What was written again may have gone over something
-        that had been right, on a card that mixes up its addresses: then all is read once more, and with it
-        the `neighbours`, what had been there before.
+        that had been right, on a card that mixes up its addresses: then all is read once more; where they are
+        given, the `neighbours` are all of it.
         """
         if not bad:
             return
@@ -246,9 +247,10 @@ class _Burn:
             bad = self._differing(bad)
             if not bad:
                 break
-        bad = bad or self._differing(neighbours or extents)
+        everything = neighbours or extents
+        bad = bad or self._differing(everything)
         if bad:
-            raise verdicts.bad_card(self.name, bad, extents, self.medium.size)
+            raise verdicts.bad_card(self.name, bad, everything, self.medium.size)
 
     def _write(self, extents: Iterable[Extent], advance: Advance = lambda _: None) -> None:
         """Write extents in their order, while two threads read and hash what comes next."""

@@ -122,7 +122,7 @@ def test_a_burn_with_a_fault(
     faulty: Faulty,
     small: Path,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    request: pytest.FixtureRequest,
     kind: str,
     number: int,
     place: float,
@@ -136,7 +136,7 @@ def test_a_burn_with_a_fault(
     else:
         card, read, run = device(faulty, image, kind, place)
     succeeded = run()
-    record_property("succeeded", succeeded)
+    request.node.user_properties.append(("succeeded", succeeded))
     assert not (succeeded and kind in MUST_FAIL)
     assert succeeded or kind not in MUST_SUCCEED
     healthy = kind in {"write", "read-on", "limit"} or (kind in {"stuck", "dead"} and place > 1 / 16)

@@ -230,6 +230,35 @@ def test_a_card_that_wraps_round_at_an_odd_place_is_recognised(image: source.Ima
         burn(image, plan, card)
 
 
+class MixingUp(Memory):
+    """Whoever writes a place again there has something else overwritten."""
+
+    def write(self, offset: int, data: memoryview) -> None:
+        if (offset, offset + len(data)) in self.writes and offset > HEAD:
+            self.data[HEAD + 10] ^= 4
+        super().write(offset, data)
+
+
+@pytest.mark.parametrize("delta", [True, False])
+def test_what_was_right_before_is_read_again_where_something_had_to_be_written_again(
+    image: source.Image, plan: BurnPlan, delta: bool
+) -> None:
+    held = bytearray(BODY)
+    held[3 << 20] ^= 1
+    card = MixingUp(bytes(held), Fault("weak", 3 << 20))
+    with pytest.raises(MismatchError, match=f"is bad: .* at bytes {HEAD} to {2 * HEAD}"):
+        burn(image, plan, card, delta)
+    assert not any(card.data[:HEAD])
+
+
+def test_a_card_of_large_sectors_is_given_nothing_less(image: source.Image, plan: BurnPlan) -> None:
+    for delta in (False, True):
+        card = Memory(OLD)
+        card.alignment = 4096
+        burn(image, plan, card, delta, record=Patch(RECORD.start // 4096 * 4096, RECORD.data))
+        assert not wrong(replace(plan, body=plan.body[:1]), card.data)
+
+
 def test_where_all_behind_a_place_is_bad_the_size_is_told(plan: BurnPlan) -> None:
     bad = plan.body[2:]
     said = str(verdicts.bad_card("card", bad, plan.body, SIZE))
@@ -363,7 +392,7 @@ def test_what_was_done_is_counted(image: source.Image, plan: BurnPlan) -> None:
     assert done.written == sum(end - start for start, end in card.writes)
     assert done.read_back >= plan.mapped
     assert (done.skipped, done.rewritten) == (0, 0)
-    assert list(done.seconds) == ["clearing", "writing", "reading back", "finishing"]
+    assert list(done.seconds) == ["clearing", "writing", "reading back", "recording", "finishing"]
 
 
 @pytest.mark.parametrize(
