@@ -17,19 +17,20 @@ from .cards import Card, Mount
 QUESTION = r"""
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
 $bus = @{ n = 'BusType'; e = { [int]$_.CimInstanceProperties['BusType'].Value } }
 $letter = @{ n = 'DriveLetter'; e = { "$($_.DriveLetter)".Trim([char]0) } }
-$disks = @(Get-Disk | Select-Object Number, UniqueId, Path, Manufacturer, Model, FriendlyName, SerialNumber,
+$disks = @(Get-Disk | Select-Object Number, Path, Manufacturer, Model, FriendlyName, SerialNumber,
     Size, LogicalSectorSize, NumberOfPartitions, IsBoot, IsSystem, IsReadOnly, IsOffline, IsClustered, $bus)
 $partitions = @(Get-Partition -ErrorAction SilentlyContinue |
     Select-Object DiskNumber, PartitionNumber, AccessPaths, MbrType, GptType, IsBoot, IsSystem, $letter)
 $drives = @(Get-CimInstance -ClassName Win32_DiskDrive | Select-Object Index, Capabilities)
 $pages = @(Get-CimInstance -ClassName Win32_PageFileUsage | Select-Object Name)
-ConvertTo-Json -Depth 4 -Compress -InputObject ([ordered]@{
+$answer = ConvertTo-Json -Depth 4 -Compress -InputObject ([ordered]@{
     Disks = $disks; Partitions = $partitions; Drives = $drives; PageFiles = $pages })
+[regex]::Replace($answer, '[^\x20-\x7e]', { param($found) '\u{0:x4}' -f [int][char]$found.Value })
 """
-"""What PowerShell is asked, of Windows 8 and later. Numbers of buses, as their names are translated."""
+"""What PowerShell is asked, of Windows 8 and later: for numbers of buses, as their names are translated, and for
+ASCII, as what a console makes of the rest depends on its code page."""
 
 WINDOWS = "[Windows]"
 """The mount point of what the running Windows needs to start or to run."""
@@ -58,6 +59,8 @@ _MEMBERS_GPT = {
     "a19d880f-05fc-4d3b-a006-743f0f84911e": "Linux RAID",
 }
 _VOLUME = re.compile(r"\\\\\?\\volume\{", re.IGNORECASE)
+_LASTING = re.compile(r"\\\\\?\\[^\\]+#")
+"""Device interface paths, which keep their device; no plain file has such a name."""
 _LETTER = re.compile(r"[A-Za-z]")
 
 
@@ -102,7 +105,7 @@ def _card(
         path=path,
         kind="disk",
         size=_count(disk.get("Size")) or 0,
-        names=tuple(filter(None, (_text(disk.get("Path")), _text(disk.get("UniqueId"))))),
+        names=tuple(filter(_LASTING.match, (_text(disk.get("Path")),))),
         vendor=_text(disk.get("Manufacturer")),
         model=_text(disk.get("Model")) or _text(disk.get("FriendlyName")),
         serial=_text(disk.get("SerialNumber")),

@@ -20,7 +20,6 @@ CASES = Path(__file__).parents[1] / "cases/get_disk"
 SYSTEM = {"[Windows]": "the running Windows", "[SWAP]": "a page file", "C:\\": "the home folders"}
 GOOD: dict[str, Any] = {
     "Number": 2,
-    "UniqueId": "unique",
     "Path": r"\\?\usbstor#disk#1",
     "Manufacturer": "Generic-",
     "Model": "SD/MMC",
@@ -250,6 +249,15 @@ def test_an_answer_in_which_disks_cannot_be_told_apart_is_refused(data: bytes) -
         get_disk.cards(data)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "path", [None, "", "unique", "C:\\card.img", PARTITION["AccessPaths"][1], 7, "\\\\?\\C:\\a#b"]
+)
+def test_what_could_be_something_else_is_no_lasting_name(path: object) -> None:
+    card = only(answer({"Path": path, "BusType": 11}))
+    assert card.names == ()
+    assert any("no lasting name" in reason for reason in judged(card, allow_fixed=True))
 
 
 def test_no_disk_is_no_card() -> None:

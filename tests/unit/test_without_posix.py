@@ -121,11 +121,11 @@ def host(tmp_path: Path) -> Host:
     return made
 
 
-def holds_the_image(host: Host) -> bool:
+def holds_the_image(host: Host, size: int = CARD) -> bool:
     """Whether the card has all that it must have; of the record only that it is one."""
     expected = bmap.parse(bmap_of(host.image).read_bytes())
     image, card = host.image.read_bytes(), host.card.read_bytes()
-    plan = burn_plan.make(expected, CARD, lambda start, end: image[start:end])
+    plan = burn_plan.make(expected, size, lambda start, end: image[start:end])
     wrong = [
         each.start
         for each in plan.extents
@@ -147,6 +147,15 @@ def test_what_came_with_another_stamp_is_hashed_and_burned(host: Host) -> None:
     os.utime(host.image, (1, 1))
     assert host.metis("burn", "--image", str(host.image), "--device", PATH, "--yes").code == 0
     assert holds_the_image(host)
+
+
+def test_a_card_of_odd_size_is_written_to_its_end(host: Host) -> None:
+    size = CARD - 3 * 512
+    os.truncate(host.card, size)
+    host.answer["Disks"][1]["Size"] = size
+    said = host.metis("burn", "--image", str(host.image), "--device", PATH, "--yes")
+    assert said.code == 0, said.err
+    assert holds_the_image(host, size)
 
 
 def test_an_image_without_map_and_receipt_is_burned_whole(host: Host) -> None:
