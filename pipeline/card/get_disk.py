@@ -29,8 +29,8 @@ $answer = ConvertTo-Json -Depth 4 -Compress -InputObject ([ordered]@{
     Disks = $disks; Partitions = $partitions; Drives = $drives; PageFiles = $pages })
 [regex]::Replace($answer, '[^\x20-\x7e]', { param($found) '\u{0:x4}' -f [int][char]$found.Value })
 """
-"""What PowerShell is asked, of Windows 8 and later: for numbers of buses, as their names are translated, and for
-ASCII, as what a console makes of the rest depends on its code page."""
+"""What PowerShell is asked, of Windows 8 and later: for numbers of buses, as their names are translated, and
+for ASCII, as what a console makes of the rest depends on its code page."""
 
 WINDOWS = "[Windows]"
 """The mount point of what the running Windows needs to start or to run."""
@@ -86,8 +86,7 @@ def cards(answer: bytes) -> tuple[Card, ...]:
         if number in found:
             raise _bad(f"there are two disks {number}")
         found[number] = _card(number, disk, partitions.get(number, []), number in removable, paged)
-    if strangers := partitions.keys() - found.keys():
-        raise _bad(f"there are partitions of a disk {min(strangers)} that is not there")
+    # Partitions of another disk are of one that was put in between two questions: it is seen at the next look.
     return tuple(found[number] for number in sorted(found))
 
 

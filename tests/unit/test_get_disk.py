@@ -201,6 +201,14 @@ def test_a_part_of_a_larger_volume_is_known(partition: dict[str, object], member
     assert judged(card)
 
 
+def test_a_disk_that_came_or_went_between_two_questions_does_no_harm() -> None:
+    came = get_disk.cards(answer(Partitions=[PARTITION, {**PARTITION, "DiskNumber": 3}]))
+    assert [card.number for card in came if not judged(card)] == ["2"]
+    went = only(answer(None, {"DiskNumber": 3}))
+    assert went.mounts == ()
+    assert judged(went)
+
+
 @pytest.mark.parametrize(
     ("said", "known"),
     [
@@ -238,7 +246,6 @@ def test_words_of_a_disk_cannot_do_anything_to_a_terminal(said: object, known: s
         answer({"Number": 10**6}),
         answer({"Number": "C:"}),
         answer(Disks=[GOOD, GOOD]),
-        answer(None, {"DiskNumber": 7}),
         answer(None, {"DiskNumber": None}),
         answer(Partitions=[3]),
         b'{"Disks":' + b"[" * 5000 + b"]" * 5000 + b"}",
