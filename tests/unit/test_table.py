@@ -96,7 +96,6 @@ def assert_sound(card: Path) -> None:
 LARGER = {
     "a MiB": IMAGE + MIB,
     "an odd sector": IMAGE + 3 * MIB + SECTOR,
-    "three times": 3 * IMAGE,
     "beyond the cylinders": 32 * GIB,
 }
 
