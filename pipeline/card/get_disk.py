@@ -86,7 +86,7 @@ def cards(answer: bytes) -> tuple[Card, ...]:
         if number in found:
             raise _bad(f"there are two disks {number}")
         found[number] = _card(number, disk, partitions.get(number, []), number in removable, paged)
-    # Partitions of another disk are of one that was put in between two questions: it is seen at the next look.
+    # Partitions of no disk are of one that came between two questions, and is seen at the next look.
     return tuple(found[number] for number in sorted(found))
 
 

@@ -49,16 +49,21 @@ _GONE = {kernel32.FILE_NOT_FOUND, kernel32.PATH_NOT_FOUND}
 
 
 class WindowsOpener:
-    """Opens cards for writing, alone; `look_again` says what is at a path once it is open."""
+    """Opens cards for writing, alone; `look_again` says what is at a path once it is open.
+
+    `locks` is a folder for what keeps two burns from one card.
+    """
 
     def __init__(
         self,
         kernel: Kernel32,
         look_again: Callable[[str], Card],
+        locks: Path,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._kernel = kernel
         self._look_again = look_again
+        self._locks = locks
         self._pause = pause
 
     @contextmanager
@@ -74,6 +79,8 @@ class WindowsOpener:
     @contextmanager
     def _disk(self, card: Card) -> Iterator[WindowsMedium]:
         with ExitStack() as stack:
+            # A card whose first MiB was cleared has no volume that could be locked.
+            stack.enter_context(self._only_burn(card))
             # Its volumes have it open, so that it cannot be had unshared: their locks keep others out.
             handle = stack.enter_context(self._opened(card, _SHARED, kernel32.OPEN_EXISTING, _UNBUFFERED))
             self._check(handle, card)
@@ -90,6 +97,12 @@ class WindowsOpener:
             finally:
                 with suppress(OSError):  # that Windows sees the new partitions is a courtesy
                     self._kernel.control(handle, UPDATE_PROPERTIES)
+
+    @contextmanager
+    def _only_burn(self, card: Card) -> Iterator[None]:
+        lock = str(self._locks / f"metis-drive-{card.number}.lock")
+        with self._handle(partial(_not_opened, card), lock, 0, kernel32.OPEN_ALWAYS, 0):
+            yield
 
     def _check(self, handle: int, card: Card) -> None:
         """Raise RefusedError where what is open is not the card that was found."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -106,4 +107,4 @@ def system_mounts(artifacts: Path) -> Mapping[str, str]:
 
 def opener() -> WindowsOpener:
     """What opens cards on the Windows that we run on."""
-    return WindowsOpener(kernel32(), card_at)
+    return WindowsOpener(kernel32(), card_at, Path(tempfile.gettempdir()))

@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 
 OTHERS = (
     "click concurrent.futures ctypes getpass importlib.metadata mmap platform selectors shutil sqlite3 "
-    "subprocess tempfile threading"
+    "subprocess threading"
 ).split()
 MODULES = frozenset("fcntl grp guestfs posix pty pwd readline resource syslog termios tty".split())
 ATTRIBUTES = {
@@ -76,7 +77,7 @@ def put_in(setup: dict[str, Any]) -> None:
     from pipeline.card import get_disk, windows
     from tests.support.win32 import Volume, Win32
 
-    machine = Win32()
+    machine = Win32(Path(tempfile.gettempdir()))
     for number, disk in setup["disks"].items():
         machine.add(Path(disk["file"]), int(number), serial=disk["serial"].encode())
     machine.volumes = [Volume(each["name"], tuple(map(tuple, each["extents"]))) for each in setup["volumes"]]

@@ -68,11 +68,12 @@ class _Handle:
 
 @dataclass
 class Win32:
-    """A machine with these disks and volumes; who is not `elevated` opens no disk.
+    """A machine with these disks and volumes; who is not `elevated` opens no disk. `locks` is a folder of it.
 
     `fails` gives, for the name of a function and how often it was called, the error with which it fails.
     """
 
+    locks: Path
     disks: dict[int, Disk] = field(default_factory=dict)
     volumes: list[Volume] = field(default_factory=list)
     elevated: bool = True
@@ -162,6 +163,8 @@ class Win32:
                 return kernel32.FILE_EXISTS
             if not path.parent.is_dir():
                 return kernel32.PATH_NOT_FOUND
+            path.touch()
+        if disposition == kernel32.OPEN_ALWAYS:
             path.touch()
         return 0 if path.exists() else kernel32.FILE_NOT_FOUND
 

@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def machine(file: Path) -> Win32:
     """A machine with a card that has one volume behind its first MiB, and a volume of another disk."""
-    made = Win32()
+    made = Win32(locks=file.parent)
     made.add(file, serial=b"058F63666485")
     made.volumes = [Volume(OTHER, ((0, 0, 1 << 40),), is_used=True), Volume(VOLUME, ((2, MIB, SIZE - MIB),))]
     return made
@@ -49,7 +49,13 @@ def machine(file: Path) -> Win32:
 
 def opened(machine: Win32, card: Card | None = None) -> AbstractContextManager[WindowsMedium]:
     card = card or card_of(machine.disks[2])
-    return WindowsOpener(machine.kernel(), lambda _path: card, lambda _seconds: None).open(card)
+    return opener_of(machine, card).open(card)
+
+
+def opener_of(machine: Win32, now: Card, pauses: list[float] | None = None) -> WindowsOpener:
+    """What opens cards, and finds `now` there when they are open."""
+    pauses = [] if pauses is None else pauses
+    return WindowsOpener(machine.kernel(), lambda _path: now, machine.locks, pauses.append)
 
 
 def filled(data: bytes) -> memoryview:
@@ -187,8 +193,7 @@ def test_a_card_that_looks_different_once_it_is_open_is_refused(
 ) -> None:
     card = card_of(machine.disks[2])
     changed = replace(card, **now)  # type: ignore[arg-type]
-    opener = WindowsOpener(machine.kernel(), lambda _path: changed)
-    with pytest.raises(RefusedError, match="any more"), opener.open(card):
+    with pytest.raises(RefusedError, match="any more"), opener_of(machine, changed).open(card):
         pytest.fail("it was opened")
     assert machine.handles == {}
 
@@ -200,10 +205,20 @@ def test_a_serial_number_may_be_told_in_another_way(machine: Win32, told: bytes)
         assert medium.size == SIZE
 
 
+def test_two_burns_do_not_meet_on_a_card_without_volumes(machine: Win32) -> None:
+    machine.volumes.clear()
+    with opened(machine) as medium:
+        with pytest.raises(RefusedError, match="in use"), opened(machine):
+            pytest.fail("it was opened twice")
+        medium.write(0, buffer(4096))
+    with opened(machine):
+        pass
+
+
 def test_a_volume_that_is_only_looked_at_is_waited_for(machine: Win32) -> None:
     machine.volumes[1].uses_left = 3
     card, pauses = card_of(machine.disks[2]), list[float]()
-    with WindowsOpener(machine.kernel(), lambda _path: card, pauses.append).open(card):
+    with opener_of(machine, card, pauses).open(card):
         assert len(pauses) == 3
 
 
@@ -255,7 +270,7 @@ def test_memory_that_does_not_begin_on_a_page_is_copied(
 ) -> None:
     file = tmp_path_factory.mktemp("card") / "card"
     file.write_bytes(bytes(MIB))
-    machine = Win32()
+    machine = Win32(locks=file.parent)
     machine.add(file)
     data = os.urandom(blocks * 4096)
     around = bytes(skip) + data
@@ -320,7 +335,7 @@ def test_a_transfer_that_gets_nowhere_is_an_error(machine: Win32) -> None:
 def test_the_end_of_a_card_of_odd_size_is_reached(tmp_path: Path) -> None:
     file = tmp_path / "card"
     file.write_bytes(bytes(MIB + 512))
-    machine = Win32()
+    machine = Win32(locks=file.parent)
     machine.add(file)
     with opened(machine) as medium:
         assert medium.alignment == 512
@@ -332,7 +347,7 @@ def test_a_place_behind_four_gigabytes_is_reached(tmp_path: Path) -> None:
     file = tmp_path / "card"
     with file.open("wb") as sparse:
         sparse.truncate(5 << 30)
-    machine = Win32()
+    machine = Win32(locks=file.parent)
     machine.add(file)
     with opened(machine) as medium:
         medium.write((4 << 30) + 4096, filled(b"y" * 4096))
@@ -348,7 +363,7 @@ def test_a_place_behind_four_gigabytes_is_reached(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [MIB, MIB + 512, MIB + 1])
 def test_a_plain_file_is_made_and_written(tmp_path: Path, size: int) -> None:
-    path, machine, data = tmp_path / "card.img", Win32(), os.urandom(size)
+    path, machine, data = tmp_path / "card.img", Win32(locks=tmp_path), os.urandom(size)
     with opened(machine, Card(str(path), "file", size)) as medium:
         medium.write(0, filled(data))
         medium.sync()
@@ -360,7 +375,7 @@ def test_a_plain_file_is_made_and_written(tmp_path: Path, size: int) -> None:
 
 
 def test_a_file_that_was_made_goes_where_the_burn_fails_and_another_stays(tmp_path: Path) -> None:
-    new, old, machine = tmp_path / "new.img", tmp_path / "old.img", Win32()
+    new, old, machine = tmp_path / "new.img", tmp_path / "old.img", Win32(locks=tmp_path)
     old.write_bytes(b"o" * 4096)
     for path in (new, old):
         with pytest.raises(KeyboardInterrupt), opened(machine, Card(str(path), "file", 4096)):
@@ -370,7 +385,7 @@ def test_a_file_that_was_made_goes_where_the_burn_fails_and_another_stays(tmp_pa
 
 
 def test_two_burns_do_not_meet_in_a_file(tmp_path: Path) -> None:
-    card, machine = Card(str(tmp_path / "card.img"), "file", 4096), Win32()
+    card, machine = Card(str(tmp_path / "card.img"), "file", 4096), Win32(locks=tmp_path)
     with opened(machine, card):
         with pytest.raises(RefusedError, match="in use"), opened(machine, card):
             pytest.fail("it was opened twice")
@@ -378,7 +393,7 @@ def test_two_burns_do_not_meet_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changed_its_size_or_has_none_is_refused(tmp_path: Path) -> None:
-    path, machine = tmp_path / "card.img", Win32()
+    path, machine = tmp_path / "card.img", Win32(locks=tmp_path)
     path.write_bytes(bytes(4096))
     for size, words in ((8192, "any more"), (0, "no size")):
         with pytest.raises(RefusedError, match=words), opened(machine, Card(str(path), "file", size)):

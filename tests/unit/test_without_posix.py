@@ -66,7 +66,10 @@ class Host:
             cwd=ROOT,
             check=False,
             timeout=120,
-            extra_environment={"METIS_ARTIFACTS": str(self.folder / "artifacts")},
+            extra_environment={
+                "METIS_ARTIFACTS": str(self.folder / "artifacts"),
+                "TMPDIR": str(self.folder),
+            },
         )
 
 
