@@ -3,6 +3,8 @@ that differs from its plan, none that fails leaves one that boots, and running a
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
 import os
@@ -190,7 +192,7 @@ def device(faulty: Faulty, image: Small, kind: str, place: float) -> Case:
                 return succeeds(image, card)
         faulty.tell(fault)
         done = succeeds(image, card)
-        assert faulty.has_failed or kind in {"stuck", "dead"}, "it came too late"
+        assert faulty.has_failed or kind in {"stuck", "dead", "none"}, "it came too late"
         return done
 
     return card, faulty.medium.read_bytes, run
@@ -248,6 +250,50 @@ def limited(file: Path, image: Small, place: float) -> Case:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return card, file.read_bytes, run
+
+
+@contextmanager
+def no_direct_transfers(how: str) -> Iterator[None]:
+    """As on file systems and devices that know none: refused when opened, or only when used (open(2))."""
+    whole_open, whole_read, whole_write = os.open, os.preadv, os.pwrite
+
+    def is_direct(descriptor: int) -> bool:
+        return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT)
+
+    def opened(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return whole_open(path, flags, mode)
+
+    def read(descriptor: int, into: list[memoryview], offset: int) -> int:
+        if is_direct(descriptor):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return whole_read(descriptor, into, offset)
+
+    def write(descriptor: int, data: memoryview, offset: int) -> int:
+        if is_direct(descriptor):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return whole_write(descriptor, data, offset)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if how == "opened":
+            patch.setattr(os, "open", opened)
+        else:
+            patch.setattr(os, "preadv", read)
+            patch.setattr(os, "pwrite", write)
+        yield
+
+
+@pytest.mark.parametrize("how", ["opened", "used"])
+@pytest.mark.parametrize("kind", ["none", "flip", "drop", "stuck", "dead", "write-on"])
+def test_what_goes_through_the_page_cache_is_read_from_the_medium_too(
+    images: list[Small], faulty: Faulty, kind: str, how: str
+) -> None:
+    with no_direct_transfers(how):
+        _, read, run = device(faulty, images[0], kind, 0.4)
+        succeeded = run()
+    assert succeeded == (kind in {"none", "flip", "drop"})
+    check(images[0].final(CARD), read(), succeeded, kind in {"stuck", "dead"})
 
 
 def test_a_device_that_is_in_use_or_another_is_refused(faulty: Faulty, images: list[Small]) -> None:
