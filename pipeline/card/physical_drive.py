@@ -169,8 +169,9 @@ class WindowsOpener:
                 self._kernel.control(volume, LOCK_VOLUME)
             except Win32Error as error:
                 if left == 0:
+                    letters = ", ".join(mount.point for mount in card.mounts) or "it has no letter"
                     raise RefusedError(
-                        f"{card.path} is in use: {name} on it cannot be locked: {error.strerror}",
+                        f"{card.path} is in use: {name} on it ({letters}) cannot be locked: {error.strerror}",
                         "close the windows and programs that show files of it",
                     ) from None
                 self._pause(_PAUSE)
