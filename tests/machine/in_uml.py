@@ -10,7 +10,8 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pipeline.card.cards import Card
 from pipeline.card.here import here
 from pipeline.errors import RefusedError
 from pipeline.inject.directory import DirectoryInjector
-from pipeline.progress import QuietReporter
+from pipeline.progress import Advance, QuietReporter, Reporter
 from tests.support.mounted import BOOT, BY_ID, NODE, SECRET, Work, check_is_applied, seen
 
 CARD = Path("/dev/sda")
@@ -34,8 +35,7 @@ def check(each: Check) -> Check:
     return each
 
 
-def work(folder: Path) -> Work:
-    del folder
+def work() -> Work:
     return Work(Path("/tmp"), (*NODE, *BOOT, BY_ID), labels=dict(LABELS))  # type: ignore[arg-type]
 
 
@@ -64,9 +64,7 @@ def a_removable_disk_is_found_as_a_card(folder: Path) -> None:
 @check
 def a_burn_to_it_gives_it_the_image(folder: Path) -> None:
     image = folder / "card.img"
-    tools = burn.Tools(here(), QuietReporter(), "never")
-    with burn.opened(image, QuietReporter()) as what:
-        (report,) = burn.to_cards(what, [judged(image)], tools)
+    report = burnt(folder, QuietReporter())
     assert report.error is None, report
     on_card, in_image = disk.read(CARD), disk.read(image)
     assert [each.label for each in on_card.partitions] == [each.label for each in in_image.partitions]
@@ -83,9 +81,9 @@ def the_kernel_knows_the_partitions_of_what_was_burned(_folder: Path) -> None:
 
 
 @check
-def its_partitions_get_the_files(folder: Path) -> None:
+def its_partitions_get_the_files(_folder: Path) -> None:
     for _ in range(2):
-        verdict = work(folder).onto(CARD)
+        verdict = work().onto(CARD)
         assert verdict.error is None, verdict.to_text()
     assert not remains()
     process.run(["e2fsck", "-f", "-n", "/dev/sda2"])
@@ -93,8 +91,7 @@ def its_partitions_get_the_files(folder: Path) -> None:
 
 
 @check
-def what_was_put_on_is_there_when_it_is_mounted(folder: Path) -> None:
-    del folder
+def what_was_put_on_is_there_when_it_is_mounted(_folder: Path) -> None:
     with_mounts(lambda root, boot: check_holds(root, boot, CARD))
 
 
@@ -103,7 +100,7 @@ def a_mounted_card_is_refused_and_its_folders_get_the_files(folder: Path) -> Non
     burned(folder)
 
     def inside(root: Path, boot: Path) -> None:
-        for refused in (lambda: judged(folder / "card.img"), lambda: work(folder).onto(CARD)):
+        for refused in (lambda: judged(folder / "card.img"), lambda: work().onto(CARD)):
             try:
                 refused()
             except RefusedError:
@@ -111,7 +108,7 @@ def a_mounted_card_is_refused_and_its_folders_get_the_files(folder: Path) -> Non
             else:
                 raise AssertionError("a mounted card was not refused")
         assert DirectoryInjector(root, boot).disk() == disk.read(CARD)
-        verdict = work(folder).into(root, boot)
+        verdict = work().into(root, boot)
         assert verdict.error is None, verdict.to_text()
         check_holds(root, boot, CARD)
 
@@ -120,12 +117,63 @@ def a_mounted_card_is_refused_and_its_folders_get_the_files(folder: Path) -> Non
 
 @check
 def an_image_gets_the_files(folder: Path) -> None:
-    verdict = work(folder).onto(folder / "card.img")
+    verdict = work().onto(folder / "card.img")
     assert verdict.error is None, verdict.to_text()
     assert not remains()
 
 
+@check
+def a_sector_that_cannot_be_read_makes_it_no_card(folder: Path) -> None:
+    faults = Path("/sys/bus/pseudo/drivers/scsi_debug/opts")
+    faults.write_text("2")  # SDEBUG_OPT_MEDIUM_ERR, for the sectors that the module was given
+    try:
+        report = burnt(folder, QuietReporter())
+        check_boots_nothing(report)
+        start = disk.read(folder / "card.img").partitions[1].start
+        assert f"is bad: it does not keep what is written at bytes {start} to " in str(report.error), report
+    finally:
+        faults.write_text("0")
+    assert burnt(folder, QuietReporter()).error is None
+
+
+@check
+def a_card_that_is_pulled_out_boots_nothing(folder: Path) -> None:
+    report = burnt(folder, Pulling())
+    assert not CARD.exists()
+    (host,) = Path("/sys/class/scsi_host").iterdir()
+    (host / "scan").write_text("- - -")
+    until(CARD.exists)
+    check_boots_nothing(report)
+    assert burnt(folder, QuietReporter()).error is None
+
+
 # ------------------------------------------------------------------------------------------------ inside
+
+
+class Pulling(QuietReporter):
+    """Pulls the card out when the first part of the body was written."""
+
+    @contextmanager
+    def step(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        def advance(_count: int) -> None:
+            if "writing" in label:
+                (Path("/sys/block") / CARD.name / "device/delete").write_text("1")
+
+        with super().step(label, total):
+            yield advance
+
+
+def burnt(folder: Path, reporter: Reporter) -> burn.Report:
+    image = folder / "card.img"
+    with burn.opened(image, reporter) as what:
+        (report,) = burn.to_cards(what, [judged(image)], burn.Tools(here(), reporter, "never"))
+    return report
+
+
+def check_boots_nothing(report: burn.Report) -> None:
+    assert report.error is not None
+    with CARD.open("rb") as card:
+        assert not any(card.read(1 << 20)), report.error
 
 
 def burned(folder: Path) -> None:

@@ -13,6 +13,9 @@ from tests.support import uml
 
 pytestmark = pytest.mark.slow
 
+DISK = "scsi_debug removable=1 dev_size_mb=64 medium_error_start=18434 medium_error_count=1"
+"""A card of 64 MiB of which, when it is told so, the second KiB of the root file system cannot be read."""
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, tiny_pi_golden: Path) -> dict[str, str]:
@@ -20,7 +23,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, tiny_pi_golden: Path) -> d
     uml.need()
     folder = tmp_path_factory.mktemp("uml")
     shutil.copy(tiny_pi_golden, folder / "card.img")
-    ended = uml.run(folder, "tests.machine.in_uml", "/mnt", modules=["scsi_debug removable=1 dev_size_mb=64"])
+    ended = uml.run(folder, "tests.machine.in_uml", "/mnt", modules=[DISK])
     assert ended.code == 0, ended
     found: dict[str, str] = json.loads((folder / "results.json").read_text())
     return found
