@@ -6,6 +6,7 @@ once, and what is read back must come from the medium.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -82,6 +83,7 @@ class PosixMedium:
         self.alignment = alignment
         self._plain = plain
         self._direct = direct
+        self._is_direct = False
 
     def read(self, offset: int, into: memoryview) -> None:
         """Fill `into`. Raises OSError, also where the card ends before."""
@@ -95,7 +97,7 @@ class PosixMedium:
         """Wait for the medium (fsync(2)), and forget what memory holds of it."""
         os.fsync(self._plain)
         os.posix_fadvise(self._plain, 0, 0, os.POSIX_FADV_DONTNEED)
-        if self._direct is None:
+        if not self._is_direct:
             with suppress(OSError):  # files know no such thing, and only root may
                 fcntl.ioctl(self._plain, _BLKFLSBUF)
 
@@ -107,15 +109,27 @@ class PosixMedium:
             offset, data = offset + count, data[count:]
 
     def _some(self, offset: int, data: memoryview, move: Callable[[int, memoryview, int], int]) -> int:
-        """Transfer a beginning of `data`; after a short transfer the rest may not be on whole blocks."""
+        """Transfer a beginning of `data`; after a short transfer the rest may not be on whole blocks.
+
+        Some file systems open a file for direct transfers and then know none (EINVAL). Where one has worked,
+        an error is the card's own, and the page cache would only hide it.
+        """
         whole = len(data) - len(data) % _DIRECT
-        if self._direct is not None and whole and offset % _DIRECT == 0:
+        if self._direct is not None and whole and offset % _DIRECT == 0 and _is_on_block(data):
             try:
-                return move(self._direct, data[:whole], offset)
+                count = move(self._direct, data[:whole], offset)
             except OSError as error:
-                if error.errno != errno.EINVAL:  # this place, memory or file system is not for it
+                if error.errno != errno.EINVAL or self._is_direct:
                     raise
+            else:
+                self._is_direct = True
+                return count
         return move(self._plain, data, offset)
+
+
+def _is_on_block(data: memoryview) -> bool:
+    """Whether direct transfers take this memory; what is only read from is never of ours."""
+    return not data.readonly and ctypes.addressof(ctypes.c_char.from_buffer(data)) % _DIRECT == 0
 
 
 def _open(card: Card, flags: int) -> int:

@@ -24,7 +24,7 @@ def in_words(name: str, medium: Medium) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise MetisError(f"there is no room for {name}", "free some space there and run again") from error
-        if error.errno in _GONE or (error.errno == errno.EIO and not _answers(medium)):
+        if error.errno in _GONE or not _answers(medium):
             raise MetisError(
                 f"{name} does not answer any more", "insert it again, or another one, and run again"
             ) from error

@@ -252,6 +252,13 @@ def limited(file: Path, image: Small, place: float) -> Case:
     return card, file.read_bytes, run
 
 
+def test_a_card_that_went_away_is_said_to_have(images: list[Small], faulty: Faulty) -> None:
+    card = up(faulty).card
+    faulty.tell({"kind": "vanish", "at": 4 * MIB})
+    with pytest.raises(MetisError, match="does not answer any more"):
+        burn(images[0], card)
+
+
 @contextmanager
 def no_direct_transfers(how: str) -> Iterator[None]:
     """As on file systems and devices that know none: refused when opened, or only when used (open(2))."""

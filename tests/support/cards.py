@@ -210,7 +210,7 @@ class Faulty:
     @property
     def is_up(self) -> bool:
         """Whether the device is there, and its medium has not gone away."""
-        return self._child is not None and not self._has_gone
+        return self._child is not None and not self._has_gone and not (self._vanishes and self.has_failed)
 
     @property
     def has_failed(self) -> bool:
