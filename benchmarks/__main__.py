@@ -5,38 +5,49 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pipeline.errors import MetisError
 
-from . import nothing_to_do, one_image
-from .compare import Pair, machine, side_by_side, table
+from . import burning, nothing_to_do, one_image
+from .compare import Comparison, Pair, machine, side_by_side, table
 
 OUTPUT = Path("artifacts/bench/results.json")
 MANY_NODES = 10_000
 
-Prepare = Callable[[], AbstractContextManager[Pair]]
-SUITE: Mapping[str, tuple[Prepare, int, float | None]] = {
-    # what makes the pair ready, how often it runs, the largest ratio that is good enough
-    "nothing_to_do": (lambda: nothing_to_do.prepared(nothing_to_do.NODES), 7, nothing_to_do.BOUND),
-    "one_image": (one_image.prepared, 5, one_image.BOUND),
-    "many_nodes": (lambda: nothing_to_do.prepared(MANY_NODES), 3, None),
+Measure = Callable[[int], Sequence[Comparison]]
+
+
+def _pairs(prepare: Callable[[], AbstractContextManager[Pair]], bound: float | None) -> Measure:
+    def measure(runs: int) -> Sequence[Comparison]:
+        with prepare() as pair:
+            return [side_by_side(pair, runs=runs, bound=bound)]
+
+    return measure
+
+
+SUITE: Mapping[str, tuple[Measure, int]] = {
+    # what measures, and how often
+    "nothing_to_do": (_pairs(lambda: nothing_to_do.prepared(nothing_to_do.NODES), nothing_to_do.BOUND), 7),
+    "one_image": (_pairs(one_image.prepared, one_image.BOUND), 5),
+    "burn_plain": (burning.on_a_plain_card, 5),
+    "burn_slow": (burning.on_a_slow_card, 3),
+    "many_nodes": (_pairs(lambda: nothing_to_do.prepared(MANY_NODES), None), 3),
 }
-USUAL = ("nothing_to_do", "one_image")
+USUAL = ("nothing_to_do", "one_image", "burn_plain", "burn_slow")
 
 
 def main() -> int:
     """Run what is asked for; 1 where a ratio misses its bound."""
     options = _options()
     started = machine()
-    found = []
+    found: list[Comparison] = []
     for name in [options.only] if options.only else USUAL:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        prepare, runs, bound = SUITE[name]
-        with prepare() as pair:
-            found.append(side_by_side(pair, runs=options.runs or runs, bound=bound))
+        measure, runs = SUITE[name]
+        found += measure(options.runs or runs)
     print(table(found))
     data = {"machine": started, "comparisons": [item.to_data() for item in found]}
     options.output.parent.mkdir(parents=True, exist_ok=True)

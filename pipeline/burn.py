@@ -7,8 +7,8 @@ made sure of first, then each card is opened, written and compared, and what cam
 from __future__ import annotations
 
 import hashlib
-import os
 import platform as system
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,7 +131,7 @@ def _map(
 def _unknown(path: Path, size: int, reporter: Reporter) -> bmap.Bmap:
     """A map of an image that came without one."""
     places: Ranges = ((0, size),)
-    if os.name == "posix":  # elsewhere the programs are missing that know file systems
+    if sys.platform != "win32":  # where the programs are missing that know file systems
         from . import mapped
 
         places = mapped.ranges(path)
@@ -172,7 +172,8 @@ def judged(platform: Platform, named: Sequence[str], image_size: int, rules: Rul
 
 
 def _judged(platform: Platform, named: str, image_size: int, rules: Rules, system: Mapping[str, str]) -> Card:
-    if lies_below(Path(named), rules.artifacts):
+    is_device = named.startswith("\\\\")  # as Windows writes them, which is no path
+    if not is_device and lies_below(Path(named), rules.artifacts):
         raise RefusedError(f"{named} is among the artifacts", "name a place outside of them")
     card = platform.card_at(named)
     card = replace(card, openers=platform.openers(card))
@@ -181,14 +182,23 @@ def _judged(platform: Platform, named: str, image_size: int, rules: Rules, syste
 
 
 def waited_for(platform: Platform, image_size: int, rules: Rules, pause: Callable[[], None]) -> Card:
-    """The next card that is inserted and may be written; the others are passed over."""
+    """The next card that is inserted and could be meant; the others are passed over.
+
+    Raises RefusedError where it is in use by now: some desktops mount whatever is inserted.
+    """
     system = platform.system_mounts(rules.artifacts)
 
-    def is_meant(card: Card) -> bool:
-        request = policy.Request(card.path, image_size, rules.ceiling, allow_fixed=False, system=system)
-        return not policy.refusals(card, request)
+    def request(card: Card) -> policy.Request:
+        return policy.Request(card.path, image_size, rules.ceiling, allow_fixed=False, system=system)
 
-    return wait_for_card(platform.find, pause, is_meant)
+    def is_meant(card: Card) -> bool:
+        card = replace(card, mounts=())
+        return not policy.refusals(card, request(card))
+
+    card = wait_for_card(platform.find, pause, is_meant)
+    card = replace(card, openers=platform.openers(card))
+    policy.refuse(card, request(card))
+    return card
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ class StderrReporter(LineReporter):
 def run(tasks: Sequence[str], jobs: int, *, lets_go: bool = False) -> Lab:
     """Bring tasks of the lab that the environment names up to date, `jobs` at a time; give the lab.
 
-    Nobody else builds there until this process ends, or until then where it `lets_go`. Raises the error of what failed; with several, one that says how many did.
+    Nobody else builds there until this process ends, or until then where it `lets_go`. Raises the error of
+    what failed; with several, one that says how many did.
     """
     try:
         import dodo

@@ -11,7 +11,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .errors import InventoryError, MetisError, Problem
@@ -208,6 +208,18 @@ def has_image_facts(manifest: Manifest) -> bool:
     """Whether an edit needs what only the image has, such as the ids of its partitions."""
     edits = (item.entry for item in manifest.entries if isinstance(item.entry, Edit))
     return any(isinstance(value, ImageFact) for edit in edits for _, value in edit.arguments)
+
+
+def without_image_facts(manifest: Manifest) -> Manifest:
+    """The manifest with edits that leave alone what only an image tells; for folders of no partition."""
+    return replace(manifest, entries=tuple(map(_without_image_facts, manifest.entries)))
+
+
+def _without_image_facts(item: Placed) -> Placed:
+    if not isinstance(item.entry, Edit):
+        return item
+    kept = tuple(each for each in item.entry.arguments if not isinstance(each[1], ImageFact))
+    return replace(item, entry=replace(item.entry, arguments=kept))
 
 
 # -------------------------------------------------------------------------------------- JSON form

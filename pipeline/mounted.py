@@ -20,7 +20,7 @@ from .inject.partitions import by_label_or_content
 from .inject.rehearsal import rehearsed
 from .inject.sources import Reveal, Sources, no_secrets
 from .inject.tree import Trees
-from .manifest import has_image_facts
+from .manifest import without_image_facts
 from .model import Manifest
 from .verify import Verdict
 
@@ -50,17 +50,15 @@ def apply_to(
     """Put the files of a node's class, and then the node's, onto a card, and compare it with both.
 
     `card` is the device or image that `tools.injector` opens, or the folder of a root, for messages; `layout`
-    is its partition table. `scratch` is a private folder for what never has a name there. What is there
-    already is written again, and no different. Everything is first tried without being done: raises
-    MetisError before anything is written where the card cannot take it or a secret is missing, and afterwards
-    only for a medium that fails or is full.
+    is its partition table. Where that has no partitions, files go on naming them as they did. `scratch` is a
+    private folder for what never has a name there. What is there already is written again, and no different.
+    Everything is first tried without being done: raises MetisError before anything is written where the card
+    cannot take it or a secret is missing, and afterwards only for a medium that fails or is full.
     """
     subject = manifest.subject
-    if has_image_facts(manifest) and not layout.partitions:
-        raise MetisError(
-            f"{subject} has files that name partitions by their ids, and {card} is not on partitions",
-            "mount both partitions of one card, or let --auto-mount do it",
-        )
+    base = wanted.manifest
+    if not layout.partitions:
+        base, manifest = without_image_facts(base), without_image_facts(manifest)
     choose = by_label_or_content(wanted.labels)
     with (
         tools.reporter.step(f"{subject}: putting the files onto {card}"),
@@ -68,7 +66,7 @@ def apply_to(
     ):
         facts = _facts(layout, trees)
         parts = [
-            (wanted.manifest, Sources(tools.open_blob, no_secrets, facts)),
+            (base, Sources(tools.open_blob, no_secrets, facts)),
             (manifest, Sources(tools.open_blob, reveal, facts)),
         ]
         with rehearsed(trees) as tried:
@@ -80,8 +78,8 @@ def apply_to(
         tools.reporter.step(f"{subject}: reading {card} back"),
         tools.injector.open(card, layout, choose, read_only=True) as trees,
     ):
-        findings = compare(wanted.manifest, manifest, trees, Sources(tools.open_blob, reveal, facts))
-    return Filled(subject, card, len(wanted.manifest.entries) + len(manifest.entries), findings)
+        findings = compare(base, manifest, trees, Sources(tools.open_blob, reveal, facts))
+    return Filled(subject, card, len(base.entries) + len(manifest.entries), findings)
 
 
 def _facts(layout: Disk, trees: Trees) -> dict[str, str]:

@@ -19,9 +19,10 @@ _LINE_ENDS = re.compile(r"[\r\n]+")
 def cmdline(text: str, arguments: Arguments, path: str) -> str:
     """Take options away, put others last, where the kernel lets them win, and name the root by its PARTUUID.
 
-    `remove` and `add` are options with spaces between them. One to be removed stands for itself, one without
-    = for all options of that name, one with a * at its end for all that begin so. Raises MetisError where no
-    root= is there, as the kernel would not find its root.
+    `root` is that id; without one the root is named as it was. `remove` and `add` are options with spaces
+    between them. One to be removed stands for itself, one without = for all options of that name, one with
+    a * at its end for all that begin so. Raises MetisError where no root= is there, as the kernel would not
+    find its root.
     """
     added = dict.fromkeys(arguments.get("add", "").split())
     removed = arguments.get("remove", "").split()
@@ -36,7 +37,8 @@ def cmdline(text: str, arguments: Arguments, path: str) -> str:
     rest = [option for option in kept[place:] if _name(option) != "root"]
     # What stands behind -- goes to init and not to the kernel.
     end = rest.index("--") if "--" in rest else len(rest)
-    options = [*kept[:place], f"root=PARTUUID={arguments['root']}", *rest[:end], *added, *rest[end:]]
+    root = f"root=PARTUUID={arguments['root']}" if "root" in arguments else kept[place]
+    options = [*kept[:place], root, *rest[:end], *added, *rest[end:]]
     return " ".join(options) + "\n"
 
 

@@ -31,7 +31,7 @@ NO_DISK = Disk("gpt", 0, 512, ())
 _PLAIN = frozenset({"exfat", "msdos", "vfat"})
 """File systems without owners and modes."""
 _SYSTEM = "/ /bin /boot /boot/efi /boot/firmware /etc /home /lib /root /sbin /usr /usr/lib /var".split()
-_MARKS: dict[Side, Sequence[str]] = {"root": OS_RELEASE, "boot": BOOT_FILES}
+_MARKS: dict[Side, Sequence[str]] = {"root": (*OS_RELEASE, "/etc"), "boot": BOOT_FILES}
 
 
 class DirectoryInjector:
@@ -119,11 +119,17 @@ class _Folder:
                 f"{self.path} is on the disk of the system that runs here", f"name a card's {self.side}"
             )
         marks = _MARKS[self.side]
-        if not any(self.beneath.has(mark) for mark in marks):
+        if not (self.side == "boot" and self._is_empty()) and not any(
+            self.beneath.has(mark) for mark in marks
+        ):
             raise MetisError(
                 f"{self.path} is no {self.side}: it has no {' or '.join(mark[1:] for mark in marks)}",
                 f"mount the card's {self.side} there",
             )
+
+    def _is_empty(self) -> bool:
+        with os.scandir(self.descriptor) as found:
+            return next(found, None) is None
 
     def refuse_unwritable(self) -> None:
         if os.fstatvfs(self.descriptor).f_flag & os.ST_RDONLY:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import nothing_to_do, one_image
+from benchmarks import burning, nothing_to_do, one_image
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
 
 
@@ -35,6 +35,22 @@ def test_an_image_takes_little_longer_than_a_script_by_hand() -> None:
     with one_image.prepared() as pair:
         found = within_its_bound(lambda runs: side_by_side(pair, runs=runs, bound=one_image.BOUND), 3)
     assert found.is_good, table([found])
+
+
+@pytest.mark.slow
+def test_writing_a_card_takes_no_longer_than_with_bmaptool() -> None:
+    found = within_its_bound(lambda runs: burning.on_a_plain_card(runs)[0], 3)
+    assert found.is_good, table([found])
+
+
+@pytest.mark.slow
+def test_a_burn_is_as_fast_as_its_card_and_a_second_one_writes_only_what_changed() -> None:
+    found = burning.on_a_slow_card(1)
+    if not all(item.is_good for item in found):
+        sys.stderr.write(f"measured again, as it missed its bound:\n{table(found)}\n")
+        found = burning.on_a_slow_card(3)
+    sys.stderr.write(f"{table(found)}\n")
+    assert all(item.is_good for item in found), table(found)
 
 
 def test_ratios_are_those_of_neighbours_and_the_first_pair_does_not_count() -> None:

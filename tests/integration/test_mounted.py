@@ -23,7 +23,7 @@ from pipeline import disk, process
 from pipeline.errors import MetisError, MismatchError, RefusedError
 from pipeline.inject import directory
 from pipeline.inject.directory import NO_DISK, DirectoryInjector
-from pipeline.model import Blob, Edit, Entry, SecretRef
+from pipeline.model import Blob, Edit, Entry, ImageFact, SecretRef
 from tests.support import blocks, goldens
 from tests.support.mounted import (
     BOOT,
@@ -182,12 +182,12 @@ def test_a_file_system_that_is_full_is_said_in_words(work: Work, tmp_path: Path)
 
 
 def wrong_root(root: Path, boot: Path) -> tuple[Path, Path | None]:
-    (root / "etc/os-release").unlink()
+    shutil.rmtree(root / "etc")
     return root, boot
 
 
 def wrong_boot(root: Path, boot: Path) -> tuple[Path, Path | None]:
-    (boot / "config.txt").unlink()
+    (boot / "config.txt").rename(boot / "holiday.jpg")
     return root, boot
 
 
@@ -202,7 +202,11 @@ def looks_like_a_boot(root: Path, _boot: Path) -> tuple[Path, Path | None]:
 
 
 WRONG_FOLDERS: dict[str, tuple[Callable[[Path, Path], tuple[Path, Path | None]], type[MetisError], str]] = {
-    "a root without os-release": (wrong_root, MetisError, "is no root: it has no etc/os-release or usr/lib/"),
+    "a root without anything of a system": (
+        wrong_root,
+        MetisError,
+        "is no root: it has no etc/os-release or",
+    ),
     "a boot without a firmware's files": (wrong_boot, MetisError, "is no boot: it has no config.txt or cmd"),
     "no such folder": (lambda root, boot: (root / "none", boot), MetisError, "No such file or directory"),
     "a file": (lambda root, boot: (root / "etc/hosts", boot), MetisError, "Not a directory"),
@@ -319,12 +323,17 @@ def test_files_for_a_boot_that_nobody_named_are_refused(work: Work, folders: tup
     assert seen(folders[0]) == before
 
 
-def test_ids_of_partitions_are_refused_where_there_are_none(work: Work, folders: tuple[Path, Path]) -> None:
-    work.entries = (*NODE, BY_ID)
-    before = seen(folders[0])
-    with pytest.raises(MetisError, match=r"titan-13 has files that name partitions .* is not on partitions"):
-        work.into(*folders)
-    assert seen(folders[0]) == before
+def test_where_there_are_no_partitions_they_are_named_as_they_were(
+    work: Work, folders: tuple[Path, Path]
+) -> None:
+    root, boot = folders
+    (boot / "cmdline.txt").write_text("console=tty1 root=LABEL=old rw\n")
+    add = Edit(
+        "/cmdline.txt", "cmdline", (("add", "quiet"), ("root", ImageFact("root_partuuid"))), side="boot"
+    )
+    work.entries = (*NODE, add)
+    assert work.into(root, boot).error is None
+    assert (boot / "cmdline.txt").read_text() == "console=tty1 root=LABEL=old rw quiet\n"
 
 
 def test_a_card_of_another_label_is_refused(work: Work, mounted: Path) -> None:

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 OTHERS = (
@@ -73,7 +73,7 @@ def become_windows() -> None:
 
 def put_in(setup: dict[str, Any]) -> None:
     """Give the machine its disks and volumes, and PowerShell an answer."""
-    from pipeline import burn, process
+    from pipeline import process
     from pipeline.card import get_disk, windows
     from tests.support.win32 import Volume, Win32
 
@@ -89,7 +89,6 @@ def put_in(setup: dict[str, Any]) -> None:
 
     process.run = run
     windows.kernel32 = machine.kernel  # type: ignore[attr-defined]
-    burn.os = SimpleNamespace(**{**vars(os), "name": "nt"})  # type: ignore[assignment, attr-defined]
 
 
 def main() -> None:
