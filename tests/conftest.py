@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import goldens
+from tests.support.certificate import make_certificate
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,6 +22,11 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Machines come first: where tests run side by side, no worker is to wait for a long boot at the end."""
+    items.sort(key=lambda item: "machine" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the secrets of whoever runs it."""
@@ -30,6 +36,11 @@ def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         for name in ("METIS_SECRETS", "METIS_AGE_IDENTITY"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import MetisError, RefusedError, SourceError, UsageError
 from pipeline.golden.backoff import TRIES
 from pipeline.golden.http import HttpSource
@@ -45,18 +44,6 @@ def web(server: Web) -> Web:
     server.asked.clear()
     server.paths.clear()
     return server
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for this machine, in one file."""
-    pem = tmp_path_factory.mktemp("tls") / "server.pem"
-    new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=metis-test"
-    process.run(
-        [*new.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", pem, "-out", f"{pem}.crt"]
-    )
-    pem.write_bytes(pem.read_bytes() + Path(f"{pem}.crt").read_bytes())
-    return pem
 
 
 class Fetch:

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from pipeline import process
 from pipeline.errors import MetisError, RefusedError, SecretError, SourceError, UsageError
 from pipeline.secrets import vault_http
 from pipeline.secrets.secret import Secret
@@ -63,18 +62,6 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def vault(server: Server, tmp_path: Path) -> Vault:
     return opened(server.environment(), tmp_path, keeps_copies=False)
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for 127.0.0.1 in one file; the certificate alone is beside it (.crt)."""
-    pem = tmp_path_factory.mktemp("tls") / "server.pem"
-    new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=metis-test"
-    process.run(
-        [*new.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", pem, "-out", f"{pem}.crt"]
-    )
-    pem.write_bytes(pem.read_bytes() + Path(f"{pem}.crt").read_bytes())
-    return pem
 
 
 def failure(ask: Callable[[], object], kind: type[MetisError] = SourceError) -> str:
