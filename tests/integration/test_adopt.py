@@ -8,7 +8,6 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 
 from pipeline import disk, process
 from pipeline.secrets.plain import plain_folder
-from tests.support import goldens
+from tests.support import blocks, goldens
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 from tests.support.rendering import program
 from tests.support.vault import vault_server
@@ -282,18 +281,6 @@ def test_vault_gets_one_new_version_and_a_copy_that_builds_without_it(
 # ---------------------------------------------------------------------------------------- an image
 
 
-@contextmanager
-def card_of(image: Path) -> Iterator[str]:
-    """An image as a block device that cannot be written to."""
-    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        pytest.skip("there is no block device to be had")
-    device = process.run(["losetup", "--find", "--show", "--read-only", image]).out.decode().strip()
-    try:
-        yield device
-    finally:
-        process.run(["losetup", "--detach", device])
-
-
 @pytest.mark.parametrize("injector", [pytest.param("guestfs", marks=pytest.mark.slow), "loop"])
 def test_a_card_in_a_block_device_is_read_whatever_its_labels_and_links_are(
     lab: Lab, old_files: Mapping[str, bytes], tmp_path: Path, injector: str
@@ -311,7 +298,7 @@ def test_a_card_in_a_block_device_is_read_whatever_its_labels_and_links_are(
     start = disk.read(card).partitions[-1].start
     process.run(["debugfs", "-w", "-f", "-", f"{card}?offset={start}"], stdin="\n".join(commands).encode())
     before = goldens.sha256(card)
-    with card_of(card) as device:
+    with blocks.read_only(card) as device:
         report = adopt(lab, device, "--json", METIS_INJECTOR=injector)
     assert report.code == 0, report
     assert states(report) == dict.fromkeys(NAMES, "stored")

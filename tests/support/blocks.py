@@ -39,6 +39,17 @@ def attached(image: Path, sector: int = 512) -> Iterator[str]:
 
 
 @contextmanager
+def read_only(image: Path) -> Iterator[str]:
+    """A disk of what is in a file that cannot be written to while the block runs."""
+    need_disks()
+    device = process.run(["losetup", "--find", "--show", "--read-only", image]).out.decode().strip()
+    try:
+        yield device
+    finally:
+        process.run(["losetup", "--detach", device])
+
+
+@contextmanager
 def mounted(device: str, point: Path, *options: str) -> Iterator[Path]:
     """Something mounted at a folder while the block runs."""
     point.mkdir(parents=True, exist_ok=True)
