@@ -17,10 +17,10 @@ from .. import durable
 from ..errors import MetisError, MismatchError, SourceError, from_os
 from . import private
 from .age_keys import AgeKeys
+from .folder import SEALED
 from .secret import Secret
 from .source import CLUSTER, Stored, look
 
-SUFFIX = ".age"
 FRESH = timedelta(hours=1)
 """A copy of the same that is no older is not written again: so exact is the age that is told of it."""
 _HEAD = b"# copy: "
@@ -47,7 +47,7 @@ class Copies:
 
     def file(self, owner: str) -> Path:
         """The owner's copy."""
-        return self._folder / f"{owner}{SUFFIX}"
+        return self._folder / f"{owner}{SEALED}"
 
     def keep(self, owner: str, stored: Stored, place: str) -> None:
         """Remember what a source gave just now, over what was remembered of the owner before.

@@ -19,6 +19,8 @@ from . import private
 from .secret import Secret
 from .source import NOTHING, ConflictError, Stored
 
+PLAIN, SEALED = ".yaml", ".age"
+"""The endings of files in the clear, and of those that age has sealed."""
 MISNAMED = ".yml"
 """What some call YAML."""
 SHOWN = 12
@@ -104,7 +106,7 @@ class Folder:
         """Raise RefusedError for what was meant: passed over, a node would get another identity."""
         misnamed = self.folder / f"{owner}{MISNAMED}"
         if os.path.lexists(misnamed):
-            raise RefusedError(f"{misnamed} is not read", f"name it {owner}.yaml")
+            raise RefusedError(f"{misnamed} is not read", f"name it {owner}{PLAIN}")
 
 
 def _version(status: os.stat_result) -> str:

@@ -7,12 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import RefusedError
-from .folder import Folder
+from .folder import PLAIN, SEALED, Folder
 from .source import Stored
-
-SUFFIX = ".yaml"
-SEALED = ".age"
-"""The ending of the files of `sealed`."""
 
 
 class _AsItIs:
@@ -25,7 +21,7 @@ class _AsItIs:
 
 def plain_folder(folder: Path) -> Folder:
     """The folder of plain files."""
-    return _PlainFolder("plain", folder, SUFFIX, _AsItIs())
+    return _PlainFolder("plain", folder, PLAIN, _AsItIs())
 
 
 class _PlainFolder(Folder):
@@ -39,7 +35,7 @@ class _PlainFolder(Folder):
         found = super()._read(owner)
         if not found[0].version and self._is_sealed(owner):
             raise RefusedError(
-                f"{self.folder / owner}{SEALED} is sealed, and there is no {owner}{SUFFIX}",
+                f"{self.folder / owner}{SEALED} is sealed, and there is no {owner}{PLAIN}",
                 f"say METIS_SECRETS=sealed:{self.folder}",
             )
         return found

@@ -10,7 +10,8 @@ from .. import durable
 from ..errors import MetisError, MismatchError, RefusedError, from_os
 from . import private
 from .age_keys import AgeKeys
-from .sealed import PLAIN, SUFFIX, check_key
+from .folder import PLAIN, SEALED
+from .sealed import check_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,14 @@ def seal(folder: Path, keys: AgeKeys, waits: Callable[[str], None]) -> Report:
         with durable.locked(folder / ".lock", waits):
             check_key(folder, keys)
             _remove_unfinished(folder)
-            plain, closed = _owners(folder, PLAIN), _owners(folder, SUFFIX)
+            plain, closed = _owners(folder, PLAIN), _owners(folder, SEALED)
             for owner in sorted({*plain, *closed}):
                 try:
                     if owner in plain:
                         _seal(folder, owner, keys)
                         sealed.append(owner)
                     else:
-                        _renew(folder / f"{owner}{SUFFIX}", keys)
+                        _renew(folder / f"{owner}{SEALED}", keys)
                         renewed.append(owner)
                 except MetisError as error:
                     errors.append(error)
@@ -71,7 +72,7 @@ def _remove_unfinished(folder: Path) -> None:
 def _seal(folder: Path, owner: str, keys: AgeKeys) -> None:
     from .node_file import values_of
 
-    plain, file = folder / f"{owner}{PLAIN}", folder / f"{owner}{SUFFIX}"
+    plain, file = folder / f"{owner}{PLAIN}", folder / f"{owner}{SEALED}"
     found = private.read(plain)
     if found is None:
         return

@@ -8,17 +8,13 @@ from pathlib import Path
 
 from ..errors import RefusedError, SourceError
 from .age_keys import VARIABLE, AgeKeys
-from .folder import Folder
+from .folder import PLAIN, SEALED, Folder
 from .source import Stored
-
-SUFFIX = ".age"
-PLAIN = ".yaml"
-"""The ending of files that were not sealed: this very folder once had such by default."""
 
 
 def sealed_folder(folder: Path, keys: AgeKeys) -> Folder:
     """The folder of sealed files."""
-    return _SealedFolder("sealed", folder, SUFFIX, _Sealed(folder, keys))
+    return _SealedFolder("sealed", folder, SEALED, _Sealed(folder, keys))
 
 
 class _Sealed:
@@ -42,7 +38,7 @@ def check_key(folder: Path, keys: AgeKeys) -> None:
     A new one would be made: half of the files would then be for each.
     """
     # Files are listed first: whoever wrote the first one meanwhile had a key before.
-    has_files = any(name.endswith(SUFFIX) for name in _names(folder))
+    has_files = any(name.endswith(SEALED) for name in _names(folder))
     if has_files and not keys.is_there():
         raise SourceError(
             f"there is no age key at {keys.file}, and {folder} was sealed with one",
@@ -51,7 +47,10 @@ def check_key(folder: Path, keys: AgeKeys) -> None:
 
 
 class _SealedFolder(Folder):
-    """Refuses what lies there in the clear: passed over, a node would get another identity than it has."""
+    """Refuses what lies there in the clear: passed over, a node would get another identity than it has.
+
+    This very folder once had such files by default.
+    """
 
     def versions(self, owners: Iterable[str]) -> Mapping[str, str]:
         plain = {name.removesuffix(PLAIN) for name in _names(self.folder) if name.endswith(PLAIN)}
