@@ -128,7 +128,10 @@ def test_a_key_without_its_public_half_or_with_an_empty_one_is_taken() -> None:
         assert values(files) == {"extra.ssh_host_ed25519_key": KEY}
 
 
-@pytest.mark.parametrize("public", [ssh_keys.public_line(OTHER_KEY), "hunter2", "ssh-ed25519", "\0"])
+@pytest.mark.parametrize(
+    "public",
+    [pytest.param(ssh_keys.public_line(OTHER_KEY), id="whole"), "hunter2", "ssh-ed25519", "\0"],
+)
 def test_a_public_half_of_another_key_is_a_mismatch(public: str) -> None:
     with pytest.raises(
         MismatchError, match=rf"^{KEY_PATH}\.pub is not the public half of {KEY_PATH} of /old"
