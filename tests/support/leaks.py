@@ -23,6 +23,7 @@ PIECE = 12
 """Bytes of a piece: chance brings none of them about."""
 TEXT = re.compile(rb"[^\0]{%d,}" % PIECE)
 """No canary holds a zero byte, and file systems are full of them."""
+WORKER = re.compile(rb"(?:^|\0)PYTEST_XDIST_WORKER=([^\0]*)")
 NONE: Mapping[tuple[bytes, str], str] = {}
 DIGESTS = ("md5", "sha1", "sha256", "sha512")
 
@@ -158,13 +159,13 @@ def folder_contents(top: Path, leave_out: Iterable[Path] = ()) -> dict[str, byte
 class Sampler:
     """Reads the arguments and environments of all processes that begin while the block runs.
 
-    A thread looks as often as it can, or with a `pause` in seconds where those of interest live for longer
-    and have need of the processor themselves. A program starts with the memory of the one that started it,
-    so that an environment counts as that of each program whose arguments were there around it; between two
-    programs there are none, and the next look tells.
+    A thread looks every `pause` seconds, which is longer where those of interest live for long and have need
+    of the processor themselves. What another worker of pytest-xdist has started is none of ours. A program
+    starts with the memory of the one that started it, so that an environment counts as that of each program
+    whose arguments were there around it; between two programs there are none, and the next look tells.
     """
 
-    def __init__(self, pause: float = 0.0) -> None:
+    def __init__(self, pause: float = 0.0005) -> None:
         self._pause = pause
         self._seen: dict[tuple[bytes, bytes], str] = {}
         self._ended = threading.Event()
@@ -189,7 +190,7 @@ class Sampler:
                 before = _read(f"/proc/{name}/cmdline")
                 environment = _read(f"/proc/{name}/environ")
                 after = _read(f"/proc/{name}/cmdline")
-                if before and after:
+                if before and after and not _is_anothers(environment):
                     self._seen.setdefault((before if before == after else before + after, environment), name)
 
     @property
@@ -211,6 +212,11 @@ class Sampler:
 
 def _processes() -> set[str]:
     return {name for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 - a thousand times a second
+
+
+def _is_anothers(environment: bytes) -> bool:
+    found = WORKER.search(environment)
+    return found is not None and os.fsdecode(found[1]) != os.environ.get("PYTEST_XDIST_WORKER")
 
 
 def _read(path: str) -> bytes:
