@@ -20,7 +20,17 @@ from .cli_burn import burn, cards
 from .cli_secrets import secrets
 from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
 from .hardening import leave_no_cores
-from .options import FLAG_VARIABLES, common, each, lab_of, node_option, print_json
+from .options import (
+    FLAG_VARIABLES,
+    boot_option,
+    common,
+    each,
+    lab_of,
+    mounted_folders,
+    node_option,
+    print_json,
+    root_option,
+)
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -47,13 +57,18 @@ cli.add_command(secrets)
 @cli.command()
 @common
 @node_option(required=False)
-def plan(nodes: Sequence[str], as_json: bool, **flags: str | None) -> None:
+@boot_option
+@root_option
+def plan(
+    nodes: Sequence[str], boot: Path | None, root: Path | None, as_json: bool, **flags: str | None
+) -> None:
     """Say what a build would fetch, rebuild, inject and write. Changes nothing."""
     from . import plan as planning
 
+    folders = mounted_folders(boot, root)
     lab = lab_of(flags)
     lab.warn()
-    plans, errors = each(lab.plan, nodes or lab.inventory.names("nodes"))
+    plans, errors = each(lambda name: lab.plan(name, folders), nodes or lab.inventory.names("nodes"))
     if as_json:
         print_json([planning.to_data(item) for item in plans])
     else:

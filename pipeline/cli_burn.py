@@ -17,7 +17,17 @@ import click
 
 from . import prompts
 from .errors import MetisError, SeveralErrors, UsageError
-from .options import FLAG_VARIABLES, common, lab_of, node_option, print_json, yes_option
+from .options import (
+    FLAG_VARIABLES,
+    boot_option,
+    common,
+    lab_of,
+    mounted_folders,
+    node_option,
+    print_json,
+    root_option,
+    yes_option,
+)
 from .progress import reporter
 from .settings import LARGEST_CARD
 
@@ -100,17 +110,8 @@ def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str |
     show_default=True,
     help="Compare first and write only what differs; auto does so on a card that Metis has burned before.",
 )
-@click.option(
-    "--boot",
-    type=click.Path(path_type=Path),
-    help="Where a card's boot file system is mounted (METIS_BOOT_PATH): the node's files are put there, and "
-    "no device is written.",
-)
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    help="Where that card's root file system is mounted (METIS_ROOT_PATH).",
-)
+@boot_option
+@root_option
 @click.option(
     "--auto-mount",
     is_flag=True,
@@ -136,7 +137,7 @@ def burn(
     if len(nodes) + (image is not None) != 1:
         raise UsageError("one image is burned at a time", "name one node with --node, or a file with --image")
     other = bool(choice.devices or image or auto_mount)
-    folders = _folders(boot, root, other=other)
+    folders = mounted_folders(boot, root, other=other)
     if image is not None:
         if auto_mount:
             raise UsageError("--image is written as it is", "leave --auto-mount out, or name a --node")
@@ -149,22 +150,6 @@ def burn(
         _fill(nodes[0], None, flags, choice)
     else:
         _write_node(nodes[0], flags, choice)
-
-
-def _folders(boot: Path | None, root: Path | None, *, other: bool) -> tuple[Path, Path] | None:
-    """Where a card is mounted, if it is; what the environment names counts where nothing else was named."""
-    if boot or root:
-        if other:
-            raise UsageError("--boot and --root write no device", "leave --device, --image, --auto-mount out")
-        if not (boot and root):
-            raise UsageError("one of --boot and --root is missing", "name both")
-        return boot, root
-    if other:
-        return None
-    named = [os.environ.get(f"METIS_{side}_PATH", "") for side in ("BOOT", "ROOT")]
-    if any(named) and not all(named):
-        raise UsageError("only one of METIS_BOOT_PATH and METIS_ROOT_PATH is set", "set both, or none")
-    return (Path(named[0]), Path(named[1])) if all(named) else None
 
 
 def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:

@@ -142,8 +142,11 @@ class Lab:
 
     # ------------------------------------------------------------------------------------- answers
 
-    def plan(self, name: str) -> Plan:
-        """What a build of a node would do; nothing is changed by asking."""
+    def plan(self, name: str, folders: tuple[Path, Path] | None = None) -> Plan:
+        """What a build of a node would do; nothing is changed by asking.
+
+        With `folders`, what would go into a card's boot and root that are mounted there.
+        """
         from . import plan
         from .compose import check_image
         from .golden import fetch
@@ -172,7 +175,8 @@ class Lab:
         )
         override = self.settings.override(node.klass.name)
         source = masked(image.source) + (f" (by {override.variable})" if override else "")
-        return plan.make(node, source, wanted.manifest, manifest, found, str(target))
+        made = plan.make(node, source, wanted.manifest, manifest, found, str(target))
+        return plan.into_folders(made, (str(folders[0]), str(folders[1])), found) if folders else made
 
     def _is_current(self, manifest: Manifest, base_id: str) -> bool:
         """Whether a node's image is what would be made; it is not where nobody can tell of its secrets."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .errors import MetisError
+from .errors import MetisError, UsageError
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -65,6 +66,35 @@ def node_option(*, required: bool) -> Callable[[F], F]:
 
 
 yes_option = click.option("--yes", is_flag=True, help="Ask nothing: for scripts.")
+
+
+boot_option = click.option(
+    "--boot",
+    type=click.Path(path_type=Path),
+    help="Where a card's boot file system is mounted (METIS_BOOT_PATH): the node's files go there, and no "
+    "device is written.",
+)
+root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where that card's root file system is mounted (METIS_ROOT_PATH).",
+)
+
+
+def mounted_folders(boot: Path | None, root: Path | None, *, other: bool = False) -> tuple[Path, Path] | None:
+    """Where a card is mounted, if it is; what the environment names counts where nothing else was named."""
+    if boot or root:
+        if other:
+            raise UsageError("--boot and --root write no device", "leave --device, --image, --auto-mount out")
+        if not (boot and root):
+            raise UsageError("one of --boot and --root is missing", "name both")
+        return boot, root
+    if other:
+        return None
+    named = [os.environ.get(f"METIS_{side}_PATH", "") for side in ("BOOT", "ROOT")]
+    if any(named) and not all(named):
+        raise UsageError("only one of METIS_BOOT_PATH and METIS_ROOT_PATH is set", "set both, or none")
+    return (Path(named[0]), Path(named[1])) if all(named) else None
 
 
 def each(make: Callable[[S], T], names: Iterable[S]) -> tuple[list[T], list[MetisError]]:

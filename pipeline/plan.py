@@ -7,7 +7,7 @@ and as text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import MetisError
@@ -58,7 +58,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a build of one node will do."""
+    """All that a build of one node will do; `folders` are a card's boot and root, where those are filled."""
 
     node: ResolvedNode
     steps: tuple[Step, ...]
@@ -67,6 +67,7 @@ class Plan:
     target: str
     keeps_image: bool
     secrets: tuple[SecretState, ...]
+    folders: tuple[str, str] | None = None
 
     @property
     def faults(self) -> tuple[MetisError, ...]:
@@ -95,6 +96,17 @@ def make(
     return Plan(node, steps, in_base, in_image, target, image_is_kept, found.secrets)
 
 
+def into_folders(plan: Plan, folders: tuple[str, str], found: Found) -> Plan:
+    """The plan of a node whose files go where a card is mounted: no image is built for that."""
+    steps = (
+        *(_file(item, found, needed=True) for item in plan.node.klass.files),
+        *(_file(item, found, needed=True) for item in k3s.fetched(plan.node)),
+        Step(f"files of {plan.node.klass.name}", "put", f"{len(plan.in_base.entries)} entries"),
+        Step(f"files of {plan.node.name}", "put", f"{len(plan.in_image.entries)} entries"),
+    )
+    return replace(plan, steps=steps, folders=folders)
+
+
 def _file(item: RemoteFile, found: Found, *, needed: bool) -> Step:
     is_cached = item.sha256 in found.cached_files
     return Step(f"file {item.path}", _fetched(is_cached, needed=needed), masked(item.source))
@@ -118,8 +130,14 @@ def to_data(plan: Plan) -> dict[str, Any]:
         "manifest": plan.in_image.id,
         "base": [_row(item) for item in plan.in_base.entries],
         "image": [_row(item) for item in plan.in_image.entries],
-        "writes": [plan.target, f"{plan.target}.bmap", f"{plan.target.removesuffix('.img')}.receipt.json"],
+        "writes": list(_written(plan)),
     }
+
+
+def _written(plan: Plan) -> tuple[str, ...]:
+    if plan.folders:
+        return plan.folders
+    return plan.target, f"{plan.target}.bmap", f"{plan.target.removesuffix('.img')}.receipt.json"
 
 
 def to_text(plan: Plan) -> str:
@@ -155,7 +173,10 @@ def _lines(plan: Plan) -> Iterator[str]:
         states = columns([(secret.name, secret.state, secret.detail) for secret in plan.secrets])
         yield from (f"    {line}" for line in states)
     yield from (f"  {line}" for line in table(plan.in_base, plan.in_image))
-    yield f"  writes {plan.target}, its block map and its receipt"
+    if plan.folders:
+        yield f"  writes files below {' and '.join(plan.folders)}, and no device"
+    else:
+        yield f"  writes {plan.target}, its block map and its receipt"
 
 
 def _row(item: Placed) -> dict[str, str]:

@@ -260,3 +260,39 @@ def test_a_device_holds_the_node_and_its_kernel_sees_the_partitions(
         assert report.code == 0, report
         assert lab.metis("cards", "--inspect", device).out.startswith(f"{device}: one, burned")
     assert differing(image, file) == of_record(image, file)
+
+
+# ------------------------------------------------------------------------------------ files, and no image
+
+
+def test_a_mounted_card_gets_the_files_and_no_device_is_named(
+    lab: Lab, tiny_golden: Path, tmp_path: Path
+) -> None:
+    need_disks()
+    golden, boot = tmp_path / "card.img", tmp_path / "boot"
+    shutil.copy(tiny_golden, golden)
+    boot.mkdir()
+    with attached(golden) as device, mounted(f"{device}p1", tmp_path / "root") as root:
+        words = ["--node", "one", "--boot", str(boot), "--root", str(root)]
+        planned = lab.metis("plan", *words)
+        assert f"writes files below {boot} and {root}, and no device" in planned.out
+        assert not (root / "etc/metis").exists()
+        by_flag = lab.metis("burn", *words)
+        assert by_flag.code == 0, by_flag
+        assert json.loads((root / "etc/metis/node.json").read_text())["node"] == "one"
+        places = {"METIS_BOOT_PATH": str(boot), "METIS_ROOT_PATH": str(root)}
+        by_environment = lab.metis("burn", "--node", "one", **places)
+        assert by_environment.code == 0, by_environment
+        assert by_environment.out == by_flag.out
+
+
+def test_a_card_is_mounted_and_unmounted_for_it(lab: Lab, tiny_golden: Path, tmp_path: Path) -> None:
+    need_disks()
+    card = Path(shutil.copy(tiny_golden, tmp_path / "card.img"))
+    report = lab.metis("burn", "--node", "one", "--device", str(card), "--auto-mount", "--yes")
+    assert report.code == 0, report
+    assert inspect.inspect(card).summary == "one, without a record of its burn"
+    assert (
+        str(card)
+        not in process.run(["losetup", "--list", "--noheadings", "--output", "BACK-FILE"]).out.decode()
+    )

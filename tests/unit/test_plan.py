@@ -12,7 +12,7 @@ from pipeline.inventory.document import parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Directory, Edit, File, Remove, Symlink, Text
-from pipeline.plan import Found, Plan, SecretState, make, to_data, to_text
+from pipeline.plan import Found, Plan, SecretState, into_folders, make, to_data, to_text
 
 NODE = resolve_node(
     "titan-13",
@@ -181,6 +181,13 @@ def test_each_secret_has_a_line_and_what_is_wrong_is_a_fault() -> None:
         {"name": "k3s_token", "state": "missing", "detail": str(FAULT)},
     ]
     assert plan.faults == (FAULT,)
+
+
+def test_for_a_mounted_card_no_image_is_built_and_no_device_is_written() -> None:
+    plan = into_folders(planned(DONE), ("/mnt/boot", "/mnt/root"), DONE)
+    assert to_data(plan)["writes"] == ["/mnt/boot", "/mnt/root"]
+    assert "  writes files below /mnt/boot and /mnt/root, and no device" in to_text(plan).splitlines()
+    assert {step.does for step in plan.steps} == {"put"}
 
 
 def test_a_node_without_secrets_has_no_lines_for_them() -> None:
