@@ -21,7 +21,7 @@ from pipeline import process
 from pipeline.errors import MetisError
 from tests.support import goldens
 from tests.support.blocks import attached as plain_loop
-from tests.support.lab import BIN, Lab, class_text
+from tests.support.lab import Lab, class_text
 
 from . import slow_card
 from .compare import Comparison, Cost
@@ -169,16 +169,3 @@ def _compared(
 ) -> Comparison:
     ours, peer = ([Cost(pair[side], 0.0) for pair in pairs] for side in (0, 1))
     return Comparison(name, bound, ours, peer, {"mapped": found.mapped, **about})
-
-
-def largest_memory(image: Path, card: Path) -> int:
-    """The most memory, in bytes, that a burn had in use (getrusage(2))."""
-    code = (
-        "import resource, sys\n"
-        "from pipeline.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-    )
-    words = ["burn", "--image", str(image), "--device", str(card), "--yes"]
-    said = process.run([BIN / "python", "-c", code, *words], timeout=600)
-    return int(said.out.split()[-1]) << 10

@@ -14,7 +14,7 @@ from pipeline import bmap, disk, process
 from pipeline.card import burn_plan, inspect
 from tests.support import goldens
 from tests.support.blocks import MIB, attached, mounted, need_disks
-from tests.support.lab import QUICK_INJECTOR, Lab, class_text
+from tests.support.lab import BIN, QUICK_INJECTOR, Lab, class_text
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +225,37 @@ def test_a_block_map_of_bmaptool_is_as_good(image: Path, tmp_path: Path) -> None
     report = Lab(tmp_path).metis("burn", "--image", str(copy), "--device", str(card), "--yes")
     assert report.code == 0, report
     assert goldens.sha256(card) == goldens.sha256(copy)
+
+
+def test_bmaptool_takes_an_image_and_its_block_map(image: Path, tmp_path: Path) -> None:
+    card = old_card(tmp_path / "card", image.stat().st_size)
+    process.run(["bmaptool", "copy", image, card])
+    assert differing(image, card) == []
+
+
+LARGE, MEMORY = 8 << 30, 150 << 20
+"""Bytes: of an image, and of memory that its burn may take."""
+BURN_AND_TELL = """\
+import resource, sys
+from pipeline.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_image_takes_little_memory(tmp_path: Path) -> None:
+    image, card = tmp_path / "large.img", tmp_path / "card"
+    image.touch()
+    os.truncate(image, LARGE)
+    places = [(start, start + (1 << 16)) for start in range(0, LARGE, MIB)]
+    Path(f"{image}.bmap").write_bytes(bmap.describe(image, places).to_xml())
+    words = ["burn", "--image", str(image), "--device", str(card), "--yes"]
+    said = process.run([BIN / "python", "-c", BURN_AND_TELL, *words]).out.decode().splitlines()
+    assert "read back and the same" in said[0]
+    assert int(said[-1]) < MEMORY
 
 
 @pytest.mark.parametrize("what", ["image", "block map"])

@@ -2,12 +2,13 @@
 
 The nodes are of the two kinds that there are: a PC whose cloud-init is fed with a seed, and a Raspberry Pi
 without cloud-init. Each boots once for all tests that ask what it showed. The PC is one of which nothing is
-known but its old card, from which its identity is adopted.
+known but its old card, from which its identity is adopted; it boots from the next one, as that was burned.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ network: {{interface: eth0, address: {address}/24, gateway: 192.168.22.1, namese
 """
 
 
+CARD, OLD_USE = 3 << 30, 64 << 20
+"""Bytes: the size of the card, and how much of it an older use has left."""
 KINDS = ("ed25519", "ecdsa", "rsa")
 IDENTITY = (
     "/etc/machine-id",
@@ -113,19 +116,25 @@ def adopted(lab: Lab, old_card: Path, old_hash: str) -> Report:
 
 
 @pytest.fixture(scope="module")
-def pc_image(lab: Lab, adopted: Report) -> Path:
+def pc_card(lab: Lab, adopted: Report) -> Path:
+    """A card that is larger than the image, and was another's before."""
     assert adopted.code == 0, adopted
-    return built(lab, "pc-1")
+    card = lab.root / "card"
+    card.write_bytes(os.urandom(1 << 20) * (OLD_USE >> 20))
+    os.truncate(card, CARD)
+    report = lab.metis("burn", "--node", "pc-1", "--device", str(card), "--yes")
+    assert report.code == 0, report
+    return card
 
 
 @pytest.fixture(scope="module")
-def hash_before(pc_image: Path) -> str:
-    return goldens.sha256(pc_image)
+def hash_before(pc_card: Path) -> str:
+    return goldens.sha256(pc_card)
 
 
 @pytest.fixture(scope="module")
-def pc(lab: Lab, pc_image: Path, hash_before: str) -> Booted:
-    return booted(lab, "pc-1", ["--cut", "metis-grow-root.service", "--boots", "2"])
+def pc(lab: Lab, pc_card: Path, hash_before: str) -> Booted:
+    return booted(lab, "pc-1", ["--image", str(pc_card), "--cut", "metis-grow-root.service", "--boots", "2"])
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +158,10 @@ def test_an_old_card_has_all_of_an_identity_and_stays_as_it_is(
     assert goldens.sha256(old_card) == old_hash
 
 
-def test_the_next_card_has_the_old_card_s_identity_bit_for_bit(old_card: Path, pc_image: Path) -> None:
+def test_the_next_card_has_the_old_card_s_identity_bit_for_bit(old_card: Path, pc_card: Path) -> None:
     old = identity_in(old_card)
     assert all(old.values())
-    assert identity_in(pc_image) == old
+    assert identity_in(pc_card) == old
 
 
 def test_who_knew_the_old_card_knows_the_next_one(old_card: Path, pc: Booted) -> None:
@@ -203,15 +212,15 @@ def test_no_secret_is_said(lab: Lab, pc: Booted, pi: Booted) -> None:
 
 
 def test_the_image_is_as_it_was_and_nothing_else_is_left(
-    lab: Lab, pc: Booted, pc_image: Path, hash_before: str
+    lab: Lab, pc: Booted, pc_card: Path, hash_before: str
 ) -> None:
-    assert goldens.sha256(pc_image) == hash_before
+    assert goldens.sha256(pc_card) == hash_before
     assert [path for path in (lab.artifacts / "boots").iterdir() if path.is_dir()] == []
 
 
-def test_a_card_with_another_host_key_is_not_the_node(lab: Lab, pc_image: Path, tmp_path: Path) -> None:
+def test_a_card_with_another_host_key_is_not_the_node(lab: Lab, pc_card: Path, tmp_path: Path) -> None:
     card, key = tmp_path / "card.img", tmp_path / "key"
-    process.run(["cp", "--sparse=always", pc_image, card])
+    process.run(["cp", "--sparse=always", pc_card, card])
     process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
     root = disk.read(card).partitions[-1]
     commands = "".join(
