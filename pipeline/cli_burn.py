@@ -95,7 +95,7 @@ def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str |
 
 @click.command()
 @common
-@node_option(required=False)
+@node_option(required=False, alone=True)
 @click.option(
     "--image",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

@@ -51,9 +51,12 @@ def common(command: F) -> F:
     return command
 
 
-def node_option(*, required: bool) -> Callable[[F], F]:
-    """`--node`, once where it is required and any number of times elsewhere."""
-    more = "" if required else " May be given several times; all nodes without it."
+def node_option(*, required: bool, alone: bool = False) -> Callable[[F], F]:
+    """`--node`, for a command that takes one or several; where it is not `required`, all are meant without it.
+
+    `alone` says of it in the help that it is of one node, without which something else is meant.
+    """
+    more = "" if required or alone else " May be given several times; all nodes without it."
     return click.option(
         "--node",
         "nodes",
