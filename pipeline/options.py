@@ -52,9 +52,9 @@ def common(command: F) -> F:
 
 
 def node_option(*, required: bool, alone: bool = False) -> Callable[[F], F]:
-    """`--node`, for a command that takes one or several; where it is not `required`, all are meant without it.
+    """`--node`, any number of times; where it is not `required`, all nodes are meant without it.
 
-    `alone` says of it in the help that it is of one node, without which something else is meant.
+    `alone` is for a command that takes one node, and something else in its place.
     """
     more = "" if required or alone else " May be given several times; all nodes without it."
     return click.option(
