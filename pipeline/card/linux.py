@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from .. import process
+from .. import mountinfo, process
 from ..artifacts import DEVICES
 from ..errors import MetisError, RefusedError, one_line
-from . import lsblk, mountinfo
+from . import lsblk
 from .cards import Card
 from .lsblk import Fact
 from .policy import SWAP
@@ -242,7 +242,7 @@ def _loops() -> Iterator[tuple[str, str]]:
 
 def _swaps() -> Iterator[str]:
     """The files and devices that are swap space in use (proc(5), /proc/swaps)."""
-    for line in _read(_PROC / "swaps").splitlines()[1:]:
+    for line in _read(_PROC / "swaps").split("\n")[1:]:
         yield mountinfo.plain(line.split(" ")[0])
 
 

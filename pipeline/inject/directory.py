@@ -19,9 +19,10 @@ from .. import disk as disks
 from ..disk import Disk
 from ..errors import MetisError, RefusedError
 from ..model import Side
+from ..mountinfo import Mounted
 from .beneath import Beneath
 from .folder import FolderTree
-from .mounts import Mount, mount_of, source_of
+from .mounts import mount_of, source_of
 from .partitions import BOOT_FILES
 from .tree import OS_RELEASE, Chooser, Places, Trees
 
@@ -103,7 +104,7 @@ class _Folder:
     path: Path
     descriptor: int
     beneath: Beneath
-    mount: Mount | None
+    mount: Mounted | None
     """What is mounted there; None where that is only a part of a file system."""
 
     @property
@@ -244,6 +245,6 @@ def _system_disks() -> frozenset[Path]:
     return found
 
 
-def _disk_of(mount: Mount) -> frozenset[Path]:
+def _disk_of(mount: Mounted) -> frozenset[Path]:
     source = source_of(mount)
     return frozenset({source[0]} if source else ())

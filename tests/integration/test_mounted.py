@@ -38,7 +38,7 @@ from tests.support.mounted import (
     seen,
 )
 
-ODD = "a card's röot \\ #\t\n"
+ODD = "a card's röot \\ #\t\n\r\v\u2028 - "
 
 
 def no_such_secret(ref: SecretRef) -> bytes:

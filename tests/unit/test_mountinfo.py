@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.card.mountinfo import Mounted, holding, parse
+from pipeline.mountinfo import Mounted, holding, parse
 
 TABLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard
@@ -23,7 +23,7 @@ def test_a_table_is_read() -> None:
     assert [mount.point for mount in found] == [
         "/proc", "/", "/home", "/mnt/my disk", "/over", "/srv", "/srv",
     ]  # fmt: skip
-    assert found[1] == Mounted("254:0", "/", "ext4", "/dev/vda", ("rw", "discard"))
+    assert found[1] == Mounted("27", "254:0", "/", "/", "ext4", "/dev/vda", ("rw", "discard"))
     assert found[4].folders() == ("/mnt/my disk/low", "/l2", "/home/up")
 
 

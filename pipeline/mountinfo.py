@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """One mount: the number of its device (major:minor; none for btrfs and overlays) and its place.
+    """One mount: its own id, the number of its device (major:minor; none for btrfs and overlays), its place.
 
-    `source` is what was mounted, by whatever name; `options` are the file system's own.
+    `top` is the folder of the file system that is seen there, "/" for all of it. `source` is what was
+    mounted, by whatever name; `options` are the file system's own.
     """
 
+    id: str
     number: str
+    top: str
     point: str
     filesystem: str
     source: str
@@ -38,14 +41,13 @@ class Mounted:
 def parse(text: str) -> tuple[Mounted, ...]:
     """The mounts in their order: of two at one place, the later one is seen there."""
     found = []
-    for line in text.split("\n"):
+    for line in text.split("\n"):  # no other end of a line is escaped
         left, separator, right = line.partition(" - ")
         first, last = left.split(" "), right.split(" ")
         if separator and len(first) > 4 and len(last) > 2:  # noqa: PLR2004 - proc(5)
-            place = plain(first[4])
-            found.append(
-                Mounted(first[2], place, last[0], plain(last[1]), tuple(map(plain, last[2].split(","))))
-            )
+            own, _, number, top, point = first[:5]
+            options = tuple(map(plain, last[2].split(",")))
+            found.append(Mounted(own, number, plain(top), plain(point), last[0], plain(last[1]), options))
     return tuple(found)
 
 
