@@ -37,9 +37,6 @@ _SMALLEST_FAKE = 20  # as a power of two
 
 _T = TypeVar("_T")
 
-Record = Callable[[], Patch] | Patch
-"""What the card says of its burn; asked for once all else of the body is on the card."""
-
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -65,11 +62,12 @@ def write_card(
     name: str,
     reporter: Reporter,
     delta: bool = False,
-    record: Record | None = None,
+    record: Patch | None = None,
 ) -> Written:
     """Make `medium` hold what the plan says, and prove it.
 
-    `name` is what people call the card. With `delta`, what is on it already is not written. Raises
+    `name` is what people call the card. With `delta`, what is on it already is not written. `record` is what
+    the card says of its burn; it is written once all else of the body is on the card. Raises
     MismatchError where the image is not what the plan says, where the card does not keep what is written or
     does not have the size that it reports; MetisError where it cannot be written. In all of these, and
     whatever else is raised meanwhile (progress may raise, to stop a burn), the card has no first MiB any
@@ -78,7 +76,7 @@ def write_card(
     if plan.size != medium.size:
         raise RefusedError(f"{name} is of another size than the burn was planned for", "look again")
     burn = _Burn(image, medium, name, reporter)
-    with verdicts.in_words(name, medium):
+    with verdicts.errors_in_words(name, medium):
         return burn.run(plan, delta, record)
 
 
@@ -119,13 +117,13 @@ class _Burn:
     seconds: dict[str, float] = field(default_factory=dict)
     buffers: list[memoryview] = field(default_factory=lambda: [buffer(BATCH) for _ in range(_BUFFERS)])
 
-    def run(self, plan: BurnPlan, delta: bool, record: Record | None) -> Written:
+    def run(self, plan: BurnPlan, delta: bool, record: Patch | None) -> Written:
         todo = self._missing(plan) if delta else plan.body
         try:
             probe = self._clear(plan)
             self._body(plan, todo, probe)
             if record is not None:
-                plan = self._record(plan, record() if callable(record) else record)
+                plan = self._record(plan, record)
             self._ends(plan)
         except BaseException:
             self._make_unbootable()

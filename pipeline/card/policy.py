@@ -7,7 +7,7 @@ stays one. What discovery could not find out counts against a card.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import RefusedError, one_line
@@ -44,12 +44,6 @@ def refuse(card: Card, request: Request) -> None:
     reasons = refusals(card, request)
     if reasons:
         raise RefusedError(f"{request.named or card.path} is not written, as it {'; it '.join(reasons)}")
-
-
-def candidates(cards: Iterable[Card], ceiling: int, system: Mapping[str, str]) -> tuple[Card, ...]:
-    """The cards that could be meant when nobody named one, for whatever image."""
-    request = Request("", 0, ceiling, allow_fixed=False, system=system)
-    return tuple(card for card in cards if card.kind == "disk" and not refusals(card, request))
 
 
 def in_words(size: int) -> str:

@@ -17,7 +17,7 @@ _ANOTHER = "use another card"
 
 
 @contextmanager
-def in_words(name: str, medium: Medium) -> Iterator[None]:
+def errors_in_words(name: str, medium: Medium) -> Iterator[None]:
     """Say in words what the system says by number while the block uses the medium of the card `name`."""
     try:
         yield

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from pipeline.card import source, verdicts
 from pipeline.card.burn_plan import HEAD, BurnPlan, Extent, with_record
-from pipeline.card.engine import Record, Written, write_card
+from pipeline.card.engine import Written, write_card
 from pipeline.card.table import Patch
 from pipeline.errors import MetisError, MismatchError, RefusedError
 from pipeline.progress import QuietReporter
@@ -56,7 +57,7 @@ def plan() -> BurnPlan:
 
 
 def burn(
-    image: source.Image, plan: BurnPlan, card: Memory, delta: bool = False, record: Record | None = RECORD
+    image: source.Image, plan: BurnPlan, card: Memory, delta: bool = False, record: Patch | None = RECORD
 ) -> Written:
     return write_card(image, plan, card, name="card", reporter=QUIET, delta=delta, record=record)
 
@@ -70,24 +71,7 @@ def final(image: source.Image, plan: BurnPlan) -> BurnPlan:
 
 @st.composite
 def faults(draw: st.DrawFn) -> Fault:
-    kind: Kind = draw(
-        st.sampled_from(
-            [
-                "none",
-                "write",
-                "half",
-                "read",
-                "sync",
-                "flip",
-                "drop",
-                "vanish",
-                "interrupt",
-                "stuck",
-                "dead",
-                "weak",
-            ]
-        )
-    )
+    kind: Kind = draw(st.sampled_from(get_args(Kind)))
     if kind in {"stuck", "dead", "weak"}:
         near = st.sampled_from([0, 4095, 4096, HEAD - 1, HEAD, SIZE - 4096, SIZE - 1, RECORD.start])
         return Fault(kind, draw(near | st.integers(0, SIZE - 1)), draw(st.booleans()))
@@ -374,15 +358,19 @@ def test_comparing_writes_nothing(image: source.Image, plan: BurnPlan) -> None:
 # ---------------------------------------------------------------------------------------- what is told
 
 
-def test_a_record_is_made_when_the_body_is_there(image: source.Image, plan: BurnPlan) -> None:
+def test_a_record_is_written_when_the_body_is_there(image: source.Image, plan: BurnPlan) -> None:
     card = Memory(OLD)
+    seen = []
 
-    def record() -> Patch:
-        assert not wrong(replace(plan, head=(), tail=()), card.data)
-        assert not any(card.data[:HEAD])
-        return RECORD
+    def watch(offset: int, data: memoryview) -> None:
+        if RECORD.data in bytes(data):
+            seen.append(offset)
+            assert not wrong(replace(plan, head=(), tail=()), card.data)
+            assert not any(card.data[:HEAD])
 
-    burn(image, plan, card, record=record)
+    card.watch = watch
+    burn(image, plan, card)
+    assert len(seen) == 1
     assert card.data[RECORD.start : RECORD.end] == RECORD.data
 
 

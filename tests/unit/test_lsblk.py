@@ -75,7 +75,6 @@ def data_of(case: Path) -> dict[str, Any]:
             | {"refusals": policy.refusals(card, request(card))}
             for card in cards
         ],
-        "candidates": [card.path for card in policy.candidates(cards, 256 * GB, SYSTEM)],
     }
 
 
