@@ -22,6 +22,10 @@ ifdef CI
 TEST_PACKAGES += cloud-init network-manager openssh-server
 endif
 
+# Tests run side by side where there are several cores; what is measured is measured alone.
+WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(VENV)/bin/pytest --durations 15 --durations-min 1
+
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -42,11 +46,12 @@ types: setup ## Check types
 
 unit: setup ## Run the quick tests
 	@$(call install,$(TEST_PACKAGES))
-	@$(VENV)/bin/pytest -m "not slow"
+	@$(PYTEST) -m "not slow" $(WORKERS)
 
 slow: setup ## Run the tests that build goldens, start the appliance or boot a machine
 	@$(call install,$(TEST_PACKAGES))
-	@$(VENV)/bin/pytest -m slow
+	@$(PYTEST) -m slow --ignore tests/benchmarks $(WORKERS)
+	@$(PYTEST) -m slow tests/benchmarks
 
 bench: setup ## Compare with peers doing the same work, side by side
 	@$(call install,$(TEST_PACKAGES))

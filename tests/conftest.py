@@ -7,6 +7,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from tests.support import goldens
 from tests.support.certificate import make_certificate
@@ -20,6 +22,25 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
     return report
+
+
+DISKS = frozenset(
+    {"test_burn.py", "test_burn_faults.py", "test_cards.py", "test_injectors.py", "test_mounted.py"}
+)
+"""Who looks for cards opens each disk for a blink, and who looks whether a disk is free may see it."""
+
+
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]
+    """Gives the tests of a file to one worker, as they share what takes long to make; those of DISKS too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "disks" if Path(file).name in DISKS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Who asks pytest-xdist for another way gets that one."""
+    return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
