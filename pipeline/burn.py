@@ -173,12 +173,18 @@ def judged(platform: Platform, named: Sequence[str], image_size: int, rules: Rul
 
 def _judged(platform: Platform, named: str, image_size: int, rules: Rules, system: Mapping[str, str]) -> Card:
     is_device = named.startswith("\\\\")  # as Windows writes them, which is no path
-    if not is_device and lies_below(Path(named), rules.artifacts):
-        raise RefusedError(f"{named} is among the artifacts", "name a place outside of them")
+    if not is_device:
+        _refuse_artifact(named, named, rules)
     card = platform.card_at(named)
+    _refuse_artifact(named, card.behind, rules)
     card = replace(card, openers=platform.openers(card))
     policy.refuse(card, policy.Request(named, image_size, rules.ceiling, rules.allow_fixed, system))
     return card
+
+
+def _refuse_artifact(named: str, place: str, rules: Rules) -> None:
+    if place and lies_below(Path(place), rules.artifacts):
+        raise RefusedError(f"{named} is among the artifacts", "name a place outside of them")
 
 
 def waited_for(platform: Platform, image_size: int, rules: Rules, pause: Callable[[], None]) -> Card:
@@ -277,6 +283,8 @@ def _burned(what: Burnable, card: Card, tools: Tools) -> Report:
 
 def _written(what: Burnable, report: Report, tools: Tools) -> Report:
     card = report.card
+    if any(what.image.is_at(place) for place in (card.path, card.behind) if place):
+        raise RefusedError(f"{card.path} is the image itself", "name a card")
     compares = tools.delta == "always" or (tools.delta == "auto" and _was_burned(card, tools.platform))
     with tools.platform.open(replace(card, size=card.size or what.map.size)) as medium:
         plan = burn_plan.make(what.map, medium.size, what.image.read)

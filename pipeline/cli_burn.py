@@ -26,6 +26,7 @@ from .options import (
     node_option,
     print_json,
     root_option,
+    set_flags,
     yes_option,
 )
 from .progress import reporter
@@ -74,6 +75,7 @@ def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str |
     from .burn import Rules, listed
     from .card.here import here
 
+    set_flags(flags)
     platform = here()
     if inspected is not None:
         _print_content(platform, platform.card_at(inspected), as_json=as_json)
@@ -133,6 +135,7 @@ def burn(
     the node's name.
     """
     flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
+    set_flags(flags)
     choice = Choice(**more)
     if len(nodes) + (image is not None) != 1:
         raise UsageError("one image is burned at a time", "name one node with --node, or a file with --image")
@@ -155,6 +158,8 @@ def burn(
 def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:
     if platform.inspect is None:
         raise MetisError("nothing here can read a card's file systems", "look on a Linux host")
+    if card.size == 0:
+        raise MetisError(f"nothing is at {card.path}", "insert the card, or find its name with `metis cards`")
     found = platform.inspect(Path(card.path)).to_data()
     if as_json:
         print_json(found)

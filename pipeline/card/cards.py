@@ -31,7 +31,8 @@ class Card:
     system calls it just now (major:minor, or the number of a physical drive), and `sequence` counts the
     media that were seen in it, where the system does (the kernel's diskseq). `holders` are what was built on
     it (device mapper, md) and `members` its parts that belong to such a thing (an LVM volume, a zfs pool).
-    `openers` are the programs that have it open, where that was asked for.
+    `openers` are the programs that have it open, where that was asked for. `behind` is the file that a loop
+    device stands for.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Card:
     holders: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     openers: tuple[str, ...] = ()
+    behind: str = ""
 
     @property
     def identity(self) -> tuple[str, str, int]:

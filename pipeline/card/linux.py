@@ -73,8 +73,9 @@ def openers(card: Card) -> tuple[str, ...]:
     if card.kind != "file":
         numbers = set(map(_number, (card.number, *map(_text_number, _parts(_name_of(card.number))))))
     found: tuple[str, ...] = ()
+    file = card.path if card.kind == "file" else card.behind
     for look in range(_LOOKS):
-        found = tuple(dict.fromkeys(_openers(card.path if card.kind == "file" else "", numbers)))
+        found = tuple(dict.fromkeys(_openers(file, numbers)))
         if not found:
             break
         if look < _LOOKS - 1:
@@ -107,14 +108,12 @@ def _file(path: str, place: Path, status: os.stat_result) -> Card:
         raise RefusedError(f"{path} is a plain file among the devices", "`metis cards` lists cards")
     if status.st_size == 0:
         raise RefusedError(f"{path} is empty", "remove it, or make it as large as a card")
-    held = tuple(name for name, behind in _loops() if _is_same(behind, status))
-    swap = tuple("swap space" for point in _swaps() if _is_same(point, status))
     return Card(
         path=str(place),
         kind="file",
         size=status.st_size,
         read_only=not os.access(place, os.W_OK),
-        holders=(*held, *swap),
+        holders=tuple(_users(status)),
     )
 
 
@@ -129,7 +128,8 @@ def _disk(path: str, device: int) -> Card:
     }
     for card in lsblk.parse(_listed(), facts):
         if card.number == number:
-            return card
+            may_write = not card.read_only and os.access(_device(name), os.W_OK)
+            return replace(card, read_only=not may_write, holders=(*card.holders, *_sharers(card)))
     if name.startswith("loop"):
         raise RefusedError(f"{path} has no file attached", "`losetup` does that")
     raise RefusedError(f"{path} is no disk that could be a card", "`metis cards` lists cards")
@@ -144,6 +144,19 @@ def _check_is_whole(path: str, name: str) -> None:
     behind = dict(_loops()).get(name, "")
     if _block_number(behind):
         raise RefusedError(f"{path} stands for {behind}", f"name {behind} itself")
+
+
+def _users(file: os.stat_result) -> Iterator[str]:
+    """What uses a plain file as a disk: loop devices, and the kernel for swap space."""
+    yield from (name for name, behind in _loops() if _is_same(behind, file))
+    yield from ("swap space" for point in _swaps() if _is_same(point, file))
+
+
+def _sharers(card: Card) -> Iterator[str]:
+    """What else uses the file that a loop device stands for."""
+    with suppress(OSError, ValueError):
+        if card.behind:
+            yield from (user for user in _users(Path(card.behind).stat()) if _device(user) != card.path)
 
 
 def _is_same(path: str, status: os.stat_result) -> bool:
@@ -170,7 +183,7 @@ def _listed() -> bytes:
 
 def _facts() -> dict[str, Fact]:
     """What sysfs, udev's links and the mount tables say of disks and partitions, by the kernel's names."""
-    names, points, holders = _lasting_names(), _points(), _holders()
+    names, points, holders, behind = _lasting_names(), _points(), _holders(), dict(_loops())
     facts = {}
     for name in _folder(_BLOCKS):
         folder = _BLOCKS / name
@@ -182,6 +195,7 @@ def _facts() -> dict[str, Fact]:
             serial=_read(folder / "device/serial"),
             holders=(*_folder(folder / "holders"), *holders.get(number, ())),
             points=tuple(dict.fromkeys(points.get(number, ()))),
+            behind=behind.get(name, ""),
         )
     return facts
 
@@ -265,9 +279,9 @@ def _is_open(handle: Path, path: str, numbers: Iterable[int]) -> bool:
     # What a handle leads to is looked at only where its name fits: a network's file could keep us waiting.
     with suppress(OSError):
         leads_to = handle.readlink()
-        if path:
-            return str(leads_to) == path
-        if DEVICES in leads_to.parents:
+        if path and str(leads_to) == path:
+            return True
+        if numbers and DEVICES in leads_to.parents:
             status = handle.stat()
             return stat.S_ISBLK(status.st_mode) and status.st_rdev in numbers
     return False

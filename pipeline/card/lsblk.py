@@ -39,7 +39,7 @@ class Fact:
 
     `names` are its links in /dev/disk/by-id, `sequence` is its diskseq, `medium` is what an mmc device says
     of its type ("SD", "MMC"); `holders` were built on it, `points` are where it is mounted. `filesystem` is
-    what lies on it, where somebody looked.
+    what lies on it, where somebody looked, and `behind` is the file of a loop device.
     """
 
     names: tuple[str, ...] = ()
@@ -49,6 +49,7 @@ class Fact:
     holders: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     filesystem: str = ""
+    behind: str = ""
 
 
 NOTHING = Fact()
@@ -106,6 +107,7 @@ def _card(row: _Row, facts: Mapping[str, Fact]) -> Card:
         sequence=one_line(fact.sequence),
         mounts=tuple(dict.fromkeys(mounts)),
         holders=tuple(sorted({*built, *more})),
+        behind=fact.behind,
         members=tuple(dict.fromkeys(f"{device} ({held})" for device, held in parts if is_member(held))),
     )
 

@@ -6,9 +6,10 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from stat import S_ISBLK
 
 from ..errors import MetisError
 
@@ -30,6 +31,14 @@ class Image:
     def status(self) -> os.stat_result:
         """What fstat(2) says of it."""
         return os.fstat(self._file.fileno())
+
+    def is_at(self, path: str) -> bool:
+        """Whether it is what is at a path, by whatever name."""
+        with suppress(OSError, ValueError):
+            own, other = self.status, os.stat(path)  # noqa: PTH116 - a device of Windows is no Path
+            is_same_device = S_ISBLK(own.st_mode) and S_ISBLK(other.st_mode) and own.st_rdev == other.st_rdev
+            return is_same_device or os.path.samestat(own, other)
+        return False
 
     def read(self, start: int, end: int) -> bytes:
         """Its bytes from one place up to another."""

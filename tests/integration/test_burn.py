@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def image(lab: Lab) -> Path:
 
 def old_card(path: Path, size: int) -> Path:
     """A card that was in use before: full of what is not zero."""
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(os.urandom(1 << 16) * (size >> 16))
     return path
 
@@ -276,7 +278,55 @@ def test_an_image_that_is_not_what_its_receipt_says_touches_no_card(
     assert goldens.sha256(card) == before
 
 
+@pytest.mark.parametrize("name", ["by its name", "by a link", "by a second name", "as a loop device"])
+def test_an_image_is_not_burned_to_itself(image: Path, tmp_path: Path, name: str) -> None:
+    copy, other = tmp_path / "one.img", tmp_path / "other"
+    shutil.copy(image, copy)
+    before = goldens.sha256(copy)
+    with ExitStack() as stack:
+        named = {"by its name": copy, "by a link": other, "by a second name": other}.get(name)
+        if name == "by a link":
+            other.symlink_to(copy)
+        elif name == "by a second name":
+            other.hardlink_to(copy)
+        elif name == "as a loop device":
+            need_disks()
+            named = Path(stack.enter_context(attached(copy)))
+        words = ["--image", str(copy), "--device", str(named), "--yes", "--allow-fixed"]
+        report = Lab(tmp_path / "nothing").metis("burn", *words)
+    assert report.code == 3, report
+    assert "is the image itself" in report.err
+    assert goldens.sha256(copy) == before
+
+
 # ------------------------------------------------------------------------------------------ real devices
+
+
+def test_what_is_not_there_cannot_be_looked_at(tmp_path: Path) -> None:
+    report = Lab(tmp_path).metis("cards", "--inspect", str(tmp_path / "none"), "--json")
+    assert (report.code, report.out) == (1, "")
+    assert report.err.startswith(f"metis: nothing is at {tmp_path}/none: ")
+
+
+def test_a_loop_device_is_no_way_to_an_artifact(lab: Lab, tmp_path: Path) -> None:
+    need_disks()
+    base = lab.artifacts / "base/only.img"
+    before = goldens.sha256(base)
+    with attached(base) as device:
+        report = lab.metis("burn", "--node", "one", "--device", device, "--yes", "--allow-fixed")
+    assert report.code == 3, report
+    assert f"{device} is among the artifacts" in report.err
+    assert goldens.sha256(base) == before
+
+
+def test_artifacts_that_a_flag_names_are_no_cards_either(image: Path, tmp_path: Path) -> None:
+    artifacts = tmp_path / "named"
+    card = old_card(tmp_path / "named/card", image.stat().st_size)
+    before = goldens.sha256(card)
+    words = ["--image", str(image), "--artifacts", str(artifacts), "--device", str(card), "--yes"]
+    report = Lab(tmp_path / "nothing").metis("burn", *words)
+    assert report.code == 3, report
+    assert goldens.sha256(card) == before
 
 
 def test_a_device_holds_the_node_and_its_kernel_sees_the_partitions(

@@ -129,6 +129,14 @@ def has_a_loop_on_a_partition(place: Place) -> AbstractContextManager[object]:
     return attached(Path(f"{place.device}p2"))
 
 
+def has_its_file_on_another_loop(place: Place) -> AbstractContextManager[object]:
+    return attached(place.file)
+
+
+def has_its_file_open(place: Place) -> AbstractContextManager[object]:
+    return running(place, 'exec 3<"$1"', str(place.file))
+
+
 def is_open(place: Place) -> AbstractContextManager[object]:
     return running(place, 'exec 3<"$1"', place.device)
 
@@ -169,6 +177,8 @@ REFUSED: dict[str, tuple[Situation, dict[str, Any], str]] = {
     "swap": (is_swap, {}, "holds this machine's swap space in use, on "),
     "a loop device on it": (has_a_loop_on_it, {}, "is in use by loop"),
     "a loop device on a partition": (has_a_loop_on_a_partition, {}, "is in use by loop"),
+    "another loop device on its file": (has_its_file_on_another_loop, {}, "is in use by loop"),
+    "its file open": (has_its_file_open, {}, "is open in sleep ("),
     "open": (is_open, {}, "is open in sleep ("),
     "a partition open": (has_a_partition_open, {}, "is open in sleep ("),
     "locked": (is_locked, {}, "cannot be written"),
