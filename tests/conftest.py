@@ -29,6 +29,8 @@ DISKS = frozenset(
 )
 """Who looks for cards opens each disk for a blink, and who looks whether a disk is free may see it."""
 
+LONGEST = ("test_boot.py", "test_guards.py", "test_real_images.py", "test_leaks.py")
+
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]
     """Gives the tests of a file to one worker, as they share what takes long to make; those of DISKS too."""
@@ -44,8 +46,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Machines come first: where tests run side by side, no worker is to wait for a long boot at the end."""
-    items.sort(key=lambda item: "machine" not in item.path.parts)
+    """The longest come first: where tests run side by side, no worker is to wait for them at the end."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(autouse=True, scope="session")
