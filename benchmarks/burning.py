@@ -19,11 +19,10 @@ from typing import Any
 
 from pipeline import process
 from pipeline.errors import MetisError
-from tests.support import goldens
+from tests.support import goldens, nbd
 from tests.support.blocks import attached as plain_loop
 from tests.support.lab import Lab, class_text
 
-from . import slow_card
 from .compare import Comparison, Cost
 
 MIB = 1 << 20
@@ -36,6 +35,7 @@ WRITES, READS = 60 * MIB, 240 * MIB
 PLAIN_BOUND, WRITE_BOUND, WHOLE_BOUND, AGAIN_BOUND = 0.8, 1.03, 1.05, 1 / 3
 AGAIN = 0.02
 """A change of one setting may write this part of what is mapped."""
+_SLOW = Path(__file__).with_name("slow_card.py")
 _TIME = re.compile(r"copying time: (?:(\d+)m )?([0-9.]+)s")
 
 
@@ -105,7 +105,9 @@ def bench(folder: Path, *, slow: bool) -> Iterator[Bench]:
             file.write(os.urandom(MIB))
     medium = folder / "medium"
     medium.write_bytes(os.urandom(MIB) * (CARD // MIB))
-    opened = slow_card.attached(medium, folder, read=READS, write=WRITES) if slow else plain_loop(medium)
+    opened = (
+        nbd.attached(_SLOW, folder, medium=medium, read=READS, write=WRITES) if slow else plain_loop(medium)
+    )
     with opened as device:
         found = Bench(lab, device)
         found.change(7)

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pipeline.card import burn_plan, source
 from pipeline.card.burn_plan import HEAD, BurnPlan, Extent
 from pipeline.card.cards import Card
 from pipeline.card.table import BACKUP, Patch
+from tests.support import nbd
 
 FIRST = 4096
 Kind = Literal[
@@ -181,20 +181,18 @@ def wrong(plan: BurnPlan, card: bytes | bytearray, behind: int = 0) -> list[tupl
 
 
 class Faulty:
-    """A real block device that fails when it is told to: `faulty_card.py` in nbdkit, shown by nbdfuse as a
-    file that a loop device is made of. What the medium really holds is in `medium`."""
+    """A real block device that fails when it is told to, by `faulty_card.py`. What the medium really holds is
+    in `medium`."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.medium = folder / "medium"
         self.device = ""
         self._control = folder / "control"
-        self._folder = folder / "shown"
+        self._folder = folder
         self._stack = ExitStack()
-        self._child: process.Background | None = None
         self._vanishes = self._has_gone = False
         with self.medium.open("wb") as file:
             file.truncate(size)
-        self._folder.mkdir()
         self.tell({"kind": "none"})
 
     @property
@@ -210,7 +208,7 @@ class Faulty:
     @property
     def is_up(self) -> bool:
         """Whether the device is there, and its medium has not gone away."""
-        return self._child is not None and not self._has_gone and not (self._vanishes and self.has_failed)
+        return bool(self.device) and not self._has_gone and not (self._vanishes and self.has_failed)
 
     @property
     def has_failed(self) -> bool:
@@ -232,30 +230,14 @@ class Faulty:
         tell(self._control, fault)
 
     def start(self) -> None:
-        """Show it as a device. Raises ToolError where this machine cannot do that."""
-        shown = self._folder / "card"
+        """Show it as a device."""
         plugin = Path(__file__).with_name("faulty_card.py")
-        nbdkit = ["nbdkit", "-s", "--exit-with-parent", "python", str(plugin)]
-        words = [f"file={self.medium}", f"control={self._control}"]
-        log = self._folder.with_name("nbdfuse.log")
-        with ExitStack() as stack:
-            child = stack.enter_context(
-                process.background(["nbdfuse", shown, "--command", *nbdkit, *words], log)
-            )
-            stack.callback(process.run, ["fusermount3", "-u", "-z", self._folder], check=False)
-            for _ in range(500):
-                if shown.exists() or not child.is_running:
-                    break
-                time.sleep(0.01)
-            # Directly, so that no memory stands between the device and the medium.
-            found = process.run(["losetup", "--find", "--show", "--direct-io=on", shown])
-            self.device = found.out.decode().strip()
-            stack.callback(process.run, ["losetup", "--detach", self.device], check=False)
-            self._stack = stack.pop_all()
-        self._child, self._has_gone = child, False
+        shown = nbd.attached(plugin, self._folder, file=self.medium, control=self._control)
+        self.device = self._stack.enter_context(shown)
+        self._has_gone = False
 
     def stop(self) -> None:
-        self._child = None
+        self.device = ""
         self._stack.close()
 
 
