@@ -86,7 +86,7 @@ def _unfit(card: Card, request: Request) -> Iterator[str]:
         return
     if card.size < request.image_size:
         yield f"is too small: it has {_compared(card.size, request.image_size)}"
-    if card.kind != "file" and card.size > request.ceiling:
+    if card.size > request.ceiling:
         limit = f"{in_words(card.size)}, and the largest allowed is {in_words(request.ceiling)}"
         yield f"is larger than cards are here: it has {limit} (card.max_size)"
     if card.sector != SECTOR:
