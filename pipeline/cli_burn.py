@@ -33,9 +33,10 @@ from .progress import reporter
 from .settings import LARGEST_CARD
 
 if TYPE_CHECKING:
-    from .burn import Burnable, Report, Rules, Tools
+    from .burn import Burnable, Report, Tools
     from .card.cards import Card
     from .card.here import Platform
+    from .choosing import Rules
 
 LOOK_EVERY = 0.5
 """Seconds between two looks for a new card."""
@@ -72,8 +73,8 @@ class Choice:
 @click.option("--all", "everything", is_flag=True, help="List also disks that are refused, and say why.")
 def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str | None) -> None:
     """List the cards that an image could be burned to. Changes nothing."""
-    from .burn import Rules, listed
     from .card.here import here
+    from .choosing import Rules, listed
 
     set_flags(flags)
     platform = here()
@@ -176,8 +177,9 @@ def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:
 
 def _write_image(path: Path, choice: Choice) -> None:
     """Burn a finished image, for which nothing but its own files is asked."""
-    from .burn import Rules, Tools, opened
+    from .burn import Tools, opened
     from .card.here import here
+    from .choosing import Rules
 
     platform, told = here(), reporter()
     rules = Rules(LARGEST_CARD, _artifacts(), allow_fixed=choice.allow_fixed)
@@ -206,14 +208,15 @@ def _write_node(name: str, flags: dict[str, str | None], choice: Choice) -> None
 
 def _early(platform: Platform, rules: Rules, choice: Choice) -> None:
     """Refuse what can be refused before an image is looked at or built."""
-    from .burn import judged
+    from .choosing import judged
 
     prompts.refuse_unasked(yes=choice.yes)
     judged(platform, choice.devices, 0, rules)
 
 
 def _burned(image: Burnable, rules: Rules, tools: Tools, choice: Choice) -> list[Report]:
-    from .burn import judged, to_cards, waited_for
+    from .burn import to_cards
+    from .choosing import judged, waited_for
 
     if choice.devices:
         cards = judged(tools.platform, choice.devices, image.map.size, rules)
@@ -226,7 +229,7 @@ def _burned(image: Burnable, rules: Rules, tools: Tools, choice: Choice) -> list
 
 
 def _ask(subject: str, cards: Sequence[Card], platform: Platform, warning: str, *, yes: bool) -> None:
-    from .burn import Listed
+    from .choosing import Listed
 
     for card in cards:
         click.echo(Listed.of(card, platform).to_text(), err=True)
@@ -254,7 +257,7 @@ def _fill(name: str, folders: tuple[Path, Path] | None, flags: dict[str, str | N
 
     cards = LabCards(lab_of(flags, writes=True))
     if folders is None:
-        from .burn import judged
+        from .choosing import judged
 
         prompts.refuse_unasked(yes=choice.yes)
         rules = cards.rules(name, allow_fixed=choice.allow_fixed)

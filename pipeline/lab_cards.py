@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import durable
-from .burn import Report, Rules, Tools
+from .burn import Report, Tools
 from .card.here import Platform, here
+from .choosing import Rules
 from .errors import SourceError, UsageError
 from .settings import LARGEST_CARD
 

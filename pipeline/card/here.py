@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cards import Card
-from .medium import Medium
+from .medium import Opener
 
 if TYPE_CHECKING:
     from .inspect import OnCard
@@ -22,16 +21,20 @@ class Platform:
 
     `find` lists devices, `card_at` finds what an operator named, `openers` are programs that have it open,
     `system_mounts` says which mount points must not be lost, given the folder of artifacts, and what they
-    are. `open` is `medium.Opener.open`, and `inspect` says what is on a card,
-    where there is something that knows file systems.
+    are. `opener` opens cards to be written, and `inspect` says what is on one, where there is something that
+    knows file systems.
     """
 
     find: Callable[[], tuple[Card, ...]]
     card_at: Callable[[str], Card]
     openers: Callable[[Card], tuple[str, ...]]
     system_mounts: Callable[[Path], Mapping[str, str]]
-    open: Callable[[Card], AbstractContextManager[Medium]]
+    opener: Opener
     inspect: Callable[[Path], OnCard] | None
+
+    def content(self, card: Card) -> OnCard | None:
+        """What is on a card; None where it has no medium, or nothing here can tell."""
+        return self.inspect(Path(card.path)) if card.size and self.inspect else None
 
 
 def here() -> Platform:
@@ -44,7 +47,7 @@ def here() -> Platform:
             windows.card_at,
             windows.openers,
             windows.system_mounts,
-            windows.opener().open,
+            windows.opener(),
             None,
         )
     from . import linux
@@ -56,6 +59,6 @@ def here() -> Platform:
         linux.card_at,
         linux.openers,
         linux.system_mounts,
-        PosixOpener(linux.card_at).open,
+        PosixOpener(linux.card_at),
         inspect,
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import burn, process
+from pipeline import choosing, process
 from pipeline.card import linux, record
 from pipeline.card.here import here
 from pipeline.card.inspect import inspect
@@ -66,7 +66,7 @@ def judge(named: Sequence[str | Path], artifacts: Path, **changes: Any) -> None:
     """What a burn asks before it opens a card; loop devices are allowed unless a test says otherwise."""
     image_size = changes.pop("image_size", SIZE)
     rules = {"ceiling": GB, "allow_fixed": True, **changes}
-    burn.judged(here(), list(map(str, named)), image_size, burn.Rules(artifacts=artifacts, **rules))
+    choosing.judged(here(), list(map(str, named)), image_size, choosing.Rules(artifacts=artifacts, **rules))
 
 
 def test_a_loop_device_that_nobody_uses_may_be_written(place: Place) -> None:
@@ -205,7 +205,7 @@ def test_a_refused_card_is_what_it_was(place: Place, case: str) -> None:
 
 def test_all_reasons_are_told_at_once(place: Place) -> None:
     with is_mounted(place), is_open(place), pytest.raises(RefusedError) as caught:
-        judge([place.device], place.room, image_size=GB, allow_fixed=False)
+        judge([place.device], place.room / "artifacts", image_size=GB, allow_fixed=False)
     assert [word for word in ("mounted", "open in", "small", "fixed") if word not in str(caught.value)] == []
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline import burn, disk, process
+from pipeline import burn, choosing, disk, process
 from pipeline.card.cards import Card
 from pipeline.card.here import here
 from pipeline.errors import RefusedError
@@ -39,12 +39,12 @@ def work() -> Work:
     return Work(Path("/tmp"), (*NODE, *BOOT, BY_ID), labels=dict(LABELS))  # type: ignore[arg-type]
 
 
-def rules() -> burn.Rules:
-    return burn.Rules(1 << 30, Path("/mnt"))
+def rules() -> choosing.Rules:
+    return choosing.Rules(1 << 30, Path("/mnt"))
 
 
 def judged(image: Path) -> Card:
-    (card,) = burn.judged(here(), [str(CARD)], image.stat().st_size, rules())
+    (card,) = choosing.judged(here(), [str(CARD)], image.stat().st_size, rules())
     return card
 
 

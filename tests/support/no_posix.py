@@ -39,7 +39,7 @@ ATTRIBUTES = {
     errno: "EMEDIUMTYPE ENOMEDIUM ENOTBLK",
 }
 EVERYTHING = (
-    "bmap burn cli cli_burn receipts card.burn_plan card.cards card.engine card.get_disk card.here "
+    "bmap burn choosing cli cli_burn receipts card.burn_plan card.cards card.engine card.get_disk card.here "
     "card.kernel32 card.medium card.physical_drive card.policy card.record card.source card.table "
     "card.verdicts card.waiting card.windows"
 ).split()
