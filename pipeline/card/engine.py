@@ -119,15 +119,12 @@ class _Burn:
 
     def run(self, plan: BurnPlan, delta: bool, record: Patch | None) -> Written:
         todo = self._missing(plan) if delta else plan.body
-        try:
+        with cleared_on_failure(self.medium):
             probe = self._clear(plan)
             self._body(plan, todo, probe)
             if record is not None:
                 plan = self._record(plan, record)
             self._ends(plan)
-        except BaseException:
-            self._make_unbootable()
-            raise
         return Written(
             self.written, self.skipped, self.read_back, self.rewritten, MappingProxyType(self.seconds)
         )
@@ -136,7 +133,8 @@ class _Burn:
 
     def _missing(self, plan: BurnPlan) -> tuple[Extent, ...]:
         """The extents of the body that the card does not hold yet; what cannot be read is one of them."""
-        lost = {each for each in plan.body if each.end > self._tail}  # cleared, though it is none of the tail
+        tail = _tail(self.medium)
+        lost = {each for each in plan.body if each.end > tail}  # cleared, though it is none of the tail
         with self._phase("comparing", plan.body) as advance:
             missing = set(self._differing(plan.body, advance)) | lost
         self.skipped = sum(each.size for each in plan.body if each not in missing)
@@ -145,8 +143,8 @@ class _Burn:
     def _clear(self, plan: BurnPlan) -> bytes:
         """Clear both ends, and see whether the card has the size that it reports; give what stands there."""
         with self._phase("clearing", ()):
-            self._zero(self._tail, plan.size)
             self._write_and_settle([_extent(0, bytes(min(HEAD, self._last[0])))])
+            self._zero(_tail(self.medium), plan.size)
             return self._probe_end()
 
     def _body(self, plan: BurnPlan, todo: Sequence[Extent], probe: bytes) -> None:
@@ -178,21 +176,7 @@ class _Burn:
             self._write_and_settle((*plan.tail, *others), advance)
             self._write_and_settle(first, advance)
 
-    def _make_unbootable(self) -> None:
-        """Clear both ends as far as the card still takes it; the first 4 KiB matter most."""
-        first, head = min(PAGE, self.medium.size), min(HEAD, self.medium.size)
-        for start, end in ((0, first), (first, head), (self._tail, self.medium.size)):
-            with suppress(OSError):
-                self._zero(start, end)
-        with suppress(OSError):
-            self.medium.sync()
-
     # ------------------------------------------------------------------------------------------ the places
-
-    @property
-    def _tail(self) -> int:
-        """Where what is cleared at the end begins."""
-        return max(0, (self.medium.size - BACKUP) // self.medium.alignment * self.medium.alignment)
 
     @property
     def _last(self) -> tuple[int, int]:
@@ -346,6 +330,28 @@ class _Burn:
         with self.reporter.step(f"{self.name}: {what}", total) as advance:
             yield advance
         self.seconds[what] = time.monotonic() - begun
+
+
+@contextmanager
+def cleared_on_failure(medium: Medium) -> Iterator[None]:
+    """Whatever is raised meanwhile, nothing boots from the card: both of its ends are cleared, as far as it
+    still takes that; the first 4 KiB matter most."""
+    try:
+        yield
+    except BaseException:
+        first, head = min(PAGE, medium.size), min(HEAD, medium.size)
+        for start, end in ((0, first), (first, head), (_tail(medium), medium.size)):
+            with suppress(OSError):
+                if start < end:
+                    medium.write(start, buffer(end - start))
+        with suppress(OSError):
+            medium.sync()
+        raise
+
+
+def _tail(medium: Medium) -> int:
+    """Where what is cleared at the end begins."""
+    return max(0, (medium.size - BACKUP) // medium.alignment * medium.alignment)
 
 
 def _extent(start: int, data: bytes) -> Extent:

@@ -156,6 +156,17 @@ def test_a_burn_cut_off_at_any_transfer_leaves_nothing_that_boots(
                 break
 
 
+@pytest.mark.parametrize("delta", [False, True])
+def test_the_start_of_a_card_is_cleared_before_anything_else(
+    image: source.Image, plan: BurnPlan, delta: bool
+) -> None:
+    card = Memory(OLD)
+    written: list[tuple[int, int, bool]] = []
+    card.watch = lambda offset, data: written.append((offset, len(data), any(data)))
+    burn(image, plan, card, delta)
+    assert written[0] == (0, HEAD, False)
+
+
 def test_a_card_that_stops_taking_anything_never_got_its_first_block(
     image: source.Image, plan: BurnPlan
 ) -> None:
