@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +43,26 @@ def at_home(who: Caller) -> None:
 
 
 def give_back_at_exit(who: Caller, folders: Iterable[Path]) -> None:
-    """See `give_back`; done when this process ends, however it ends but by SIGKILL."""
-    atexit.register(give_back, who, tuple(folders))
+    """See `give_back`; done when this process ends, however it ends but by SIGKILL.
+
+    Only what is the caller's, or is made from now on: a slip in a folder's name gives away nothing of root's.
+    """
+    atexit.register(give_back, who, tuple(folder for folder in folders if _may_have(who, folder)))
+
+
+def _may_have(who: Caller, folder: Path) -> bool:
+    """Whether a folder, or the one that it lies in, is the caller's, or it is not there yet."""
+    if not folder.exists():
+        return True
+    place = folder.resolve()
+    return who.uid in {place.stat().st_uid, place.parent.stat().st_uid}
 
 
 def give_back(who: Caller, folders: Iterable[Path]) -> None:
     """Make what is root's below these folders the caller's; links are not followed."""
-    for folder in folders:
+    for folder in filter(Path.exists, folders):
         for _, folders_in, files, descriptor in os.fwalk(folder):
             for name in (".", *folders_in, *files):
-                if os.lstat(name, dir_fd=descriptor).st_uid == 0:
-                    os.chown(name, who.uid, who.gid, dir_fd=descriptor, follow_symlinks=False)
+                with suppress(FileNotFoundError):  # others may be at work there
+                    if os.lstat(name, dir_fd=descriptor).st_uid == 0:
+                        os.chown(name, who.uid, who.gid, dir_fd=descriptor, follow_symlinks=False)
