@@ -21,6 +21,17 @@ _THREADS = 2  # hashlib lets go of the interpreter; more would only take cores f
 _seeking = threading.Lock()
 
 
+def read_into(descriptor: int, into: memoryview, offset: int) -> int:
+    """Fill a beginning of `into` with a file's bytes from a place on; say how many, 0 at its end."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [into], offset)
+    with _seeking:  # Windows has one place for all who read a file
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        data = os.read(descriptor, len(into))
+    into[: len(data)] = data
+    return len(data)
+
+
 def digests(descriptor: int, places: Sequence[tuple[int, int]], advance: Advance) -> Iterator[str]:
     """The SHA-256 in hex of each half-open range, in order; `advance` is told of some ranges at a time.
 
@@ -49,7 +60,7 @@ def _hash_batch(descriptor: int, places: Sequence[tuple[int, int]]) -> list[str]
 def _hash(descriptor: int, start: int, end: int, buffer: memoryview) -> str:
     digest = hashlib.sha256()
     while start < end:
-        count = _read_into(descriptor, buffer[: end - start], start)
+        count = read_into(descriptor, buffer[: end - start], start)
         if count == 0:
             raise OSError("it became shorter while it was read")
         digest.update(buffer[:count])
@@ -66,16 +77,6 @@ def _zeros_hash(length: int) -> str:
     return digest.hexdigest()
 
 
-def _read_into(descriptor: int, into: memoryview, offset: int) -> int:
-    if hasattr(os, "preadv"):
-        return os.preadv(descriptor, [into], offset)
-    with _seeking:  # Windows has one place for all who read a file
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        data = os.read(descriptor, len(into))
-    into[: len(data)] = data
-    return len(data)
-
-
 def _is_hole(descriptor: int, start: int, end: int) -> bool:
     if not hasattr(os, "SEEK_DATA"):
         return False
@@ -89,7 +90,7 @@ def first_not_zero(descriptor: int, pieces: Iterable[tuple[int, int]]) -> int | 
     """The place of the first byte in these pieces of a file that is not zero."""
     for start, end in split(pieces):
         chunk = bytearray(end - start)
-        del chunk[_read_into(descriptor, memoryview(chunk), start) :]
+        del chunk[read_into(descriptor, memoryview(chunk), start) :]
         if chunk.count(0) != len(chunk):
             return start + len(chunk) - len(chunk.lstrip(b"\0"))
     return None

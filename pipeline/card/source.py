@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from stat import S_ISBLK
 
+from .. import hashing
 from ..errors import MetisError
 
 
@@ -25,7 +25,6 @@ class Image:
         self.size = file.seek(0, os.SEEK_END)
         self._path = path
         self._file = file
-        self._lock = threading.Lock()
 
     @property
     def status(self) -> os.stat_result:
@@ -50,20 +49,12 @@ class Image:
         """Fill `into` with its bytes from `offset` on."""
         try:
             while into:
-                count = self._some(offset, into)
+                count = hashing.read_into(self._file.fileno(), into, offset)
                 if count == 0:
                     raise OSError(errno.EIO, f"it ends at byte {offset}")
                 offset, into = offset + count, into[count:]
         except OSError as error:
             raise MetisError(f"cannot read {self._path}: {(error.strerror or str(error)).lower()}") from error
-
-    def _some(self, offset: int, into: memoryview) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._file.fileno(), [into], offset)
-        # Windows has one place for all who read a file.
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.readinto(into) or 0
 
 
 @contextmanager
