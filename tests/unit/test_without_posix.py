@@ -18,6 +18,7 @@ from pipeline.artifacts import bmap_of, receipt_of
 from pipeline.card import burn_plan, record
 from pipeline.process import Finished
 from pipeline.store import stamp
+from tests.support.cards import wrong
 from tests.unit.test_get_disk import GOOD, PARTITION
 
 ROOT = Path(__file__).parents[2]
@@ -129,13 +130,9 @@ def holds_the_image(host: Host, size: int = CARD) -> bool:
     expected = bmap.parse(bmap_of(host.image).read_bytes())
     image, card = host.image.read_bytes(), host.card.read_bytes()
     plan = burn_plan.make(expected, size, lambda start, end: image[start:end])
-    wrong = [
-        each.start
-        for each in plan.extents
-        if hashlib.sha256(card[each.start : each.end]).hexdigest() != each.sha256
-    ]
+    differing = [start for start, _ in wrong(plan, card)]
     about = record.parse(card[SLOT : SLOT + 4096])
-    return wrong == [SLOT] and about is not None and about["node"] == "titan-13"
+    return differing == [SLOT] and about is not None and about["node"] == "titan-13"
 
 
 def test_a_finished_image_is_burned_read_back_and_recorded(host: Host) -> None:
