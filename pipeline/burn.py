@@ -23,9 +23,10 @@ from typing import Any
 
 from . import bmap, receipts
 from .artifacts import bmap_of
-from .card import burn_plan, engine, policy, record, source
-from .card.cards import Card
+from .card import burn_plan, engine, record, source
+from .card.cards import Card, size_in_words
 from .card.here import Platform
+from .card.medium import Medium
 from .card.source import Image
 from .card.table import Patch
 from .errors import MetisError, MismatchError, RefusedError, from_os
@@ -78,9 +79,9 @@ class Report:
         """One line of result."""
         if self.error:
             return f"{subject}: {self.card.path} is no card of it: {self.error}"
-        parts = [f"{policy.in_words(self.written)} written"]
+        parts = [f"{size_in_words(self.written)} written"]
         if self.skipped:
-            parts.append(f"{policy.in_words(self.skipped)} were there already")
+            parts.append(f"{size_in_words(self.skipped)} were there already")
         parts.append("read back and the same")
         if self.rewritten:
             parts.append(f"{self.rewritten} places only at a second try: take another card next time")
@@ -168,28 +169,28 @@ def to_cards(what: Burnable, cards: Sequence[Card], tools: Tools) -> list[Report
 def _burned(what: Burnable, card: Card, tools: Tools) -> Report:
     report = Report(card, datetime.now(UTC).isoformat(timespec="seconds"))
     try:
-        report = _written(what, report, tools)
-        return _checked(report, tools)
+        if any(what.image.is_at(place) for place in (card.path, card.behind) if place):
+            raise RefusedError(f"{card.path} is the image itself", "name a card")
+        compares = tools.delta == "always" or (tools.delta == "auto" and _was_burned(card, tools.platform))
+        with tools.platform.opener.open(replace(card, size=card.size or what.map.size)) as medium:
+            report = _written(what, report, medium, tools.reporter, delta=compares)
+            # While nobody else may have the card: some desktops mount whatever they see.
+            with engine.cleared_on_failure(medium):
+                return _checked(report, tools)
     except (MetisError, OSError) as raised:
         return replace(report, error=from_os(raised) if isinstance(raised, OSError) else raised)
 
 
-def _written(what: Burnable, report: Report, tools: Tools) -> Report:
-    card = report.card
-    if any(what.image.is_at(place) for place in (card.path, card.behind) if place):
-        raise RefusedError(f"{card.path} is the image itself", "name a card")
-    compares = tools.delta == "always" or (tools.delta == "auto" and _was_burned(card, tools.platform))
-    with tools.platform.opener.open(replace(card, size=card.size or what.map.size)) as medium:
-        plan = burn_plan.make(what.map, medium.size, what.image.read)
-        done = engine.write_card(
-            what.image,
-            plan,
-            medium,
-            name=card.path,
-            reporter=tools.reporter,
-            delta=compares,
-            record=_record(what, report),
-        )
+def _written(what: Burnable, report: Report, medium: Medium, reporter: Reporter, *, delta: bool) -> Report:
+    done = engine.write_card(
+        what.image,
+        burn_plan.make(what.map, medium.size, what.image.read),
+        medium,
+        name=report.card.path,
+        reporter=reporter,
+        delta=delta,
+        record=_record(what, report),
+    )
     return replace(
         report,
         written=done.written,
