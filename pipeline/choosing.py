@@ -12,7 +12,7 @@ from typing import Any
 
 from .artifacts import lies_below
 from .card import policy
-from .card.cards import Card
+from .card.cards import Card, size_in_words
 from .card.here import Platform
 from .card.waiting import wait_for_card
 from .errors import MetisError, RefusedError, SeveralErrors, UsageError, one_line
@@ -108,7 +108,7 @@ class Listed:
         """A line for the card, and one for each reason against it."""
         card = self.card
         name = " ".join(filter(None, (card.vendor, card.model))) or card.kind
-        parts = [card.path, policy.in_words(card.size), card.bus, name, card.serial, self.content]
+        parts = [card.path, size_in_words(card.size), card.bus, name, card.serial, self.content]
         lines = ["  ".join(one_line(part) for part in parts if part), *card.names[:1]]
         return "\n    ".join([*lines, *(f"refused: {reason}" for reason in self.refusals)])
 

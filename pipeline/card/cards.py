@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+SWAP = "[SWAP]"
+"""The mount point of swap space, as lsblk(8) has it."""
 Kind = Literal["disk", "loop", "file"]
 """A real device, a file that the kernel shows as a device, or a plain file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file system of the card that is in use; `point` is "[SWAP]" for swap space (lsblk(8)).
+    """A file system of the card that is in use; `point` is SWAP for swap space.
 
     One that is `released` gets its point without anybody's doing, and whoever opens the card takes it away
     for good, or is refused while a file of it is open: Windows' drive letters.
@@ -58,3 +60,13 @@ class Card:
     def identity(self) -> tuple[str, str, int]:
         """What must not have changed when the card is open: its number may stay while the medium changes."""
         return self.serial, self.sequence, self.size
+
+
+def size_in_words(size: int) -> str:
+    """A size as it is printed on cards: in units of 1000."""
+    value, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
+        if value < 1000:  # noqa: PLR2004 - the unit's step
+            break
+        value, unit = value / 1000, larger
+    return f"{size} bytes" if unit == "bytes" else f"{f'{value:.1f}'.removesuffix('.0')} {unit}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import MetisError, one_line
-from .cards import Card, Mount
+from .cards import SWAP, Card, Mount
 
 QUESTION = r"""
 $ErrorActionPreference = 'Stop'
@@ -137,7 +137,7 @@ def _mounts(
             if not _VOLUME.match(point):  # a name that every volume has
                 yield Mount(device, point, released=removable and point[1:] == ":\\")
                 if point[:1] in paged and point[1:] == ":\\":
-                    yield Mount(device, "[SWAP]")
+                    yield Mount(device, SWAP)
 
 
 def _point(path: str) -> str:

@@ -14,9 +14,8 @@ from .. import mountinfo, process
 from ..artifacts import DEVICES
 from ..errors import MetisError, RefusedError, one_line
 from . import lsblk
-from .cards import Card
+from .cards import SWAP, Card
 from .lsblk import Fact
-from .policy import SWAP
 
 LASTING = DEVICES / "disk/by-id"
 SYSTEM = {

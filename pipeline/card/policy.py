@@ -11,11 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import RefusedError, one_line
-from .cards import Card, Mount
-
-SECTOR = 512
-"""Bytes: images have partition tables in sectors of this size, and start from no other disk."""
-SWAP = "[SWAP]"
+from .cards import SWAP, Card, Mount, size_in_words
+from .table import SECTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +41,6 @@ def refuse(card: Card, request: Request) -> None:
     reasons = refusals(card, request)
     if reasons:
         raise RefusedError(f"{request.named or card.path} is not written, as it {'; it '.join(reasons)}")
-
-
-def in_words(size: int) -> str:
-    """A size as it is printed on cards: in units of 1000."""
-    value, unit = float(size), "bytes"
-    for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
-        if value < 1000:  # noqa: PLR2004 - the unit's step
-            break
-        value, unit = value / 1000, larger
-    return f"{size} bytes" if unit == "bytes" else f"{f'{value:.1f}'.removesuffix('.0')} {unit}"
 
 
 def _in_use(card: Card, system: Mapping[str, str]) -> Iterator[str]:
@@ -87,7 +74,7 @@ def _unfit(card: Card, request: Request) -> Iterator[str]:
     if card.size < request.image_size:
         yield f"is too small: it has {_compared(card.size, request.image_size)}"
     if card.size > request.ceiling:
-        limit = f"{in_words(card.size)}, and the largest allowed is {in_words(request.ceiling)}"
+        limit = f"{size_in_words(card.size)}, and the largest allowed is {size_in_words(request.ceiling)}"
         yield f"is larger than cards are here: it has {limit} (card.max_size)"
     if card.sector != SECTOR:
         told = f"has sectors of {card.sector} bytes" if card.sector > 0 else "does not tell its sector size"
@@ -95,7 +82,7 @@ def _unfit(card: Card, request: Request) -> Iterator[str]:
 
 
 def _compared(size: int, needed: int) -> str:
-    have, need = in_words(size), in_words(needed)
+    have, need = size_in_words(size), size_in_words(needed)
     if have == need:
         have, need = f"{size} bytes", f"{needed} bytes"
     return f"{have}, and the image needs {need}"

@@ -16,6 +16,7 @@ from itertools import pairwise
 from ..ranges import PIECE
 
 SECTOR = 512
+"""Bytes: images have partition tables in sectors of this size, and start from no other disk."""
 BACKUP = 33 * SECTOR
 """Bytes of a GPT's backup at the end of a disk: 32 sectors of entries and a header."""
 

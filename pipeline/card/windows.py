@@ -15,7 +15,7 @@ from pathlib import Path
 from .. import process
 from ..errors import RefusedError, UsageError, from_os
 from . import get_disk
-from .cards import Card
+from .cards import SWAP, Card
 from .kernel32 import kernel32
 from .physical_drive import WindowsOpener
 
@@ -99,7 +99,7 @@ def openers(_card: Card) -> tuple[str, ...]:
 
 def system_mounts(artifacts: Path) -> Mapping[str, str]:
     """What mount points of this machine must not be lost: Windows, its page files, our folders."""
-    found = {get_disk.WINDOWS: "the running Windows", "[SWAP]": "a page file"}
+    found = {get_disk.WINDOWS: "the running Windows", SWAP: "a page file"}
     for folder, what in ((Path.home(), "the home folders"), (artifacts, "the artifacts")):
         found.setdefault(folder.resolve().anchor.upper(), what)
     return found

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.card import policy
-from pipeline.card.cards import Card, Mount
+from pipeline.card.cards import Card, Mount, size_in_words
 from pipeline.errors import RefusedError
 
 GB = 10**9
@@ -162,7 +162,7 @@ def test_nobody_means_a_fixed_disk_a_loop_device_or_a_card_in_use() -> None:
     ],
 )
 def test_sizes_are_told_as_cards_tell_them(size: int, words: str) -> None:
-    assert policy.in_words(size) == words
+    assert size_in_words(size) == words
 
 
 CARDS = st.builds(
