@@ -80,7 +80,10 @@ def waited_for(platform: Platform, image_size: int, rules: Rules, pause: Callabl
         card = replace(card, mounts=())
         return not policy.refusals(card, request(card))
 
-    card = wait_for_card(platform.find, pause, is_meant)
+    seen = wait_for_card(platform.find, pause, is_meant)
+    card = platform.card_at(seen.path)  # which looks closer than a list does: at what is on it, for one
+    if (card.number, card.sequence, card.size) != (seen.number, seen.sequence, seen.size):
+        raise RefusedError(f"{seen.path} is not the card any more that was inserted", "insert it again")
     card = replace(card, openers=platform.openers(card))
     policy.refuse(card, request(card))
     return card
