@@ -82,7 +82,8 @@ class Lab:
             return cls(Settings.from_environment(os.environ, Path.cwd()), remembers=remembers)
         sudo.at_home(who)
         settings = Settings.from_environment(os.environ, Path.cwd())
-        sudo.give_back_at_exit(who, (settings.artifacts, *user_folders(os.environ)))
+        own = (settings.artifacts, settings.cache, settings.secrets_folder, *user_folders(os.environ))
+        sudo.give_back_at_exit(who, own)
         return cls(settings, remembers=remembers)
 
     # ------------------------------------------------------------------------------- what is there

@@ -118,6 +118,11 @@ class Settings:
         return self.overrides.get(_as_variable(klass))
 
     @property
+    def secrets_folder(self) -> Path:
+        """Where secrets, or copies of them, are kept on this machine."""
+        return self.secrets.copies if isinstance(self.secrets, VaultPlace) else self.secrets.folder
+
+    @property
     def inventory_key(self) -> str:
         """A short name for the inventory's place: two inventories do not share what doit remembers."""
         return hashlib.sha256(str(self.inventory.resolve()).encode()).hexdigest()[:16]

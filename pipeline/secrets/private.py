@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import sudo
 from ..errors import RefusedError, SourceError
 
 OTHERS = 0o077
@@ -58,5 +59,11 @@ def read(file: Path, *, folder_is_private: bool = True, hint: str = ELSEWHERE) -
 def _refuse(path: Path, status: os.stat_result, others: int, mode: int) -> None:
     if status.st_mode & others:
         raise RefusedError(f"{path} is open to others than its owner", f"run `chmod {mode:04o} {path}`")
-    if status.st_uid not in {0, os.geteuid()}:
+    if status.st_uid not in {0, os.geteuid()} and not _is_of_caller(status):
         raise RefusedError(f"{path} belongs to another user", f"make it yours: `chown {os.geteuid()} {path}`")
+
+
+def _is_of_caller(status: os.stat_result) -> bool:
+    """Whether it belongs to who said sudo: what is theirs stays so, and they may be root as it is."""
+    who = sudo.caller()
+    return who is not None and status.st_uid == who.uid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -130,6 +131,18 @@ def test_what_belongs_to_another_user_is_refused(folder: Path, path: str) -> Non
     os.chown(folder / path, 12345, 0)
     with pytest.raises(RefusedError, match="belongs to another user: make it yours: `chown"):
         source(folder).read(NODE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(("who", "is_read"), [("1", True), ("2", False), ("0", False), ("", False)])
+def test_under_sudo_the_secrets_of_the_caller_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, who: str, is_read: bool
+) -> None:
+    for path in (folder, folder / f"{NODE}.yaml"):
+        os.chown(path, 1, 1)
+    monkeypatch.setenv("SUDO_UID", who)
+    with nullcontext() if is_read else pytest.raises(RefusedError, match="belongs to another user"):
+        assert source(folder).read(NODE).values
 
 
 def test_what_cannot_be_opened_is_a_source_out_of_reach(folder: Path) -> None:
