@@ -67,11 +67,16 @@ class Disk:
     partitions: tuple[Partition, ...]
 
 
+class NoTableError(MetisError):
+    """An image without a partition table, or with one that nobody knows."""
+
+
 def read(image: Path) -> Disk:
     """Read the partition table of a raw image and name what each partition holds.
 
     Extended partitions are left out; the logical ones in them are there. Raises MetisError, naming the file,
-    when it cannot be read, has no partition table, is cut off, or has partitions that overlap or are empty.
+    when it cannot be read, has no partition table (NoTableError), is cut off, or has partitions that overlap
+    or are empty.
     """
     size, table = _table(image)
     scheme = table.get("label")
@@ -174,7 +179,7 @@ def _table(image: Path) -> tuple[int, dict[str, Any]]:
         raise MetisError(f"{image} is empty", "make or fetch it again")
     said = process.run(["sfdisk", "--json", str(image.absolute())], timeout=_TIMEOUT, check=False)
     if b"does not contain a recognized partition table" in said.err:
-        raise MetisError(f"{image} has no partition table", "use a raw image of a whole disk")
+        raise NoTableError(f"{image} has no partition table", "use a raw image of a whole disk")
     try:
         table: dict[str, Any] = json.loads(said.out.decode(errors="replace"), strict=False)["partitiontable"]
     except (ValueError, KeyError) as error:

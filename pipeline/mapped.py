@@ -19,12 +19,10 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from . import disk, process, sparse
+from . import disk, ext, sparse
 from .ranges import Ranges, merged
 
-_EXT = frozenset({"ext2", "ext3", "ext4"})
 _SWAP_HEADER = 1 << 16  # one page, which is 64 KiB at most (mkswap(8))
-_TIMEOUT = 60.0
 
 
 def ranges(image: Path) -> Ranges:
@@ -56,7 +54,7 @@ def _clamped(pieces: Iterable[tuple[int, int]], partition: disk.Partition) -> It
 def _allocated(image: Path, partition: disk.Partition) -> Iterable[tuple[int, int]]:
     """What the partition's file system uses, counted from the partition's start."""
     known: Iterable[tuple[int, int]] | None = None
-    if partition.filesystem in _EXT:
+    if partition.filesystem in ext.KINDS:
         known = _ext(image, partition)
     elif partition.filesystem == "vfat":
         known = _fat(image, partition)
@@ -71,15 +69,8 @@ def _ext(image: Path, partition: disk.Partition) -> list[tuple[int, int]] | None
     None, so everything, where the bitmaps cannot be trusted: a journal that waits to be replayed, an
     unclean state, checksums that do not fit.
     """
-    if "?" in image.name:  # libext2fs would take what follows for options, and read another file
-        return None
-    said = process.run(
-        ["dumpe2fs", f"./{image.name}?offset={partition.start}"],
-        cwd=image.absolute().parent,
-        timeout=_TIMEOUT,
-        check=False,
-    )
-    if said.code != 0:
+    said = ext.ask(["dumpe2fs"], image, partition)
+    if said is None or said.code != 0:
         return None
     try:
         return _used(said.out.decode(errors="replace"))

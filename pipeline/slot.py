@@ -6,11 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from . import process
+from . import ext
 from .disk import Partition
 
-_EXT = frozenset({"ext2", "ext3", "ext4"})
-_TIMEOUT = 60.0
 _LONGEST = 1 << 20  # bytes of an answer
 
 
@@ -20,8 +18,6 @@ def find(image: Path, partition: Partition, path: str, content: bytes) -> int | 
     None where it is not known: on another file system than ext's, for a file that does not lie in one piece,
     and where something else than that content is found there.
     """
-    if partition.filesystem not in _EXT or "?" in image.name:  # libext2fs would take what follows for options
-        return None
     block = _number(_said(image, partition, "stats -h"), r"^Block size: +(\d+)$")
     blocks = [int(word) for word in _said(image, partition, f'blocks "{path}"').split() if word.isdecimal()]
     if not block or not blocks or blocks != list(range(blocks[0], blocks[0] - (-len(content) // block))):
@@ -33,9 +29,8 @@ def find(image: Path, partition: Partition, path: str, content: bytes) -> int | 
 
 def _said(image: Path, partition: Partition, request: str) -> str:
     """What debugfs(8) prints; it ends well whatever happens, and says nothing where it cannot answer."""
-    words = ["debugfs", "-R", request, f"./{image.name}?offset={partition.start}"]
-    said = process.run(words, cwd=image.absolute().parent, timeout=_TIMEOUT, check=False, limit=_LONGEST)
-    return said.out.decode(errors="replace")
+    said = ext.ask(["debugfs", "-R", request], image, partition, limit=_LONGEST)
+    return "" if said is None else said.out.decode(errors="replace")
 
 
 def _number(text: str, pattern: str) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import disk, process
+from .. import disk, ext, process
 from ..errors import MetisError, one_line
 from . import record
 
@@ -27,7 +27,6 @@ _LARGEST_NUMBER = 1 << 53
 _DEEPEST = 16
 _NAMED = 4
 """So many partitions are told of in a line."""
-_EXT = frozenset({"ext2", "ext3", "ext4"})
 _PROBED = 1 << 20
 _TIMEOUT = 60.0
 
@@ -86,9 +85,10 @@ def inspect(path: Path) -> OnCard:
         return _without_table(path) or _with_table(path)
     except OSError as error:
         return OnCard(problem=f"cannot be read: {(error.strerror or str(error)).lower()}")
+    except disk.NoTableError:
+        return OnCard(problem="no partition table")
     except MetisError as error:
-        missing = "has no partition table" in error.message
-        return OnCard(problem="no partition table" if missing else one_line(error.message))
+        return OnCard(problem=one_line(error.message))
     except (KeyError, TypeError, ValueError, AssertionError):  # what sfdisk says of a table made to mislead
         return OnCard(problem="its partition table makes no sense")
 
@@ -96,11 +96,10 @@ def inspect(path: Path) -> OnCard:
 def _with_table(path: Path) -> OnCard:
     layout = disk.read(path)
     for each in sorted(layout.partitions, key=lambda each: -each.size):
-        if each.filesystem in _EXT:
-            node = _object(_file(path, each, NODE, _LARGEST_NODE), _json)
-            burned = _object(_file(path, each, record.PATH, _LARGEST_RECORD), record.parse)
-            if node or burned:
-                return OnCard(layout.scheme, layout.partitions, node=node, record=burned)
+        node = _object(_file(path, each, NODE, _LARGEST_NODE), _json)
+        burned = _object(_file(path, each, record.PATH, _LARGEST_RECORD), record.parse)
+        if node or burned:
+            return OnCard(layout.scheme, layout.partitions, node=node, record=burned)
     return OnCard(layout.scheme, layout.partitions, problem="no node of Metis")
 
 
@@ -117,17 +116,12 @@ def _without_table(path: Path) -> OnCard | None:
 
 def _file(path: Path, partition: disk.Partition, name: str, limit: int) -> bytes:
     """A small file of an ext file system; nothing where there is none, or it is larger."""
-    if "?" in path.name:  # libext2fs would take what follows for options, and read another file
-        return b""
     # -c leaves the bitmaps, which are all over a card, unread; it is read-only by that, too.
-    words = ["debugfs", "-c", "-R", f"cat {name}", f"./{path.name}?offset={partition.start}"]
     try:
-        said = process.run(
-            words, cwd=path.absolute().parent, timeout=_TIMEOUT, limit=limit + _PROBED, check=False
-        )
+        said = ext.ask(["debugfs", "-c", "-R", f"cat {name}"], path, partition, limit=limit + _PROBED)
     except MetisError:
         return b""
-    return said.out if len(said.out) <= limit else b""
+    return said.out if said is not None and len(said.out) <= limit else b""
 
 
 def _json(data: bytes) -> object:
@@ -179,7 +173,7 @@ def _labelled(filesystem: str, label: str | None) -> str:
 
 def _held(partitions: Sequence[disk.Partition]) -> str:
     """What a stranger's partitions hold, the largest Linux file system before anything else."""
-    linux = [each for each in partitions if each.filesystem in _EXT]
+    linux = [each for each in partitions if each.filesystem in ext.KINDS]
     if linux:
         return _labelled("Linux", max(linux, key=lambda each: each.size).label)
     held = [_labelled(each.filesystem, each.label) for each in partitions if each.filesystem]

@@ -32,7 +32,7 @@ FLOORS = {
     "card.waiting edits.* manifest mountinfo plan ranges secrets_report show inventory inventory.builder "
     "inventory.document inventory.formats inventory.k3s_flags inventory.resolve inventory.scalars "
     "inventory.schemas inventory.validate inventory.wording render.*",
-    "machine": "artifacts bmap disk durable freshness hardening hashing hooks mapped process progress "
+    "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks mapped process progress "
     "receipts settings slot sparse store sudo inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
     "steps": "adoption build burn capture choosing compose ids mounted verify",
