@@ -47,7 +47,9 @@ def give_back_at_exit(who: Caller, folders: Iterable[Path]) -> None:
 
     Only what is the caller's, or is made from now on: a slip in a folder's name gives away nothing of root's.
     """
-    atexit.register(give_back, who, tuple(folder for folder in folders if _may_have(who, folder)))
+    atexit.register(
+        give_back, who, tuple(_first_made(folder) for folder in folders if _may_have(who, folder))
+    )
 
 
 def _may_have(who: Caller, folder: Path) -> bool:
@@ -56,6 +58,12 @@ def _may_have(who: Caller, folder: Path) -> bool:
         return True
     place = folder.resolve()
     return who.uid in {place.stat().st_uid, place.parent.stat().st_uid}
+
+
+def _first_made(folder: Path) -> Path:
+    """What will be made first when a folder is: one of those that it lies in, where they are not there."""
+    missing = [place for place in folder.parents if not place.exists()]
+    return missing[-1] if missing else folder
 
 
 def give_back(who: Caller, folders: Iterable[Path]) -> None:

@@ -34,7 +34,7 @@ def test_only_folders_of_the_caller_and_new_ones_are_given_back(
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("/etc")
     there, new, link = tmp_path / "there", tmp_path / "new", tmp_path / "link"
-    assert given(MINE, [there, new], monkeypatch) == (there, new)
+    assert given(MINE, [there, new, new / "of/it"], monkeypatch) == (there, new, new)
     assert given(OTHER, [there, new, link, Path("/"), Path("/etc")], monkeypatch) == (new,)
 
 
