@@ -307,6 +307,12 @@ def test_what_is_not_there_cannot_be_looked_at(tmp_path: Path) -> None:
     assert report.err.startswith(f"metis: nothing is at {tmp_path}/none: ")
 
 
+def test_cards_are_listed_by_the_rules_of_an_inventory_that_was_named_or_not_at_all(tmp_path: Path) -> None:
+    report = Lab(tmp_path).metis("cards")
+    assert (report.code, report.out) == (2, "")
+    assert Lab(tmp_path).metis("cards", METIS_INVENTORY="").code == 0
+
+
 def test_a_loop_device_is_no_way_to_an_artifact(lab: Lab, tmp_path: Path) -> None:
     need_disks()
     base = lab.artifacts / "base/only.img"

@@ -206,6 +206,16 @@ def test_an_image_that_rots_unseen_leaves_no_card_that_boots(host: Host) -> None
     assert host.card.read_bytes()[:MIB] == bytes(MIB)
 
 
+def test_a_nodes_image_is_not_built_here(host: Host) -> None:
+    before = host.card.read_bytes()
+    said = host.metis("burn", "--node", "titan-13", "--device", PATH, "--yes")
+    assert said.code == 2
+    assert (
+        said.err == b"metis: nothing is built on Windows: bring a finished image, and name it with --image\n"
+    )
+    assert host.card.read_bytes() == before
+
+
 def test_cards_are_listed(host: Host) -> None:
     said = host.metis("cards", "--json")
     assert said.code == 0, said.err
