@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import bmap, receipts
-from .artifacts import bmap_of
+from .artifacts import bmap_of, receipt_of
 from .card import burn_plan, engine, record, source
 from .card.cards import Card, size_in_words
 from .card.here import Platform
@@ -101,6 +101,9 @@ def opened(path: Path, reporter: Reporter, *, deep: bool = False) -> Iterator[Bu
     """
     with source.opened(path) as image:
         receipt = receipts.read(path)
+        if receipt is None and receipt_of(path).exists():
+            hint = f"build it again, or remove {receipt_of(path).name} if it is of something else"
+            raise MismatchError(f"{path} has a receipt that cannot be read", hint)
         described = _map(path, image, receipt, reporter, deep=deep)
         if described.size != image.size:
             raise MismatchError(f"{path} is not as long as its block map says", "build it again")
