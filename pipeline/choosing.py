@@ -81,11 +81,21 @@ def waited_for(platform: Platform, image_size: int, rules: Rules, pause: Callabl
         return not policy.refusals(card, request(card))
 
     seen = wait_for_card(platform.find, pause, is_meant)
-    card = platform.card_at(seen.path)  # which looks closer than a list does: at what is on it, for one
-    if (card.number, card.sequence, card.size) != (seen.number, seen.sequence, seen.size):
-        raise RefusedError(f"{seen.path} is not the card any more that was inserted", "insert it again")
+    card = seen_again(platform, seen)  # closer than a list does: at what is on it, for one
     card = replace(card, openers=platform.openers(card))
     policy.refuse(card, request(card))
+    return card
+
+
+def seen_again(platform: Platform, seen: Card) -> Card:
+    """What is at a card's place now; raises RefusedError where that is another card.
+
+    udev may find a serial number a moment after the kernel has found the disk.
+    """
+    card = platform.card_at(seen.path)
+    same = (card.number, card.sequence, card.size) == (seen.number, seen.sequence, seen.size)
+    if not same or (seen.serial and card.serial != seen.serial):
+        raise RefusedError(f"{seen.path} is not the card any more that was found there", "look again")
     return card
 
 

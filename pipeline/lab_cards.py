@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from . import durable
 from .burn import Report, Tools
 from .card.here import Platform, here
-from .choosing import Rules
+from .choosing import Rules, seen_again
 from .errors import SourceError, UsageError
 from .settings import LARGEST_CARD
 
@@ -87,7 +87,7 @@ class LabCards:
         from . import disk
         from .inject.loop import LoopInjector
 
-        path = Path(card.path)
+        path = Path(seen_again(self.platform, card).path)
         return self._fill(name, path, disk.read(path), LoopInjector())
 
     def _fill(self, name: str, card: Path, layout: Disk, injector: Injector) -> Verdict:

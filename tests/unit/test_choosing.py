@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,21 @@ def test_a_card_that_is_in_use_or_another_by_now_is_refused(
     with pytest.raises(RefusedError) as caught:
         waited_for(changes, *opened)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("found", "now", "is_same"),
+    [
+        ({}, {}, True),
+        ({"serial": ""}, {"serial": "1"}, True),
+        ({"serial": "1"}, {"serial": "1"}, True),
+        ({"serial": "1"}, {"serial": "2"}, False),
+        ({"serial": "1"}, {"serial": ""}, False),
+        ({}, {"number": "8:16"}, False),
+        ({}, {"sequence": "8"}, False),
+    ],
+)
+def test_a_card_is_known_again(found: dict[str, str], now: dict[str, str], is_same: bool) -> None:
+    looked = platform(iter([]), lambda path: replace(CARD, path=path, **now))  # type: ignore[arg-type]
+    with nullcontext() if is_same else pytest.raises(RefusedError, match="is not the card any more"):
+        assert choosing.seen_again(looked, replace(CARD, **found)).path == CARD.path  # type: ignore[arg-type]
