@@ -10,7 +10,7 @@ import json
 import os
 import random
 import resource
-import subprocess
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +29,8 @@ from pipeline.card.table import BACKUP, Patch
 from pipeline.errors import MetisError
 from pipeline.progress import QuietReporter
 from tests.support.blocks import need_disks
-from tests.support.cards import FIRST, RECORD, Faulty, Small, small_image, wrong
+from tests.support.cards import FIRST, RECORD, Small, small_image, wrong
+from tests.support.faulty import Faulty
 from tests.support.lab import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -199,14 +200,10 @@ def device(faulty: Faulty, image: Small, kind: str, place: float) -> Case:
 
 
 def child(faulty: Faulty, image: Small, card: Card, fault: dict[str, str | int | bool]) -> bool:
-    words = [image.path, image.path.with_suffix(".bmap"), card.path, str(image.slot), faulty.control]
-    code = subprocess.run(
-        [sys.executable, "-m", "tests.support.burn_once", *map(str, words), json.dumps(fault)],
-        cwd=REPOSITORY,
-        check=False,
-        capture_output=True,
-    ).returncode
-    assert code == -9
+    words: list[str | Path] = [image.path, image.path.with_suffix(".bmap"), card.path, str(image.slot)]
+    program = [sys.executable, "-m", "tests.support.burn_once"]
+    ended = process.run([*program, *words, faulty.control, json.dumps(fault)], cwd=REPOSITORY, check=False)
+    assert ended.code == -signal.SIGKILL
     return False
 
 

@@ -17,7 +17,8 @@ from pipeline.card.engine import write_card
 from pipeline.card.posix import PosixOpener
 from pipeline.card.table import Patch
 from pipeline.progress import QuietReporter
-from tests.support.cards import RECORD, tell
+from tests.support.cards import RECORD
+from tests.support.faulty import tell
 
 
 def main(image: str, block_map: str, device: str, slot: str, control: str, fault: str) -> None:

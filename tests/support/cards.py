@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
-import os
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,9 +15,7 @@ from pipeline import process
 from pipeline.bmap import Bmap, describe
 from pipeline.card import burn_plan, source
 from pipeline.card.burn_plan import HEAD, BurnPlan, Extent
-from pipeline.card.cards import Card
 from pipeline.card.table import BACKUP, Patch
-from tests.support import nbd
 
 FIRST = 4096
 Kind = Literal[
@@ -178,75 +173,6 @@ def wrong(plan: BurnPlan, card: bytes | bytearray, behind: int = 0) -> list[tupl
         if each.start >= behind
         if hashlib.sha256(held[each.start : each.end]).hexdigest() != each.sha256
     ]
-
-
-class Faulty:
-    """A real block device that fails when it is told to, by `faulty_card.py`. What the medium really holds is
-    in `medium`."""
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self.medium = folder / "medium"
-        self.device = ""
-        self._control = folder / "control"
-        self._folder = folder
-        self._stack = ExitStack()
-        self._vanishes = self._has_gone = False
-        with self.medium.open("wb") as file:
-            file.truncate(size)
-        self.tell({"kind": "none"})
-
-    @property
-    def card(self) -> Card:
-        number = Path(self.device).stat().st_rdev
-        return Card(
-            self.device,
-            "loop",
-            self.medium.stat().st_size,
-            number=f"{os.major(number)}:{os.minor(number)}",
-        )
-
-    @property
-    def is_up(self) -> bool:
-        """Whether the device is there, and its medium has not gone away."""
-        return bool(self.device) and not self._has_gone and not (self._vanishes and self.has_failed)
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether what it was told to do came about since then."""
-        return self._came.exists()
-
-    @property
-    def control(self) -> Path:
-        return self._control
-
-    @property
-    def _came(self) -> Path:
-        return Path(f"{self._control}.came")
-
-    def tell(self, fault: Mapping[str, str | int | bool]) -> None:
-        """Say what goes wrong from now on; bytes are counted from here."""
-        self._has_gone |= self._vanishes and self.has_failed
-        self._vanishes = fault["kind"] == "vanish"
-        tell(self._control, fault)
-
-    def start(self) -> None:
-        """Show it as a device."""
-        plugin = Path(__file__).with_name("faulty_card.py")
-        shown = nbd.attached(plugin, self._folder, file=self.medium, control=self._control)
-        self.device = self._stack.enter_context(shown)
-        self._has_gone = False
-
-    def stop(self) -> None:
-        self.device = ""
-        self._stack.close()
-
-
-def tell(control: Path, fault: Mapping[str, str | int | bool]) -> None:
-    """As `Faulty.tell`, for another process."""
-    Path(f"{control}.came").unlink(missing_ok=True)
-    new = control.with_suffix(".new")
-    new.write_text(json.dumps(fault))
-    new.rename(control)
 
 
 RECORD = b'{"node": "titan-13"}'.ljust(4096)
