@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Accelerator = Literal["kvm", "tcg"]
 
+_PAUSE = 0.2
+"""Seconds between looks for a QEMU whose time is over."""
 LAUNCH_LIMIT: dict[Accelerator, float] = {"kvm": 60, "tcg": 600}
 """Seconds. With KVM a launch takes a few, and some more when the appliance is built for the first time."""
 
@@ -177,21 +179,25 @@ def _handle(accelerator: Accelerator) -> GuestFS:
 def _ended_after(seconds: float, name: str) -> Iterator[threading.Event]:
     """Kill the QEMU called `name` when the block takes too long; the launch in it then fails.
 
-    What is yielded tells whether that happened.
+    It may begin when its time is over already: libguestfs makes its appliance first. What is yielded tells
+    whether time was over.
     """
-    ended = threading.Event()
+    ended, left = threading.Event(), threading.Event()
 
     def end() -> None:
-        ended.set()
-        process.kill_children_with(name)
+        over = left.wait(seconds)
+        while not over:
+            ended.set()
+            process.kill_children_with(name)
+            over = left.wait(_PAUSE)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    watch = threading.Thread(target=end, name="launch", daemon=True)
+    watch.start()
     try:
         yield ended
     finally:
-        timer.cancel()
+        left.set()
+        watch.join()
 
 
 def _first_line(error: RuntimeError) -> str:

@@ -7,12 +7,14 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from pipeline import process
 from pipeline.errors import MetisError
 from pipeline.inject import appliance
 from pipeline.inject.appliance import Accelerator, Appliance
@@ -171,6 +173,15 @@ def test_a_launch_that_hangs_goes_on_without_kvm(
     assert "did not start (no launch within 2 s)" in said.getvalue()
     assert json.loads((tmp_path / "memory.json").read_text())["accelerator"] == "tcg"
     assert running(hangs_with_kvm) == []
+
+
+def test_an_emulator_that_begins_when_its_time_is_over_is_ended_too() -> None:
+    """Before it, libguestfs may make its appliance, which takes long on a busy machine."""
+    with appliance._ended_after(0.01, "metis-late") as ended:
+        assert ended.wait(10)
+        late = [sys.executable, "-c", "import time; time.sleep(600)", "metis-late"]
+        said = process.run(late, check=False, timeout=60)
+    assert said.code == -signal.SIGKILL
 
 
 @pytest.mark.slow
