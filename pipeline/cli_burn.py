@@ -207,8 +207,10 @@ def _write_node(name: str, flags: dict[str, str | None], choice: Choice) -> None
     cards = LabCards(lab)
     with opened(lab.artifacts.image(name), lab.reporter, deep=lab.settings.deep) as image:
         reports = _burned(image, rules, cards.tools(name, choice.delta), choice)
-    cards.keep(name, reports)
-    _end(name, reports, choice)
+    try:
+        cards.keep(name, reports)
+    finally:  # what came of the cards is worth most, also where there is no room to keep it
+        _end(name, reports, choice)
 
 
 def _refuse_early(platform: Platform, rules: Rules, choice: Choice) -> None:

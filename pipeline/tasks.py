@@ -320,9 +320,9 @@ class Tasks:
             if not yes and any(card.size for card in chosen):
                 raise RefusedError(f"{', '.join(device)} would be overwritten", "say --yes if that is meant")
             reports = to_cards(opened_image, chosen, cards.tools(node, delta))
-        cards.keep(node, reports)
         for report in reports:
             self.lab.reporter.note(report.to_text(node))
+        cards.keep(node, reports)
         errors = [report.error for report in reports if report.error]
         if errors:
             raise SeveralErrors(errors)

@@ -144,6 +144,8 @@ def _open(card: Card, flags: int) -> int:
             raise MetisError(
                 f"{card.path} cannot be opened for writing: {(error.strerror or '').lower()}", "use sudo"
             ) from None
+        if error.errno == errno.ELOOP:
+            raise _changed(card) from None
         if error.errno in {errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM}:
             raise RefusedError(f"{card.path} is gone", "insert the card and look again") from None
         raise from_os(error) from None
@@ -193,8 +195,9 @@ def _open_file(card: Card) -> tuple[int, bool]:
             raise
         except OSError as error:
             raise from_os(error) from None
-    # Not waited for: a named pipe would never be opened at its other end.
-    return _open(card, os.O_NONBLOCK), False
+    # Not waited for: a named pipe would never be opened at its other end. No link: it was followed when the
+    # card was found, and leads elsewhere by now.
+    return _open(card, os.O_NONBLOCK | os.O_NOFOLLOW), False
 
 
 def _lock(descriptor: int, card: Card) -> None:

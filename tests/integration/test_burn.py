@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +102,26 @@ def test_a_burned_card_is_written_only_where_it_differs(lab: Lab, image: Path, t
     assert first["skipped"] == third["skipped"] == 0
     assert second["skipped"] > second["written"]
     assert differing(image, card) == of_record(image, card)
+
+
+@pytest.mark.parametrize("program", ["doit", "metis"])
+def test_what_came_of_a_card_is_told_where_it_cannot_be_kept(
+    lab: Lab, image: Path, tmp_path: Path, program: str
+) -> None:
+    burns, aside = lab.artifacts / "burns", tmp_path / "aside"
+    with suppress(FileNotFoundError):
+        burns.rename(aside)
+    burns.touch()
+    try:
+        report = getattr(lab, program)("burn", "--node", "one", "--device", str(tmp_path / "card"), "--yes")
+    finally:
+        burns.unlink()
+        with suppress(FileNotFoundError):
+            aside.rename(burns)
+    assert report.code == 1, report
+    assert "read back and the same" in report.out + report.err
+    assert str(burns) in report.out + report.err
+    assert "Traceback" not in report.err
 
 
 def test_what_is_stale_is_built_first(lab: Lab, tmp_path: Path) -> None:

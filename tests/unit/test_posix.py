@@ -144,6 +144,16 @@ def test_a_file_of_another_size_than_it_was_found_with_is_refused(held: Path, si
     assert held.stat().st_size == SIZE
 
 
+def test_a_link_that_was_put_in_a_files_place_is_not_followed(held: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(held.read_bytes())
+    card = card_at(held)
+    held.unlink()
+    held.symlink_to(other)
+    with pytest.raises(RefusedError, match="not the card any more"), OPENER.open(card):
+        pass
+
+
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_file_without_a_size_is_refused(file: Path, size: int) -> None:
     with pytest.raises(RefusedError), OPENER.open(card_at(file, size)):
