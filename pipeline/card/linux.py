@@ -228,6 +228,8 @@ def _points() -> dict[str, list[str]]:
         for mount in _mounts(folder):
             for number in {mount.number, _block_number(mount.source)}:
                 found.setdefault(number, []).append(mount.point)
+    if not found:
+        raise MetisError(f"cannot see what is mounted: {_PROC}/self/mountinfo says nothing", "mount /proc")
     for path in _swaps():
         found.setdefault(_block_number(path), []).append(SWAP)
     return found

@@ -209,6 +209,14 @@ def test_all_reasons_are_told_at_once(place: Place) -> None:
     assert [word for word in ("mounted", "open in", "small", "fixed") if word not in str(caught.value)] == []
 
 
+def test_where_mounts_cannot_be_seen_nothing_is_a_card(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linux, "_PROC", place.room)
+    with pytest.raises(MetisError, match="cannot see what is mounted"):
+        judge([place.device], place.room / "artifacts")
+    with pytest.raises(MetisError, match="cannot see what is mounted"):
+        linux.find()
+
+
 def test_the_disk_of_the_artifacts_is_no_card(place: Place) -> None:
     with mounted(f"{place.device}p1", place.room / "mnt") as point:
         artifacts = point / "lab/artifacts"
