@@ -34,9 +34,6 @@ from .progress import Advance, Reporter
 from .ranges import Ranges
 from .store import stamp_of
 
-DELTAS = ("auto", "always", "never")
-"""Whether a card is compared first and written only where it differs; auto does so where one was burned."""
-
 CheckFiles = Callable[[Path], int]
 """Reads the node's files back from a card and says how many; raises MetisError where one differs."""
 

@@ -30,7 +30,7 @@ from .options import (
     yes_option,
 )
 from .progress import reporter
-from .settings import LARGEST_CARD
+from .settings import DELTAS, LARGEST_CARD
 
 if TYPE_CHECKING:
     from .burn import Burnable, Report, Tools
@@ -111,7 +111,7 @@ def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str |
 @click.option("--allow-fixed", is_flag=True, help="DEVICE may be a fixed disk, named as in /dev/disk/by-id.")
 @click.option(
     "--delta",
-    type=click.Choice(["auto", "always", "never"]),
+    type=click.Choice(DELTAS),
     default="auto",
     show_default=True,
     help="Compare first and write only what differs; auto does so on a card that Metis has burned before.",
@@ -217,8 +217,9 @@ def _refuse_early(platform: Platform, rules: Rules, choice: Choice) -> None:
     """Refuse what can be refused before an image is looked at or built."""
     from .choosing import judged
 
-    prompts.refuse_unasked(yes=choice.yes)
-    judged(platform, choice.devices, 0, rules)
+    cards = judged(platform, choice.devices, 0, rules)
+    if not cards or any(card.size for card in cards):
+        prompts.refuse_unasked(yes=choice.yes)
 
 
 def _burned(image: Burnable, rules: Rules, tools: Tools, choice: Choice) -> list[Report]:

@@ -20,6 +20,7 @@ from .durable import make_private
 from .errors import MetisError
 from .hardening import leave_no_cores
 from .lab import Lab
+from .settings import DELTAS
 from .tasks import Tasks
 
 BURN_PARAMS = [
@@ -33,7 +34,13 @@ BURN_PARAMS = [
         "default": False,
         "help": "see `metis burn`",
     },
-    {"name": "delta", "long": "delta", "default": "auto", "help": "auto, always or never: see `metis burn`"},
+    {
+        "name": "delta",
+        "long": "delta",
+        "default": DELTAS[0],
+        "choices": [(delta, "") for delta in DELTAS],
+        "help": "see `metis burn`",
+    },
 ]
 
 GARBAGE_AFTER = 50_000

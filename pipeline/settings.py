@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .inventory.resolve import ImageOverride
 
 INJECTORS = ("guestfs", "loop")
+DELTAS = ("auto", "always", "never")
+"""Whether a card is compared first and written only where it differs; auto does so where one was burned."""
 LARGEST_CARD = 256 << 30
 """Bytes: what is larger is taken for something else than a card, unless card.max_size says otherwise."""
 VAULT_TIMEOUT = 10
