@@ -1,15 +1,13 @@
 """A burn from end to end, to one card or to several side by side.
 
-Which cards these are says `choosing`, which bytes each must hold `card.burn_plan`, and how they get there
-`card.engine`. Here the image is made sure of first, then each card is opened, written and compared, and what
-came of it is told.
+What is burned says `burnable`, which cards these are `choosing`, which bytes each must hold `card.burn_plan`,
+and how they get there `card.engine`. Here each card is opened, written and compared, and what came of it is
+told.
 """
 
 from __future__ import annotations
 
-import hashlib
 import platform as system
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,35 +19,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import bmap, receipts
-from .artifacts import bmap_of, receipt_of
-from .card import burn_plan, engine, record, source
+from .burnable import Burnable
+from .card import burn_plan, engine, record
 from .card.cards import Card, size_in_words
 from .card.here import Platform
 from .card.medium import Medium
-from .card.source import Image
 from .card.table import Patch
-from .errors import MetisError, MismatchError, RefusedError, from_os
+from .errors import MetisError, RefusedError, from_os
 from .progress import Advance, Reporter
-from .ranges import Ranges
-from .store import stamp_of
 
 CheckFiles = Callable[[Path], int]
 """Reads the node's files back from a card and says how many; raises MetisError where one differs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Burnable:
-    """An open image, its block map with a hash for each MiB, and what is known of how it came to be.
-
-    `subject` is the node's name, or the file's where no receipt says it; `slot` is where the record goes.
-    """
-
-    image: Image
-    map: bmap.Bmap
-    subject: str
-    id: str = ""
-    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,58 +66,6 @@ class Report:
             parts.append(f"{self.files} files compared")
         took = sum(self.seconds.values())
         return f"{subject}: {self.card.path}: {', '.join(parts)} ({took:.0f} s); insert and power on"
-
-
-@contextmanager
-def opened(path: Path, reporter: Reporter, *, deep: bool = False) -> Iterator[Burnable]:
-    """An image while it is burned; who builds it anew meanwhile does not disturb that.
-
-    It is what its receipt, or a block map beside it, says: by its looks, or by its hashes where it looks
-    otherwise and with `deep`; and the burn itself hashes all that it reads. Raises MismatchError where it is
-    not.
-    """
-    with source.opened(path) as image:
-        receipt = receipts.read(path)
-        if receipt is None and receipt_of(path).exists():
-            hint = f"build it again, or remove {receipt_of(path).name} if it is of something else"
-            raise MismatchError(f"{path} has a receipt that cannot be read", hint)
-        described = _map(path, image, receipt, reporter, deep=deep)
-        if described.size != image.size:
-            raise MismatchError(f"{path} is not as long as its block map says", "build it again")
-        if receipt is None:
-            yield Burnable(image, described, path.name.removesuffix(".img"))
-        else:
-            yield Burnable(image, described, receipt.subject, receipt.id, receipt.slot)
-
-
-def _map(
-    path: Path, image: Image, receipt: receipts.Receipt | None, reporter: Reporter, *, deep: bool
-) -> bmap.Bmap:
-    try:
-        xml = bmap_of(path).read_bytes()
-    except FileNotFoundError:
-        if receipt is not None:
-            raise MetisError(f"{path} has lost its block map", "build it again") from None
-        reporter.note(f"nothing says what {path} must be: it is written as it is")
-        return _unknown(path, image.size, reporter)
-    if receipt is not None and hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
-        raise MismatchError(f"the block map of {path} is not what its receipt names", "build it again")
-    found = bmap.parse(xml)
-    if receipt is not None and not deep and stamp_of(image.status) == receipt.stamp:
-        return found
-    with reporter.step(f"{path.name}: checking its hashes", found.mapped) as advance:
-        return bmap.refined(image.read_into, found, advance)
-
-
-def _unknown(path: Path, size: int, reporter: Reporter) -> bmap.Bmap:
-    """A map of an image that came without one."""
-    places: Ranges = ((0, size),)
-    if sys.platform != "win32":  # where the programs are missing that know file systems
-        from . import mapped
-
-        places = mapped.ranges(path)
-    with reporter.step(f"{path.name}: hashing", sum(end - start for start, end in places)) as advance:
-        return bmap.describe(path, places, advance)
 
 
 @dataclass(frozen=True, slots=True)

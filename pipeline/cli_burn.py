@@ -33,7 +33,8 @@ from .progress import reporter
 from .settings import DELTAS, LARGEST_CARD
 
 if TYPE_CHECKING:
-    from .burn import Burnable, Report, Tools
+    from .burn import Report, Tools
+    from .burnable import Burnable
     from .card.cards import Card
     from .card.here import Platform
     from .choosing import Rules
@@ -182,7 +183,8 @@ def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:
 
 def _write_image(path: Path, choice: Choice) -> None:
     """Burn a finished image, for which nothing but its own files is asked."""
-    from .burn import Tools, opened
+    from .burn import Tools
+    from .burnable import opened
     from .card.here import here
     from .choosing import Rules
 
@@ -197,7 +199,7 @@ def _write_image(path: Path, choice: Choice) -> None:
 def _write_node(name: str, flags: dict[str, str | None], choice: Choice) -> None:
     """Build a node's image if it is not up to date, burn it, and compare its files on the card."""
     from . import graph
-    from .burn import opened
+    from .burnable import opened
     from .lab_cards import LabCards
 
     cards = LabCards(lab_of(flags))

@@ -304,7 +304,8 @@ class Tasks:
     @partial(action, alone=False)
     def burn(self, node: str, device: Sequence[str], yes: bool, allow_fixed: bool, delta: str) -> None:
         """Write an image to cards, read it back and compare; leave receipts among the artifacts."""
-        from .burn import opened, to_cards
+        from .burn import to_cards
+        from .burnable import opened
         from .choosing import judged
         from .lab_cards import LabCards
 

@@ -22,8 +22,8 @@ from ..errors import RefusedError
 from ..progress import Advance, Reporter
 from . import verdicts
 from .burn_plan import HEAD, BurnPlan, Extent, with_record
+from .image import Image
 from .medium import Medium, buffer
-from .source import Image
 from .table import BACKUP, Patch
 
 BATCH = 4 << 20

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import process
-from pipeline.card import source
 from pipeline.card.burn_plan import HEAD, BurnPlan
 from pipeline.card.cards import Card
 from pipeline.card.engine import write_card
+from pipeline.card.image import open_image
 from pipeline.card.posix import PosixOpener
 from pipeline.card.table import BACKUP, Patch
 from pipeline.errors import MetisError
@@ -91,7 +91,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def burn(image: Small, card: Card, delta: bool = False) -> None:
-    with source.opened(image.path) as opened, PosixOpener(lambda _: card).open(card) as medium:
+    with open_image(image.path) as opened, PosixOpener(lambda _: card).open(card) as medium:
         write_card(
             opened,
             image.plan(card.size),

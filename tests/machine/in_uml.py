@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline import burn, choosing, disk, process
+from pipeline import burn, burnable, choosing, disk, process
 from pipeline.card.cards import Card
 from pipeline.card.here import here
 from pipeline.errors import RefusedError
@@ -163,7 +163,7 @@ class Pulling(QuietReporter):
 
 def burnt(folder: Path, reporter: Reporter) -> burn.Report:
     image = folder / "card.img"
-    with burn.opened(image, reporter) as what:
+    with burnable.opened(image, reporter) as what:
         (report,) = burn.to_cards(what, [judged(image)], burn.Tools(here(), reporter, "never"))
     return report
 

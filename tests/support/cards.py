@@ -13,8 +13,9 @@ from typing import Literal
 
 from pipeline import process
 from pipeline.bmap import Bmap, describe
-from pipeline.card import burn_plan, source
+from pipeline.card import burn_plan
 from pipeline.card.burn_plan import HEAD, BurnPlan, Extent
+from pipeline.card.image import open_image
 from pipeline.card.table import BACKUP, Patch
 
 FIRST = 4096
@@ -188,12 +189,12 @@ class Small:
 
     def plan(self, size: int) -> BurnPlan:
         """What a card of that size must hold, without its record."""
-        with source.opened(self.path) as image:
+        with open_image(self.path) as image:
             return burn_plan.make(self.bmap, size, image.read)
 
     def final(self, size: int) -> BurnPlan:
         """What it must hold in the end."""
-        with source.opened(self.path) as image:
+        with open_image(self.path) as image:
             return burn_plan.with_record(self.plan(size), Patch(self.slot, RECORD), image.read)[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import bmap, burn
+from pipeline import bmap, burn, burnable
 from pipeline.card.here import here
 from pipeline.choosing import Rules, judged
 from pipeline.errors import MetisError, MismatchError
@@ -39,7 +39,7 @@ def test_nothing_boots_from_a_card_whose_files_did_not_pass(
         seen.append(place.read_bytes()[:MIB])
         raise error
 
-    with burn.opened(image, QUIET) as what:
+    with burnable.opened(image, QUIET) as what:
         tools = burn.Tools(here(), QUIET, "never", check)
         chosen = judged(here(), [str(card)], SIZE, Rules(1 << 40, tmp_path / "artifacts"))
         try:
@@ -56,5 +56,8 @@ def test_nothing_boots_from_a_card_whose_files_did_not_pass(
 @pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', "[]", "\0"])
 def test_an_image_whose_receipt_cannot_be_read_is_refused(image: Path, text: str) -> None:
     image.with_name("titan-13.receipt.json").write_text(text)
-    with pytest.raises(MismatchError, match="has a receipt that cannot be read"), burn.opened(image, QUIET):
+    with (
+        pytest.raises(MismatchError, match="has a receipt that cannot be read"),
+        burnable.opened(image, QUIET),
+    ):
         pass

@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.card import source, verdicts
+from pipeline.card import verdicts
 from pipeline.card.burn_plan import HEAD, BurnPlan, Extent, with_record
 from pipeline.card.engine import Written, write_card
+from pipeline.card.image import Image, open_image
 from pipeline.card.table import Patch
 from pipeline.errors import MetisError, MismatchError, RefusedError
 from pipeline.progress import QuietReporter
@@ -44,10 +45,10 @@ PLACES = [
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[source.Image]:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     path = tmp_path_factory.mktemp("image") / "titan-13.img"
     path.write_bytes(BODY)
-    with source.opened(path) as opened:
+    with open_image(path) as opened:
         yield opened
 
 
@@ -57,12 +58,12 @@ def plan() -> BurnPlan:
 
 
 def burn(
-    image: source.Image, plan: BurnPlan, card: Memory, delta: bool = False, record: Patch | None = RECORD
+    image: Image, plan: BurnPlan, card: Memory, delta: bool = False, record: Patch | None = RECORD
 ) -> Written:
     return write_card(image, plan, card, name="card", reporter=QUIET, delta=delta, record=record)
 
 
-def final(image: source.Image, plan: BurnPlan) -> BurnPlan:
+def final(image: Image, plan: BurnPlan) -> BurnPlan:
     return with_record(plan, RECORD, image.read)[0]
 
 
@@ -106,7 +107,7 @@ def watched(card: Memory, plan: BurnPlan) -> None:
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=plans(), fault=faults(), delta=st.booleans(), has_record=st.booleans(), held=st.booleans())
 def test_no_fault_makes_a_success_of_a_wrong_card(
-    image: source.Image, plan: BurnPlan, fault: Fault, delta: bool, has_record: bool, held: bool
+    image: Image, plan: BurnPlan, fault: Fault, delta: bool, has_record: bool, held: bool
 ) -> None:
     covered = any(each.start <= RECORD.start and RECORD.end <= each.end for each in plan.body)
     record = RECORD if has_record and covered else None
@@ -142,7 +143,7 @@ def _cut(plan: BurnPlan) -> BurnPlan:
 
 @pytest.mark.parametrize("kind", ["write", "half", "sync", "vanish", "interrupt", "read"])
 def test_a_burn_cut_off_at_any_transfer_leaves_nothing_that_boots(
-    image: source.Image, plan: BurnPlan, kind: Kind
+    image: Image, plan: BurnPlan, kind: Kind
 ) -> None:
     for at in range(60):
         card = Memory(OLD, Fault(kind, at))
@@ -158,7 +159,7 @@ def test_a_burn_cut_off_at_any_transfer_leaves_nothing_that_boots(
 
 @pytest.mark.parametrize("delta", [False, True])
 def test_the_start_of_a_card_is_cleared_before_anything_else(
-    image: source.Image, plan: BurnPlan, delta: bool
+    image: Image, plan: BurnPlan, delta: bool
 ) -> None:
     card = Memory(OLD)
     written: list[tuple[int, int, bool]] = []
@@ -167,9 +168,7 @@ def test_the_start_of_a_card_is_cleared_before_anything_else(
     assert written[0] == (0, HEAD, False)
 
 
-def test_a_card_that_stops_taking_anything_never_got_its_first_block(
-    image: source.Image, plan: BurnPlan
-) -> None:
+def test_a_card_that_stops_taking_anything_never_got_its_first_block(image: Image, plan: BurnPlan) -> None:
     for at in range(1, 40):
         card = Memory(OLD, Fault("write", at, lasts=True))
         try:
@@ -183,9 +182,7 @@ def test_a_card_that_stops_taking_anything_never_got_its_first_block(
 
 @pytest.mark.parametrize("kind", ["stuck", "dead"])
 @pytest.mark.parametrize("at", [0, 5000, HEAD - 1, HEAD, (2 << 20) + 70000, RECORD.start, SIZE - 20000])
-def test_a_place_that_keeps_nothing_is_named(
-    image: source.Image, plan: BurnPlan, kind: Kind, at: int
-) -> None:
+def test_a_place_that_keeps_nothing_is_named(image: Image, plan: BurnPlan, kind: Kind, at: int) -> None:
     card = Memory(OLD, Fault(kind, at))
     with pytest.raises(MismatchError, match="is bad: it does not keep what is written at bytes") as caught:
         burn(image, plan, card)
@@ -193,7 +190,7 @@ def test_a_place_that_keeps_nothing_is_named(
     assert int(start) <= at < int(end)
 
 
-def test_what_is_lost_once_is_written_again(image: source.Image, plan: BurnPlan) -> None:
+def test_what_is_lost_once_is_written_again(image: Image, plan: BurnPlan) -> None:
     kinds: tuple[Kind, ...] = ("flip", "drop", "weak")
     for kind in kinds:
         card = Memory(OLD, Fault(kind, HEAD if kind == "weak" else 4))
@@ -201,7 +198,7 @@ def test_what_is_lost_once_is_written_again(image: source.Image, plan: BurnPlan)
         assert not wrong(final(image, plan), card.data)
 
 
-def test_a_place_that_can_never_be_read_is_named(image: source.Image, plan: BurnPlan) -> None:
+def test_a_place_that_can_never_be_read_is_named(image: Image, plan: BurnPlan) -> None:
     with pytest.raises(MismatchError, match=f"is bad: .* at bytes {HEAD} to {2 * HEAD}"):
         burn(image, plan, Memory(OLD, Fault("weak", HEAD, lasts=True)))
 
@@ -209,7 +206,7 @@ def test_a_place_that_can_never_be_read_is_named(image: source.Image, plan: Burn
 @pytest.mark.parametrize("wraps", [True, False])
 @pytest.mark.parametrize("real", [1 << 20, 2 << 20])
 def test_a_card_that_has_less_than_it_reports_is_recognised(
-    image: source.Image, plan: BurnPlan, real: int, wraps: bool
+    image: Image, plan: BurnPlan, real: int, wraps: bool
 ) -> None:
     card = Memory(OLD, real=real, wraps=wraps)
     with pytest.raises(MismatchError, match=f"reports {SIZE} bytes, but") as caught:
@@ -219,7 +216,7 @@ def test_a_card_that_has_less_than_it_reports_is_recognised(
     assert (f"only {real}" in str(caught.value)) == wraps
 
 
-def test_a_card_that_wraps_round_at_an_odd_place_is_recognised(image: source.Image, plan: BurnPlan) -> None:
+def test_a_card_that_wraps_round_at_an_odd_place_is_recognised(image: Image, plan: BurnPlan) -> None:
     card = Memory(OLD, real=(2 << 20) + 4096 * 7, wraps=True)
     with pytest.raises(MismatchError):
         burn(image, plan, card)
@@ -236,7 +233,7 @@ class MixingUp(Memory):
 
 @pytest.mark.parametrize("delta", [True, False])
 def test_what_was_right_before_is_read_again_where_something_had_to_be_written_again(
-    image: source.Image, plan: BurnPlan, delta: bool
+    image: Image, plan: BurnPlan, delta: bool
 ) -> None:
     held = bytearray(BODY)
     held[3 << 20] ^= 1
@@ -246,7 +243,7 @@ def test_what_was_right_before_is_read_again_where_something_had_to_be_written_a
     assert not any(card.data[:HEAD])
 
 
-def test_a_card_of_large_sectors_is_given_nothing_less(image: source.Image, plan: BurnPlan) -> None:
+def test_a_card_of_large_sectors_is_given_nothing_less(image: Image, plan: BurnPlan) -> None:
     for delta in (False, True):
         card = Memory(OLD)
         card.alignment = 4096
@@ -276,7 +273,7 @@ def test_an_image_that_is_not_what_was_planned_never_boots(tmp_path: Path, plan:
         path.write_bytes(BODY[:at] + bytes([BODY[at] ^ 1]) + BODY[at + 1 :])
         card = Memory(OLD)
         with (
-            source.opened(path) as changed,
+            open_image(path) as changed,
             pytest.raises(MismatchError, match="the image is not what its block map says"),
         ):
             burn(changed, plan, card)
@@ -286,7 +283,7 @@ def test_an_image_that_is_not_what_was_planned_never_boots(tmp_path: Path, plan:
 def test_an_image_that_becomes_shorter_is_told(tmp_path: Path, plan: BurnPlan) -> None:
     path = tmp_path / "short.img"
     path.write_bytes(BODY)
-    with source.opened(path) as image:
+    with open_image(path) as image:
         os.truncate(path, SIZE // 2)
         with pytest.raises(MetisError, match=r"cannot read .*short\.img: it ends at byte"):
             burn(image, plan, Memory(OLD))
@@ -295,7 +292,7 @@ def test_an_image_that_becomes_shorter_is_told(tmp_path: Path, plan: BurnPlan) -
 def test_an_image_that_is_rebuilt_meanwhile_stays_what_it_was(tmp_path: Path, plan: BurnPlan) -> None:
     path = tmp_path / "titan-13.img"
     path.write_bytes(BODY)
-    with source.opened(path) as image:
+    with open_image(path) as image:
         (tmp_path / "new").write_bytes(bytes(SIZE))
         (tmp_path / "new").rename(path)
         card = Memory(OLD)
@@ -311,20 +308,20 @@ def test_an_image_is_read_where_nothing_reads_at_an_offset(
     path = tmp_path / "titan-13.img"
     path.write_bytes(BODY)
     card = Memory(OLD)
-    with source.opened(path) as image:
+    with open_image(path) as image:
         burn(image, plan, card)
         assert not wrong(final(image, plan), card.data)
 
 
 def test_an_image_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(MetisError, match="no such file"), source.opened(tmp_path / "none.img"):
+    with pytest.raises(MetisError, match="no such file"), open_image(tmp_path / "none.img"):
         pass
 
 
 # ------------------------------------------------------------------------------------- only what differs
 
 
-def test_a_card_that_holds_it_all_gets_its_ends_and_its_record(image: source.Image, plan: BurnPlan) -> None:
+def test_a_card_that_holds_it_all_gets_its_ends_and_its_record(image: Image, plan: BurnPlan) -> None:
     card = Memory(OLD)
     burn(image, plan, card)
     card.writes.clear()
@@ -338,7 +335,7 @@ def test_a_card_that_holds_it_all_gets_its_ends_and_its_record(image: source.Ima
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places=st.lists(st.integers(HEAD, SIZE - 70000), max_size=6, unique=True))
-def test_only_what_differs_is_written(image: source.Image, plan: BurnPlan, places: list[int]) -> None:
+def test_only_what_differs_is_written(image: Image, plan: BurnPlan, places: list[int]) -> None:
     data = bytearray(BODY)
     for at in places:
         data[at] ^= 1
@@ -352,13 +349,13 @@ def test_only_what_differs_is_written(image: source.Image, plan: BurnPlan, place
     assert not wrong(plan, card.data)
 
 
-def test_what_cannot_be_read_while_comparing_is_written(image: source.Image, plan: BurnPlan) -> None:
+def test_what_cannot_be_read_while_comparing_is_written(image: Image, plan: BurnPlan) -> None:
     card = Memory(BODY, Fault("read", 0))
     burn(image, plan, card, delta=True)
     assert not wrong(final(image, plan), card.data)
 
 
-def test_comparing_writes_nothing(image: source.Image, plan: BurnPlan) -> None:
+def test_comparing_writes_nothing(image: Image, plan: BurnPlan) -> None:
     card = Memory(OLD, Fault("interrupt", 0))
     with pytest.raises(KeyboardInterrupt):
         burn(image, plan, card, delta=True)
@@ -369,7 +366,7 @@ def test_comparing_writes_nothing(image: source.Image, plan: BurnPlan) -> None:
 # ---------------------------------------------------------------------------------------- what is told
 
 
-def test_a_record_is_written_when_the_body_is_there(image: source.Image, plan: BurnPlan) -> None:
+def test_a_record_is_written_when_the_body_is_there(image: Image, plan: BurnPlan) -> None:
     card = Memory(OLD)
     seen = []
 
@@ -385,7 +382,7 @@ def test_a_record_is_written_when_the_body_is_there(image: source.Image, plan: B
     assert card.data[RECORD.start : RECORD.end] == RECORD.data
 
 
-def test_what_was_done_is_counted(image: source.Image, plan: BurnPlan) -> None:
+def test_what_was_done_is_counted(image: Image, plan: BurnPlan) -> None:
     card = Memory(OLD)
     done = burn(image, plan, card)
     assert done.written == sum(end - start for start, end in card.writes)
@@ -401,14 +398,12 @@ def test_what_was_done_is_counted(image: source.Image, plan: BurnPlan) -> None:
         (Fault("write", 6), "card cannot be written: input/output error"),
     ],
 )
-def test_what_the_system_says_is_put_in_words(
-    image: source.Image, plan: BurnPlan, fault: Fault, said: str
-) -> None:
+def test_what_the_system_says_is_put_in_words(image: Image, plan: BurnPlan, fault: Fault, said: str) -> None:
     with pytest.raises(MetisError, match=said):
         burn(image, plan, Memory(OLD, fault))
 
 
-def test_a_card_of_another_size_than_planned_is_refused(image: source.Image, plan: BurnPlan) -> None:
+def test_a_card_of_another_size_than_planned_is_refused(image: Image, plan: BurnPlan) -> None:
     card = Memory(OLD + bytes(512))
     with pytest.raises(RefusedError):
         burn(image, plan, card)

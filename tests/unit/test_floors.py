@@ -35,7 +35,7 @@ FLOORS = {
     "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks mapped process progress "
     "receipts settings slot sparse store sudo inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
-    "steps": "adoption build burn capture choosing compose ids mounted verify",
+    "steps": "adoption build burn burnable capture choosing compose ids mounted verify",
     "tasks": "lab lab_cards tasks",
     "doors": "cli cli_adopt cli_burn cli_secrets dodo doit_setup graph options prompts",
 }

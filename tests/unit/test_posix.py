@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.card import source
 from pipeline.card.cards import Card
 from pipeline.card.engine import write_card
+from pipeline.card.image import open_image
 from pipeline.card.medium import buffer
 from pipeline.card.posix import PosixOpener
 from pipeline.errors import MetisError, RefusedError
@@ -56,7 +56,7 @@ def test_a_burn_to_a_file_that_is_not_there_makes_it(file: Path, tmp_path: Path)
     path.write_bytes(BODY)
     places = [(0, 1 << 20), (1 << 20, (1 << 20) + 4096), ((2 << 20) - 4096, 2 << 20), (2 << 20, SIZE)]
     plan = plan_of(BODY, places, SIZE)
-    with source.opened(path) as image, OPENER.open(card_at(file)) as medium:
+    with open_image(path) as image, OPENER.open(card_at(file)) as medium:
         write_card(image, plan, medium, name="card", reporter=QUIET)
     assert not wrong(plan, file.read_bytes())
     assert file.stat().st_mode & 0o777 == 0o600

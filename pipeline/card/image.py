@@ -58,7 +58,7 @@ class Image:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image]:
+def open_image(path: Path) -> Iterator[Image]:
     """The image while the block runs. Raises MetisError where it cannot be opened."""
     try:
         file = path.open("rb", buffering=0)
