@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -67,11 +68,16 @@ class LabCards:
     def keep(self, name: str, reports: Sequence[Report]) -> None:
         """Leave a receipt of each burn among the artifacts, also of one that failed."""
         image = self._lab.describe(self._lab.artifacts.image(name))
-        for number, report in enumerate(reports, 1):
+        for report in reports:
             when = report.at.translate(str.maketrans("", "", "-:")).partition("+")[0]
-            suffix = f"-{number}" if len(reports) > 1 else ""
             about = {"node": name, **report.to_data(), "image": image}
-            durable.write(self._lab.artifacts.burn(name, f"{when}Z{suffix}"), durable.as_json(about))
+            durable.write(self._free_place(name, f"{when}Z"), durable.as_json(about))
+
+    def _free_place(self, name: str, when: str) -> Path:
+        """Where no receipt of a burn of the same second is; cards that are burned side by side share it."""
+        names = (f"{when}-{number}" if number else when for number in itertools.count())
+        places = (self._lab.artifacts.burn(name, each) for each in names)
+        return next(path for path in places if not path.exists())
 
     # ------------------------------------------------------------------------ files, and no image
 

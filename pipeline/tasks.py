@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from doit.exceptions import TaskFailed
 
@@ -29,27 +29,30 @@ from .manifest import digest, from_data, secrets_of, to_data
 from .settings import image_variable
 
 # What renders, fetches and builds is imported where it is used: most runs find nothing to do.
+if TYPE_CHECKING:
+    from .card.cards import Card
+    from .lab_cards import LabCards
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def action(
-    method: Callable[Concatenate[Tasks, P], None], *, alone: bool = True
-) -> Callable[Concatenate[Tasks, P], TaskFailed | None]:
+    method: Callable[Concatenate[Tasks, P], R], *, alone: bool = True
+) -> Callable[Concatenate[Tasks, P], TaskFailed | R]:
     """Make a method an action of the graph, its errors of one line; `alone` in the artifacts' folder."""
 
-    def run(self: Tasks, /, *args: P.args, **kwargs: P.kwargs) -> TaskFailed | None:
+    def run(self: Tasks, /, *args: P.args, **kwargs: P.kwargs) -> TaskFailed | R:
         try:
             if alone:
                 self.hold_artifacts()
-            method(self, *args, **kwargs)
+            return method(self, *args, **kwargs)
         except (MetisError, OSError) as raised:
             error = from_os(raised) if isinstance(raised, OSError) else raised
             self.failures.append(error)
             if self.lab.settings.debug:
                 self.lab.reporter.note(traceback.format_exc())
             return TaskFailed(str(error))
-        return None
 
     return functools.update_wrapper(run, method)
 
@@ -296,32 +299,32 @@ class Tasks:
                 self.lab.fetch(item.source, item.sha256, self.lab.composer.node(name).klass.arch)
             build.make_image(manifest, base, target, revealed, self.lab.tools)
 
+    @partial(action, alone=False)
     def image_to_burn(self) -> dict[str, list[str]]:
-        """The task that a burn waits for, as doit takes it from a calc_dep."""
-        node = self.burn_request.options.get("node")
-        return {"task_dep": [f"image:{node}"]} if node in self.lab.index.nodes else {}
+        """The task that a burn waits for, as doit takes it from a calc_dep.
+
+        Raises what can be said against the burn before its image is looked at or built.
+        """
+        asked = self.burn_request.options
+        if not asked["node"] or not asked["device"]:
+            raise UsageError("nothing is burned", "say `doit burn --node NODE --device DEVICE --yes`")
+        self._cards_to_burn(0)
+        return {"task_dep": [f"image:{asked['node']}"]}
 
     @partial(action, alone=False)
-    def burn(self, node: str, device: Sequence[str], yes: bool, allow_fixed: bool, delta: str) -> None:
+    def burn(self) -> None:
         """Write an image to cards, read it back and compare; leave receipts among the artifacts."""
         from .burn import to_cards
         from .burnable import opened
-        from .choosing import judged
-        from .lab_cards import LabCards
 
-        if not node or not device:
-            raise UsageError("nothing is burned", "say `doit burn --node NODE --device DEVICE --yes`")
-        cards = LabCards(self.lab)
-        rules = cards.rules(node, allow_fixed=allow_fixed)
-        image = self.artifacts.image(node)
-        with opened(image, self.lab.reporter, deep=self.lab.settings.deep) as opened_image:
-            chosen = judged(cards.platform, device, opened_image.map.size, rules)
-            if not yes and any(card.size for card in chosen):
-                raise RefusedError(f"{', '.join(device)} would be overwritten", "say --yes if that is meant")
-            reports = to_cards(opened_image, chosen, cards.tools(node, delta))
+        asked, lab = self.burn_request.options, self.lab
+        node = asked["node"]
+        with opened(self.artifacts.image(node), lab.reporter, deep=lab.settings.deep) as image:
+            chosen = self._cards_to_burn(image.map.size)
+            reports = to_cards(image, chosen, self._cards.tools(node, asked["delta"]))
         for report in reports:
-            self.lab.reporter.note(report.to_text(node))
-        cards.keep(node, reports)
+            lab.reporter.note(report.to_text(node))
+        self._cards.keep(node, reports)
         errors = [report.error for report in reports if report.error]
         if errors:
             raise SeveralErrors(errors)
@@ -335,6 +338,24 @@ class Tasks:
                 self._held.enter_context(durable.locked(self.artifacts.lock, self._refuse))
                 self._is_held = True
                 self._sweep()
+
+    @cached_property
+    def _cards(self) -> LabCards:
+        from .lab_cards import LabCards
+
+        return LabCards(self.lab)
+
+    def _cards_to_burn(self, image_size: int) -> list[Card]:
+        """The cards that were asked for, if none is refused; the image's size is 0 while nobody knows it."""
+        from .choosing import judged
+
+        asked = self.burn_request.options
+        rules = self._cards.rules(asked["node"], allow_fixed=asked["allow_fixed"])
+        found = judged(self._cards.platform, asked["device"], image_size, rules)
+        if not asked["yes"] and any(card.size for card in found):
+            named = ", ".join(asked["device"])
+            raise RefusedError(f"{named} would be overwritten", "say --yes if that is meant")
+        return found
 
     def let_go(self) -> None:
         """Let other processes change the artifacts again."""

@@ -189,6 +189,16 @@ def test_a_refusal_is_one_line_and_writes_nothing(lab: Lab, tmp_path: Path, case
     assert not Path("/dev/metis-typo").exists()
 
 
+def test_a_refused_burn_builds_nothing(lab: Lab, tmp_path: Path) -> None:
+    lab.write("nodes/three.yaml", "class: only\nnetwork: {dhcp: true}\n")
+    for program in (lab.doit, lab.metis):
+        report = program("burn", "--node", "three", "--device", "/dev/null", "--yes")
+        assert report.code != 0
+        assert "/dev/null" in report.out + report.err
+        assert not (lab.artifacts / "three.img").exists()
+    (lab.inventory / "nodes/three.yaml").unlink()
+
+
 def test_a_bare_burn_explains_itself(lab: Lab) -> None:
     report = lab.doit("burn")
     assert report.code != 0
