@@ -105,8 +105,6 @@ def _new_file(path: str, place: Path) -> Card:
 def _file(path: str, place: Path, status: os.stat_result) -> Card:
     if DEVICES in place.parents:
         raise RefusedError(f"{path} is a plain file among the devices", "`metis cards` lists cards")
-    if status.st_size == 0:
-        raise RefusedError(f"{path} is empty", "remove it, or make it as large as a card")
     return Card(
         path=str(place),
         kind="file",

@@ -169,19 +169,27 @@ def _medium(descriptor: int, size: int, alignment: int) -> Iterator[PosixMedium]
 
 @contextmanager
 def _file(card: Card) -> Iterator[int]:
-    """A plain file of the card's size, which no other burn writes; made where it is not there yet."""
+    """A plain file of the card's size, which no other burn writes and nobody else reads from now on.
+
+    Made where it is not there yet, and made as long where it is empty; a burn that fails takes that back.
+    """
     if card.size <= 0:
         raise RefusedError(f"{card.path} has no size", "name a place for a file as large as a card")
     descriptor, is_new = _open_file(card)
     try:
         _lock(descriptor, card)
+        was_empty = os.fstat(descriptor).st_size == 0
         try:
-            _settle_size(descriptor, card, is_new)
+            _settle_size(descriptor, card, is_empty=was_empty)
+            with suppress(PermissionError):  # it is somebody else's, who let us write
+                os.fchmod(descriptor, 0o600)
             yield descriptor
         except BaseException:
-            if is_new:
-                with suppress(OSError):
+            with suppress(OSError):
+                if is_new:
                     Path(card.path).unlink()
+                elif was_empty:
+                    os.ftruncate(descriptor, 0)
             raise
     finally:
         os.close(descriptor)
@@ -207,16 +215,18 @@ def _lock(descriptor: int, card: Card) -> None:
         raise RefusedError(f"another burn writes to {card.path}", "wait for it, or name another") from None
 
 
-def _settle_size(descriptor: int, card: Card, is_new: bool) -> None:
+def _settle_size(descriptor: int, card: Card, *, is_empty: bool) -> None:
     status = os.fstat(descriptor)
     if not S_ISREG(status.st_mode):
         raise RefusedError(f"{card.path} is no plain file", "name a file, or the device of a card")
-    if is_new:
+    if not _is_still_there(status, card):
+        raise _changed(card)
+    if is_empty:
         try:
             os.ftruncate(descriptor, card.size)
         except OSError as error:
             raise MetisError(f"{card.path} cannot have {card.size} bytes: {error.strerror}") from None
-    elif status.st_size != card.size or not _is_still_there(status, card):
+    elif status.st_size != card.size:
         raise _changed(card)
 
 

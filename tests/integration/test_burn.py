@@ -74,6 +74,17 @@ def test_a_new_file_holds_the_image_and_a_receipt_tells(lab: Lab, image: Path, t
     assert receipt["card"]["path"] == str(card)  # type: ignore[index]
 
 
+def test_an_empty_file_is_as_good_as_a_new_one_and_private_from_then_on(
+    lab: Lab, image: Path, tmp_path: Path
+) -> None:
+    card = tmp_path / "card.img"
+    card.touch(0o644)
+    report = lab.metis("burn", "--node", "one", "--device", str(card))
+    assert report.code == 0, report
+    assert card.stat().st_mode & 0o777 == 0o600
+    assert differing(image, card) == of_record(image, card)
+
+
 def test_a_larger_card_is_filled_and_says_what_it_is(lab: Lab, image: Path, tmp_path: Path) -> None:
     card = old_card(tmp_path / "card.img", 3 * image.stat().st_size)
     report = lab.metis("burn", "--node", "one", "--device", str(card), "--yes")
