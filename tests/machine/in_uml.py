@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ def check(each: Check) -> Check:
 
 
 def work() -> Work:
-    return Work(Path("/tmp"), (*NODE, *BOOT, BY_ID), labels=dict(LABELS))  # type: ignore[arg-type]
+    return Work(Path(tempfile.gettempdir()), (*NODE, *BOOT, BY_ID), labels=dict(LABELS))  # type: ignore[arg-type]
 
 
 def rules() -> choosing.Rules:
@@ -182,7 +183,7 @@ def burned(folder: Path) -> None:
 
 def with_mounts(inside: Callable[[Path, Path], None]) -> None:
     """The card's partitions mounted as they are on the node, and unmounted."""
-    root = Path("/tmp/root")
+    root = Path(tempfile.gettempdir(), "root")
     root.mkdir(exist_ok=True)
     process.run(["mount", "/dev/sda2", root])
     try:

@@ -24,11 +24,12 @@ MEMORY = "512M"
 LIMIT = 240
 """Seconds; a guest takes four to start, and its processes several times as long as the host's."""
 
-# modprobe(8) looks below lib/modules of a folder that it is given. Only /run is for writing: this repository may
-# lie anywhere else.
+# modprobe(8) looks below lib/modules of a folder that it is given. Only /run is for writing: this repository
+# may lie anywhere else.
 INIT = """\
 #!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/run/work TMPDIR=/run/work PYTHONDONTWRITEBYTECODE=1
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/run/work TMPDIR=/run/work
+export PYTHONDONTWRITEBYTECODE=1
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs run /run
