@@ -5,7 +5,7 @@ All are judged by the same rules (`card.policy`), and nothing is written here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,11 +128,20 @@ class Listed:
 
 def listed(platform: Platform, rules: Rules, *, everything: bool) -> list[Listed]:
     """The cards that are there and could be written; with `everything` also all others, with the reasons."""
+    return [
+        Listed.of(card, platform, refusals)
+        for card, refusals in _all_judged(platform, rules)
+        if everything or not refusals
+    ]
+
+
+def candidates(platform: Platform, rules: Rules) -> list[Card]:
+    """The cards that are there and could be written; nothing on them is looked at."""
+    return [card for card, refusals in _all_judged(platform, rules) if not refusals]
+
+
+def _all_judged(platform: Platform, rules: Rules) -> Iterator[tuple[Card, tuple[str, ...]]]:
     system = platform.system_mounts(rules.artifacts)
-    result = []
     for card in platform.find():
         request = policy.Request(card.path, 0, rules.ceiling, allow_fixed=False, system=system)
-        refusals = policy.refusals(card, request)
-        if everything or not refusals:
-            result.append(Listed.of(card, platform, refusals))
-    return result
+        yield card, policy.refusals(card, request)

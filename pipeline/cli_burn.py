@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from . import prompts
 from .errors import MetisError, SeveralErrors, UsageError
@@ -42,11 +43,28 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.5
 """Seconds between two looks for a new card."""
 
+
+def complete_card(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The cards that could be meant whose names begin so, for the shell; else files."""
+    from .card.here import here
+    from .choosing import Rules, candidates
+
+    try:
+        cards = candidates(here(), Rules(LARGEST_CARD, _artifacts()))
+    except (MetisError, OSError):
+        cards = []
+    names = [name for card in cards for name in (*card.names, card.path) if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
 device_option = click.option(
     "--device",
     "devices",
     multiple=True,
     metavar="DEVICE",
+    shell_complete=complete_card,
     help="The card: a device, best by its name in /dev/disk/by-id, or a plain file. May be given several "
     "times. Without it, the next card that is inserted is meant.",
 )
