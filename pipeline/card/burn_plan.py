@@ -36,6 +36,11 @@ class Extent:
     sha256: str
     data: bytes | None = None
 
+    @classmethod
+    def of(cls, start: int, data: bytes) -> Extent:
+        """The extent that holds `data` from a place on."""
+        return cls(start, start + len(data), hashlib.sha256(data).hexdigest(), data)
+
     @property
     def size(self) -> int:
         """Its length in bytes."""
@@ -125,7 +130,9 @@ def _to_its_block(last: Extent, size: int, read: ReadImage) -> Extent:
     """An image's last extent with zeros behind it where the image ends within a block: cards that are written
     past the cache take whole ones."""
     end = min(-(-last.end // BLOCK) * BLOCK, size)
-    return last if end == last.end else _with(last.start, _content(last, read).ljust(end - last.start, b"\0"))
+    return (
+        last if end == last.end else Extent.of(last.start, content(last, read).ljust(end - last.start, b"\0"))
+    )
 
 
 def _patched(extents: Sequence[Extent], patches: Sequence[Patch], read: ReadImage) -> list[Extent]:
@@ -136,28 +143,30 @@ def _patched(extents: Sequence[Extent], patches: Sequence[Patch], read: ReadImag
         if not over:
             result.append(each)
             continue
-        data = bytearray(_content(each, read))
+        data = bytearray(content(each, read))
         for patch in over:
             first, last = max(patch.start, each.start), min(patch.end, each.end)
             piece = patch.data[first - patch.start : last - patch.start]
             data[first - each.start : last - each.start] = piece
-        result.append(_with(each.start, bytes(data)))
+        result.append(Extent.of(each.start, bytes(data)))
     return result
 
 
-def _content(each: Extent, read: ReadImage) -> bytes:
+def content(each: Extent, read: ReadImage) -> bytes:
+    """What an extent must hold, once it is known to be that; raises as `other_image` says."""
     if each.data is not None:
         return each.data
     data = read(each.start, each.end)
     if hashlib.sha256(data).hexdigest() != each.sha256:
-        raise MismatchError(
-            f"the image is not what its block map says, at byte {each.start}", "build it again, with --deep"
-        )
+        raise other_image(each.start)
     return data
 
 
-def _with(start: int, data: bytes) -> Extent:
-    return Extent(start, start + len(data), hashlib.sha256(data).hexdigest(), data)
+def other_image(place: int) -> MismatchError:
+    """The image has changed, or its file fails."""
+    return MismatchError(
+        f"the image is not what its block map says, at byte {place}", "build it again, with --deep"
+    )
 
 
 def _zeros(start: int, end: int) -> Extent:

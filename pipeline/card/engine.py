@@ -21,7 +21,7 @@ from typing import TypeVar
 from ..errors import RefusedError
 from ..progress import Advance, Reporter
 from . import verdicts
-from .burn_plan import HEAD, BurnPlan, Extent, with_record
+from .burn_plan import HEAD, BurnPlan, Extent, content, other_image, with_record
 from .image import Image
 from .medium import Medium, buffer
 from .table import BACKUP, Patch
@@ -143,7 +143,7 @@ class _Burn:
     def _clear(self, plan: BurnPlan) -> bytes:
         """Clear both ends, and see whether the card has the size that it reports; give what stands there."""
         with self._phase("clearing", ()):
-            self._write_and_settle([_extent(0, bytes(min(HEAD, self._last[0])))])
+            self._write_and_settle([Extent.of(0, bytes(min(HEAD, self._last[0])))])
             self._zero(_tail(self.medium), plan.size)
             return self._probe_end()
 
@@ -193,10 +193,10 @@ class _Burn:
             elif each.start >= PAGE:
                 others.append(each)
             else:
-                data = self._content(each)
+                data = content(each, self.image.read)
                 at = PAGE - each.start
-                first.append(_extent(each.start, data[:at]))
-                others.append(_extent(PAGE, data[at:]))
+                first.append(Extent.of(each.start, data[:at]))
+                others.append(Extent.of(PAGE, data[at:]))
         return first, others
 
     def _around(self, each: Extent, patch: Patch) -> Extent:
@@ -204,7 +204,7 @@ class _Burn:
         grain = max(PAGE, self.medium.alignment)
         start = max(each.start, patch.start // grain * grain)
         end = min(each.end, -(-patch.end // grain) * grain)
-        return _extent(start, self._content(each)[start - each.start : end - each.start])
+        return Extent.of(start, content(each, self.image.read)[start - each.start : end - each.start])
 
     # --------------------------------------------------------------------------------- writing and reading
 
@@ -260,7 +260,7 @@ class _Burn:
                 continue
             self.image.read_into(each.start, piece)
             if hashlib.sha256(piece).hexdigest() != each.sha256:
-                raise verdicts.other_image(each.start)
+                raise other_image(each.start)
 
     def _compare(self, batch: _Batch, into: memoryview) -> list[Extent]:
         try:
@@ -277,13 +277,6 @@ class _Burn:
         except OSError:
             return False
         return _holds(each, into[: each.size])
-
-    def _content(self, each: Extent) -> bytes:
-        """What an extent must hold, once it is known to be that."""
-        data = self.image.read(each.start, each.end) if each.data is None else each.data
-        if hashlib.sha256(data).hexdigest() != each.sha256:
-            raise verdicts.other_image(each.start)
-        return data
 
     def _probe_end(self) -> bytes:
         """Write a block that nobody can guess where the card must end, and look where it went."""
@@ -352,10 +345,6 @@ def cleared_on_failure(medium: Medium) -> Iterator[None]:
 def _tail(medium: Medium) -> int:
     """Where what is cleared at the end begins."""
     return max(0, (medium.size - BACKUP) // medium.alignment * medium.alignment)
-
-
-def _extent(start: int, data: bytes) -> Extent:
-    return Extent(start, start + len(data), hashlib.sha256(data).hexdigest(), data)
 
 
 def _holds(each: Extent, data: memoryview) -> bool:

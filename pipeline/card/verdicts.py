@@ -45,13 +45,6 @@ def _answers(medium: Medium) -> bool:
     return False
 
 
-def other_image(place: int) -> MismatchError:
-    """The image has changed, or its file fails."""
-    return MismatchError(
-        f"the image is not what its block map says, at byte {place}", "build it again, with --deep"
-    )
-
-
 def not_so_large(name: str, size: int, real: int | None = None) -> MismatchError:
     """A card that is smaller than it reports; `real` is its size in bytes, where that is known."""
     less = f"but has only {real}" if real is not None else "but does not hold what is written at its end"
