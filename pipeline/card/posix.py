@@ -196,16 +196,14 @@ def _file(card: Card) -> Iterator[int]:
 
 
 def _open_file(card: Card) -> tuple[int, bool]:
-    with suppress(FileExistsError):
-        try:
-            return os.open(card.path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600), True
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise from_os(error) from None
-    # Not waited for: a named pipe would never be opened at its other end. No link: it was followed when the
-    # card was found, and leads elsewhere by now.
-    return _open(card, os.O_NONBLOCK | os.O_NOFOLLOW), False
+    try:
+        return os.open(card.path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600), True
+    except FileExistsError:
+        # Not waited for: a named pipe would never be opened at its other end. No link: it was followed when
+        # the card was found, and leads elsewhere by now.
+        return _open(card, os.O_NONBLOCK | os.O_NOFOLLOW), False
+    except OSError as error:
+        raise from_os(error) from None
 
 
 def _lock(descriptor: int, card: Card) -> None:
