@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from .. import ext
 from ..disk import Disk
 from ..errors import MetisError
 from ..model import Side
@@ -19,7 +20,7 @@ VERSION = 4
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 """Where os-release(5) is; a file system that has one is a root."""
 
-GROWABLE = frozenset({"ext2", "ext3", "ext4"})
+GROWABLE = ext.KINDS
 """File systems that can be made as large as their partition (resize2fs(8))."""
 
 READ_LIMIT = 4 << 20
