@@ -7,6 +7,7 @@ import os
 import shutil
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def of_record(image: Path, card: Path) -> list[int]:
     return [each.start for each in expected(image, card).extents if each.start <= slot < each.end]
 
 
-def burns(lab: Lab) -> list[dict[str, object]]:
+def burns(lab: Lab) -> list[dict[str, Any]]:
     files = sorted((lab.artifacts / "burns").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
     return [json.loads(file.read_text()) for file in files]
 
@@ -71,7 +72,7 @@ def test_a_new_file_holds_the_image_and_a_receipt_tells(lab: Lab, image: Path, t
     receipt = burns(lab)[-1]
     assert receipt["node"] == "one"
     assert receipt["verdict"] == "read back and the same"
-    assert receipt["card"]["path"] == str(card)  # type: ignore[index]
+    assert receipt["card"]["path"] == str(card)
 
 
 def test_an_empty_file_is_as_good_as_a_new_one_and_private_from_then_on(
