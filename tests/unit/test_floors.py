@@ -29,9 +29,9 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "words": "errors model secrets.secret",
     "pure": "card.cards card.get_disk card.lsblk card.policy card.record card.table "
-    "card.waiting edits.* manifest mountinfo plan ranges secrets_report show inventory inventory.builder "
-    "inventory.document inventory.formats inventory.k3s_flags inventory.resolve inventory.scalars "
-    "inventory.schemas inventory.validate inventory.wording render.*",
+    "card.waiting edits.* golden.sums manifest mountinfo plan ranges secrets_report show inventory "
+    "inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.resolve "
+    "inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
     "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks mapped process progress "
     "receipts settings slot sparse store sudo inventory.index inventory.overlay inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
