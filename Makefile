@@ -12,10 +12,11 @@ ARCH := $(shell dpkg --print-architecture)
 QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-arm,qemu-system-x86)
 PACKAGES := python3-venv python3-guestfs libguestfs-tools supermin $(QEMU) qemu-utils \
     linux-image-cloud-$(ARCH) mmdebstrap uidmap fakeroot mtools dosfstools e2fsprogs fdisk gdisk xz-utils zstd \
-    gzip bmap-tools openssh-client ovmf
+    gzip bmap-tools gpgv minisign openssh-client ovmf
 # Most of them are programs that read on a node what we write.
-TEST_PACKAGES := age arch-test bash binfmt-support curl dash fuse3 libnbd-bin nbdkit nbdkit-plugin-python netplan.io \
-    openssl qemu-system-arm qemu-system-x86 qemu-user-static shellcheck sudo systemd user-mode-linux wget xfsprogs
+TEST_PACKAGES := age arch-test bash binfmt-support curl dash fuse3 gnupg libnbd-bin nbdkit nbdkit-plugin-python \
+    netplan.io openssl qemu-system-arm qemu-system-x86 qemu-user-static shellcheck sudo systemd user-mode-linux wget \
+    xfsprogs
 # These would change how a machine starts or who can reach it. Where they are missing, and CI is not set, the tests
 # that need them are skipped.
 ifdef CI

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -126,10 +127,6 @@ BEGINNINGS = [b"", A.encode(), f"{A}  ".encode(), b"SHA256 (", b"\\", f"\\{A} *\
 
 
 @given(st.lists(st.builds(bytes.__add__, st.sampled_from(BEGINNINGS), st.binary(max_size=40))), NAMES)
-def test_garbage_is_answered_with_a_hash_or_one_line(parts: list[bytes], name: str) -> None:
-    try:
-        found = sums.listed(b"\n".join(parts), name)
-    except MetisError as error:
-        assert str(error).isprintable()
-    else:
-        assert len(bytes.fromhex(found)) == 32
+def test_garbage_is_answered_with_a_hash_or_a_refusal(parts: list[bytes], name: str) -> None:
+    with suppress(MetisError):
+        assert len(bytes.fromhex(sums.listed(b"\n".join(parts), name))) == 32
