@@ -28,7 +28,7 @@ _WEAK = {"1", "2", "3"}  # MD5, SHA-1 and RIPEMD-160: RFC 9580, 9.5
 _STRONG = {"8", "9", "10", "11", "12", "14"}  # SHA-2 and SHA-3
 _NO_KEY = "9"  # GPG_ERR_NO_PUBKEY
 
-_OTHER = "ask the publisher for one of another kind"
+_OTHER = "check the clock of this machine, else ask the publisher for a signature of another kind"
 # What is wrong with a signature, the worst first: what to say of it, and what to do.
 _FAULTS = {
     "BADSIG": (

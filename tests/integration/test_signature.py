@@ -21,6 +21,7 @@ from tests.support.scripts import stand_in
 NAME = "https://example.org/x.img.xz"
 DATA = b"an image\r\nas published\n\0" * 100
 LONG_AGO = ("--faked-system-time", "20200101T000000")
+LATER = ("--faked-system-time", "20370101T000000")
 HTML = b"<!DOCTYPE html>\n<html><title>404 Not Found</title></html>\n"
 
 
@@ -74,6 +75,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
         for key in ("good", "other", "revoked", "ended"):
             made.new(key, *(["30d", *LONG_AGO] if key == "ended" else []))
         made.new("twofold", "0", *LONG_AGO)
+        made.new("unborn", "0", *LATER)
         made.gpg("--quick-add-key", made.fingerprint("twofold"), "ed25519", "sign")
         revocation = home / "openpgp-revocs.d" / f"{made.fingerprint('revoked')}.rev"
         made.keyring("revoked").rename(made.folder / "before.gpg")
@@ -226,6 +228,12 @@ def test_a_revoked_key_signs_no_more(keys: Keys) -> None:
 def test_a_hash_that_can_be_forged_is_no_good(keys: Keys, digest: str) -> None:
     made = keys.sign("good", "--digest-algo", digest)
     assert "can be forged" in refusal(keys, made, keys.keyring("good"))
+
+
+def test_a_key_from_the_future_means_a_clock_that_is_wrong(keys: Keys) -> None:
+    line = refusal(keys, keys.sign("unborn", *LATER), keys.keyring("unborn"))
+    assert "cannot be checked" in line
+    assert "check the clock" in line
 
 
 def test_a_signature_over_a_text_is_not_over_the_bytes(keys: Keys) -> None:
