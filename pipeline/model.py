@@ -51,16 +51,32 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """A detached signature and whose it must be.
+
+    `keyring` is a file of public keys within the inventory; `source` is None where the artifact of a registry
+    has the signature in it.
+    """
+
+    keyring: str
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """A class's golden as declared.
 
-    `sha256` is of the file as published; a `debian:` source has none, its recipe is its key. `headroom` is
-    the number of bytes by which the base is grown.
+    `sha256` is of the file as published; a `debian:` source has none, its recipe is its key. `mirrors` have
+    the same file. `sums` is where the publisher lists hashes; then the `signature` is of that list, else of
+    the golden. `headroom` is the number of bytes by which the base is grown.
     """
 
     source: str
     sha256: str | None
     headroom: int
+    mirrors: tuple[str, ...] = ()
+    sums: str | None = None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +96,7 @@ class RemoteFile:
     source: str
     sha256: str
     mode: int
+    mirrors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

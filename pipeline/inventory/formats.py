@@ -43,6 +43,12 @@ LONGEST_NAME = 255
 """Bytes, of one name in a path (path_resolution(7))."""
 DEBIAN_SUITE = re.compile(r"[a-z]{1,32}")
 """By its code name, or by what it is for; `golden.debian` builds from no other."""
+OCI_SOURCE = re.compile(
+    r"oci://(?P<host>(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?)"
+    r"/(?P<repository>[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+"""A registry, a repository, a tag and a digest (OCI Distribution Specification 1.1, Pulling manifests)."""
 LONGEST_SSID = 32
 """Bytes (IEEE 802.11, 9.4.2.2)."""
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
@@ -124,8 +130,8 @@ def https_url(value: str) -> None:
     _need(url.scheme == "https" and url.path in {"", "/"} and not url.query and not url.fragment)
 
 
-def file_source(value: str) -> None:
-    """Accept where a file can be fetched from."""
+def plain_source(value: str) -> None:
+    """Accept where a file lies by itself: on a web server, or on this machine."""
     if value.startswith("file:"):
         path = value.removeprefix("file:").removeprefix("//")
         _need(path.strip("/") and value.isprintable())
@@ -133,6 +139,17 @@ def file_source(value: str) -> None:
         return
     url = _url(value)
     _need(url.scheme in {"https", "http"} and url.path.strip("/"))
+
+
+def file_source(value: str) -> None:
+    """Accept where a file can be fetched from: a plain source, or an artifact of a registry."""
+    if not value.startswith("oci:"):
+        plain_source(value)
+        return
+    found = OCI_SOURCE.fullmatch(value)
+    if found and not (found["tag"] or found["digest"]):
+        raise UnfitError("name a tag, as in :2026-11, or a digest, as in @sha256:…")
+    _need(found)
 
 
 def image_source(value: str) -> None:
@@ -217,6 +234,7 @@ _OF_STRINGS = (
     absolute_path,
     relative_path,
     https_url,
+    plain_source,
     file_source,
     image_source,
     no_credentials,

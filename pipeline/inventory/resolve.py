@@ -21,6 +21,7 @@ from ..model import (
     ResolvedClass,
     ResolvedNode,
     Side,
+    Signature,
     freeze,
 )
 from . import formats
@@ -188,8 +189,17 @@ def _image(data: Mapping[str, Any], override: ImageOverride | None) -> Image | N
         return None
     # What is built here has no hash beforehand; one that a parent declares is of the parent's image.
     sha256 = None if declared["source"].startswith("debian:") else declared.get("sha256")
-    return Image(declared["source"], sha256, headroom)
+    signature = declared.get("signature")
+    return Image(
+        declared["source"],
+        sha256,
+        headroom,
+        tuple(declared.get("mirrors", ())),
+        declared.get("sums"),
+        Signature(**signature) if signature else None,
+    )
 
 
 def _remote_file(item: Mapping[str, Any]) -> RemoteFile:
-    return RemoteFile(item["path"], item["source"], item["sha256"], int(item.get("mode", "0644"), 8))
+    mode, mirrors = int(item.get("mode", "0644"), 8), tuple(item.get("mirrors", ()))
+    return RemoteFile(item["path"], item["source"], item["sha256"], mode, mirrors)
