@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ..errors import RefusedError, UsageError
+from ..loopback import is_loopback
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -72,7 +72,7 @@ def check(access: VaultAccess) -> None:
     if "@" in address.netloc or address.query or address.fragment:
         # It is not repeated: a password may be in it.
         raise UsageError("VAULT_ADDR has more than an address", "leave out user, password and what follows ?")
-    if not (address.scheme == "https" or _is_loopback(address.hostname) or access.insecure):
+    if not (address.scheme == "https" or is_loopback(address.hostname) or access.insecure):
         raise RefusedError(
             f"{access.address} is plain HTTP: the token would cross the network in the clear",
             "use https, or METIS_VAULT_INSECURE=1 where that may be",
@@ -95,13 +95,6 @@ def _split(address: str) -> SplitResult | None:
         return parts if parts.port != 0 else None
     except ValueError:
         return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_safe(origin: str, target: str) -> bool:

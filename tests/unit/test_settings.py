@@ -11,7 +11,15 @@ from pipeline.cli import cli
 from pipeline.errors import UsageError
 from pipeline.inventory.resolve import ImageOverride
 from pipeline.secrets.secret import Secret
-from pipeline.settings import PlainPlace, SealedPlace, SecretPlace, Settings, VaultPlace, image_variable
+from pipeline.settings import (
+    PlainPlace,
+    RegistryAccess,
+    SealedPlace,
+    SecretPlace,
+    Settings,
+    VaultPlace,
+    image_variable,
+)
 
 HERE = Path("/somewhere/here")
 SHA256 = "ab" * 32
@@ -40,6 +48,7 @@ def test_with_nothing_said_everything_is_in_the_current_folder() -> None:
         deep=False,
         debug=False,
         overrides={},
+        registries=RegistryAccess(),
         secrets=SealedPlace(
             Path("~/.local/state/metis/secrets").expanduser(), Path("~/.config/metis/age.key").expanduser()
         ),
