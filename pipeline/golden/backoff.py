@@ -21,7 +21,8 @@ Sleep = Callable[[float], None]
 class Patience:
     """Waits twice as long after each failure (with jitter, so that nodes do not ask in step)."""
 
-    def __init__(self, name: str, reporter: Reporter, sleep: Sleep) -> None:
+    def __init__(self, name: str, reporter: Reporter, sleep: Sleep, tries: int = TRIES) -> None:
+        self._tries = tries
         self._name = name
         self._reporter = reporter
         self._sleep = sleep
@@ -38,9 +39,9 @@ class Patience:
             self._furthest = arrived
             self._failed = 0
         self._failed += 1
-        if self._failed >= TRIES:
+        if self._failed >= self._tries:
             raise SourceError(
-                f"{self._name}: {reason}, and {TRIES} tries did not get on",
+                f"{self._name}: {reason}, and {self._tries} tries did not get on",
                 "check the network and run again: what has arrived is kept",
             )
         longest = min(LONGEST, FIRST * 2 ** (self._failed - 1))

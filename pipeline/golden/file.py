@@ -10,7 +10,7 @@ from .. import sparse
 from ..errors import SourceError, UsageError
 from ..progress import Reporter
 from ..store import digest
-from .source import TooLargeError
+from .source import AbsentError, TooLargeError
 
 
 class FileSource:
@@ -52,7 +52,7 @@ class FileSource:
             # A pipe or a device may never end.
             if not self._path.is_file():
                 what = "is not a regular file" if self._path.exists() else "does not exist"
-                raise SourceError(f"{self._path} {what}", "check the source in the inventory")
+                raise AbsentError(f"{self._path} {what}", "check the source in the inventory")
             with self._path.open("rb"):
                 return self._path.stat().st_size
         except OSError as error:

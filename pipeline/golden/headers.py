@@ -15,10 +15,14 @@ _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:(\d{1,18})|\*)", re.ASCII)
 
 
 def wanted(partial: Partial) -> dict[str, str]:
-    """Ask for the rest of the version that we have a part of, and for all of any other (RFC 9110, 13.1.5)."""
-    if not partial.size or not partial.validator:
+    """Ask for the rest of the version that we have a part of, and for all of any other (RFC 9110, 13.1.5).
+
+    Of what another host has sent, for the rest of whatever this one has: the hash of the whole decides.
+    """
+    if not partial.size or not (partial.validator or partial.is_shared):
         return {}
-    return {"Range": f"bytes={partial.size}-", "If-Range": partial.validator}
+    condition = {} if partial.is_shared else {"If-Range": partial.validator}
+    return {"Range": f"bytes={partial.size}-", **condition}
 
 
 def continues(headers: Headers, partial: Partial) -> bool:
@@ -28,7 +32,7 @@ def continues(headers: Headers, partial: Partial) -> bool:
         return False
     if found[2] is not None and partial.total not in {None, int(found[2])}:
         return False
-    return validator(headers) in {"", partial.validator}
+    return partial.is_shared or validator(headers) in {"", partial.validator}
 
 
 def validator(headers: Headers) -> str:

@@ -23,13 +23,18 @@ class Partial(AbstractContextManager["Partial"]):
     """The bytes that have arrived in `into` from `name`, which is a URL without its query.
 
     `size` is how many bytes are here, `total` how many there will be, None where the server did not say.
-    `validator` is the server's name for the version, empty where it has none. There are never more than
-    `limit` bytes here: TooLargeError is raised before.
+    `validator` is the server's name for the version, empty where it has none. With `any_host` the bytes that
+    another one has sent are gone on with, whatever this one calls the version: `is_shared` until it is begun
+    again. There are never more than `limit` bytes here: TooLargeError is raised before.
     """
 
-    def __init__(self, into: Path, name: str, reporter: Reporter, limit: int) -> None:
+    def __init__(
+        self, into: Path, name: str, reporter: Reporter, limit: int, *, any_host: bool = False
+    ) -> None:
         self._into = into
         self._name = name
+        self._any_host = any_host
+        self.is_shared = False
         self._limit = limit
         self._side = into.with_name(f"{into.name}.json")
         self._file = os.fdopen(
@@ -63,6 +68,7 @@ class Partial(AbstractContextManager["Partial"]):
         self._file.truncate()
         self._hash = hashlib.sha256()
         self.size, self.total, self.validator = 0, total, validator
+        self.is_shared = False
         if total is not None and total > self._limit:
             raise TooLargeError(self._name, self._limit, total)
         durable.write(
@@ -84,7 +90,8 @@ class Partial(AbstractContextManager["Partial"]):
         side = self._read_side()
         here = os.fstat(self._file.fileno()).st_size
         total = side.get("total")
-        if side.get("name") != self._name or not side.get("validator") or not here:
+        is_own = side.get("name") == self._name and bool(side.get("validator"))
+        if not here or not (is_own or self._any_host):
             return
         if total is not None and (not isinstance(total, int) or here > total):
             return
@@ -95,7 +102,8 @@ class Partial(AbstractContextManager["Partial"]):
                 self._hash.update(data)
                 self.size += len(data)
                 advance(len(data))
-        self.total, self.validator = total, side["validator"]
+        self.total, self.is_shared = total, not is_own
+        self.validator = side["validator"] if is_own else ""
 
     def _read_side(self) -> dict[str, Any]:
         try:

@@ -1,12 +1,32 @@
-"""The port that every source of goldens fits; which source serves which scheme is decided in `fetch`."""
+"""What is asked for, and the port that every source of it fits; which one serves which scheme is decided in
+`fetch`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import MetisError
+from ..errors import MetisError, SourceError
+from ..model import Signature
 from ..progress import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A published file: where it is, and what it is checked by.
+
+    `sha256` is of the file as published, None where nobody has said or recorded it. The `mirrors` have the
+    same file. `sums` is where the publisher lists hashes; then the `signature` is of that list, else of the
+    file. `arch` is as Debian names it.
+    """
+
+    source: str
+    sha256: str | None
+    arch: str
+    mirrors: tuple[str, ...] = ()
+    sums: str | None = None
+    signature: Signature | None = None
 
 
 class TooLargeError(MetisError):
@@ -15,6 +35,10 @@ class TooLargeError(MetisError):
     def __init__(self, name: str, limit: int, size: int | None = None) -> None:
         told = f"more than {limit} bytes" if size is None else f"{size} bytes, more than {limit}"
         super().__init__(f"{name} has {told}", "raise card.max_size in cluster.yaml, or take a smaller file")
+
+
+class AbsentError(SourceError):
+    """A source that was reached, and has nothing there."""
 
 
 class Source(Protocol):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, RefusedError, SourceError, UsageError
 from pipeline.golden.backoff import TRIES
+from pipeline.golden.download import Manners
 from pipeline.golden.http import HttpSource
 from pipeline.progress import QuietReporter
 from tests.integration.web import Answer, Headers, Script, Web, publish, serving
@@ -55,7 +56,7 @@ class Fetch:
         self.notes = io.StringIO()
 
     def __call__(self, url: str, silence: float = 5.0, limit: int = 1 << 30) -> str:
-        source = HttpSource(url, sleep=self.waits.append, silence=silence)
+        source = HttpSource(url, Manners(self.waits.append, silence))
         found = source.fetch(self.into, QuietReporter(self.notes), limit)
         assert found == hashlib.sha256(self.into.read_bytes()).hexdigest()
         return found
