@@ -143,9 +143,12 @@ def live_listing(inventory: Inventory) -> Listing:
 
 
 def check_image(klass: ResolvedClass, variable: str) -> Image:
-    """The class's golden; raises where there is nothing to build from, or no hash to check it by."""
+    """The class's golden; raises where there is nothing to build from, or no hash to check it by.
+
+    An artifact's manifest and a publisher's list name one.
+    """
     image = klass.image
-    if image is None or (image.sha256 is None and not image.source.startswith("debian:")):
+    if image is None or not (image.sha256 or image.sums or image.source.startswith(("debian:", "oci:"))):
         what = "no image" if image is None else "no hash for its image"
         raise MetisError(
             f"class {klass.name} has {what}",

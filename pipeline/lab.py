@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from .boot.session import Report as BootReport
     from .build import Tools
     from .compose import Composer
-    from .golden.fetch import Fetched
     from .inject.appliance import Appliance
     from .inject.tree import Injector
+    from .lab_goldens import LabGoldens
     from .model import Blob, Entry, Manifest
     from .plan import Plan
     from .secrets.age_keys import AgeKeys
@@ -150,7 +150,6 @@ class Lab:
         """
         from . import plan
         from .compose import check_image
-        from .golden import fetch
         from .secrets.survey import survey
 
         node = self.live_composer.node(name)
@@ -158,8 +157,7 @@ class Lab:
         image = check_image(node.klass, image_variable(node.klass.name))
         wanted = self.live_composer.base_manifest(node.klass.name)
         manifest = self.live_composer.manifest(name)
-        recipe = fetch.recipe(image.source, inventory=self.inventory.root, arch=node.klass.arch)
-        sha256 = image.sha256 or (self.store.recall(recipe) if recipe else None)
+        sha256 = self.goldens.known(node.klass, image)
         base, target = self.artifacts.base(node.klass.name), self.artifacts.image(name)
         made_from, last = base_made_from(sha256 or "", wanted), receipts.read(target)
         found = plan.Found(
@@ -428,28 +426,12 @@ class Lab:
         keys = self._age_keys(place.identity, self.reporter.note)
         return seal(place.folder, keys, self._waits("sealing secrets"))
 
-    def golden(self, name: str) -> Fetched:
-        """A class's golden in the cache, fetched if it is not there."""
-        from .compose import check_image
+    @cached_property
+    def goldens(self) -> LabGoldens:
+        """Classes' goldens and what else nodes need from outside."""
+        from .lab_goldens import LabGoldens
 
-        klass = self.composer.klass(name)
-        image = check_image(klass, image_variable(name))
-        return self.fetch(image.source, image.sha256, klass.arch)
-
-    def fetch(self, source: str, sha256: str | None, arch: str) -> Fetched:
-        """A published file in the cache, fetched if it is not there."""
-        from .golden import fetch
-
-        return fetch.golden(
-            source,
-            sha256,
-            inventory=self.inventory.root,
-            store=self.store,
-            reporter=self.reporter,
-            offline=self.settings.offline,
-            arch=arch,
-            limit=self.tools.size_limit,
-        )
+        return LabGoldens(self)
 
     def _listed(self, folder: str) -> tuple[Found, ...]:
         return tuple(Found(**item) for item in read_json(self.artifacts.overlay(folder)))

@@ -104,8 +104,7 @@ class LabCards:
         node = lab.live_composer.node(name)
         wanted = lab.live_composer.base_manifest(node.klass.name)
         manifest = lab.live_composer.manifest(name)
-        for item in (*node.klass.files, *lab.live_composer.fetched(name)):
-            lab.fetch(item.source, item.sha256, node.klass.arch)
+        lab.goldens.fetch_files((*node.klass.files, *lab.live_composer.fetched(name)))
         reveal = lab.revealed(name, manifest).reveal
         tools = replace(lab.tools, injector=injector)
         scratch = durable.make_private(lab.artifacts.state)

@@ -2,6 +2,7 @@
 
     <root>/sha256/<hash>        a file; <hash>.json is its stamp: what it looked like when it was verified
     <root>/names/<key>          the hash of something that is made by a recipe, and so has none beforehand
+    <root>/evidence/<key>/      signatures, by a hash of what they are of; judged whenever they are read
     <root>/partial/<key>/       what is unfinished: it has a hash only when it is whole
     <root>/locks/<key>          who works on a key
 
@@ -106,6 +107,10 @@ class Store:
         """Remove what is unfinished."""
         with suppress(FileNotFoundError):
             shutil.rmtree(self.root / "partial" / _checked(key))
+
+    def evidence(self, key: str, kind: str) -> Path:
+        """Where what speaks for a file is kept; nothing of it is trusted."""
+        return self.root / "evidence" / _checked(key) / kind
 
     @contextmanager
     def lock(self, key: str, purpose: str) -> Iterator[None]:

@@ -26,7 +26,6 @@ from .inject.tree import VERSION
 from .inventory import overlay
 from .lab import Lab, read_json
 from .manifest import digest, from_data, secrets_of, to_data
-from .settings import image_variable
 
 # What renders, fetches and builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
@@ -233,18 +232,7 @@ class Tasks:
     @action
     def resolve_class(self, name: str) -> None:
         """Resolve a class into the source of its golden and the manifest of its base."""
-        from .compose import check_image
-        from .golden import fetch
-        from .golden.url import masked
-
-        klass = self.lab.composer.klass(name)
-        image = check_image(klass, image_variable(name))
-        source = {
-            "source": masked(image.source),
-            "sha256": image.sha256,
-            "arch": klass.arch,
-            "recipe": fetch.recipe(image.source, inventory=self.lab.inventory.root, arch=klass.arch),
-        }
+        source = self.lab.goldens.source(name)
         wanted = self.lab.composer.base_manifest(name)
         durable.write_if_changed(self.artifacts.golden_source(name), durable.as_json(source))
         durable.write_if_changed(self.artifacts.base_manifest(name), durable.as_json(wanted.to_data()))
@@ -252,10 +240,8 @@ class Tasks:
     @action
     def fetch_golden(self, name: str) -> None:
         """Bring a class's golden into the cache and verify it."""
-        found = self.lab.golden(name)
-        durable.write_if_changed(
-            self.artifacts.golden_receipt(name), durable.as_json({"sha256": found.sha256})
-        )
+        receipt = self.lab.goldens.receipt(name, self.lab.goldens.fetched(name))
+        durable.write_if_changed(self.artifacts.golden_receipt(name), durable.as_json(receipt))
 
     @action
     def make_base(self, name: str) -> None:
@@ -265,9 +251,8 @@ class Tasks:
         wanted = BaseManifest.from_data(read_json(self.artifacts.base_manifest(name)))
         target = self.artifacts.base(name)
         self._bases.pop(name, None)
-        for item in self.lab.composer.klass(name).files:
-            self.lab.fetch(item.source, item.sha256, self.lab.composer.klass(name).arch)
-        golden = self.lab.golden(name)
+        self.lab.goldens.fetch_files(self.lab.composer.klass(name).files)
+        golden = self.lab.goldens.fetched(name)
         if self.lab.is_there(target, base_made_from(golden.sha256, wanted)):
             return
         try:
@@ -275,7 +260,7 @@ class Tasks:
         except RottenError as error:
             self.lab.reporter.note(f"{error}; fetching it again")
             self.lab.store.remove(golden.sha256)
-            build.make_base(self.lab.golden(name), wanted, target, self.lab.tools)
+            build.make_base(self.lab.goldens.fetched(name), wanted, target, self.lab.tools)
 
     @action
     def render_manifest(self, name: str) -> None:
@@ -295,8 +280,7 @@ class Tasks:
         if receipt is None or not self.lab.is_there(
             target, image_made_from(manifest.id, receipt.id, revealed.used)
         ):
-            for item in self.lab.composer.fetched(name):
-                self.lab.fetch(item.source, item.sha256, self.lab.composer.node(name).klass.arch)
+            self.lab.goldens.fetch_files(self.lab.composer.fetched(name))
             build.make_image(manifest, base, target, revealed, self.lab.tools)
 
     @partial(action, alone=False)

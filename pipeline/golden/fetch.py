@@ -1,23 +1,30 @@
-"""A golden, or any other published file, by its source: from the store, else fetched, checked and kept.
+"""A golden, or any other published file: from the store, else fetched, checked and kept.
 
-This is where a scheme finds its source. Another source is a file beside this one and a line in SCHEMES.
+Which source serves which scheme stands in `schemes`, what a signature or a list of hashes proves in
+`evidence`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import ClassVar
 
 from .. import durable
-from ..errors import MismatchError, SourceError, UsageError
+from ..errors import MetisError, MismatchError, SourceError, UsageError
 from ..progress import Reporter
-from ..store import Store, digest
-from .file import FileSource
-from .http import HttpSource
-from .source import Source, TooLargeError
+from ..store import Store
+from . import schemes
+from .backoff import TRIES
+from .download import Manners
+from .evidence import Evidence
+from .oci import OciSource
+from .reference import Reference
+from .schemes import Registries, Terms
+from .source import Source, TooLargeError, Wanted
+
+TRIES_BEFORE_A_MIRROR = 2
+"""A host is asked so often in a row while there is another one that has the same file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,116 +35,158 @@ class Fetched:
     sha256: str
 
 
-class DebianSource:
-    """A Debian suite as a small image that is built here; see `debian`."""
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What fetching works with.
 
-    remote: ClassVar[bool] = True
-
-    def __init__(self, source: str, arch: str) -> None:
-        from . import debian
-
-        self.name = source
-        self._suite = source.partition(":")[2]
-        self._arch = arch
-        self.recipe = debian.recipe_key(self._suite, arch)
-
-    def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
-        """Build the image and hash it."""
-        from . import debian
-
-        debian.build(self._suite, into, reporter, self._arch)
-        return digest(into)
-
-
-SCHEMES: Mapping[str, Callable[[str, Path, str], Source]] = MappingProxyType(
-    {
-        "file": lambda source, folder, _: FileSource(source, folder),
-        "http": lambda source, *_: HttpSource(source),
-        "https": lambda source, *_: HttpSource(source),
-        "debian": lambda source, _, arch: DebianSource(source, arch),
-    }
-)
-"""By scheme: from the source as declared, the inventory's folder and the architecture to its Source."""
-
-
-def golden(
-    source: str,
-    sha256: str | None,
-    *,
-    inventory: Path,
-    store: Store,
-    reporter: Reporter,
-    offline: bool,
-    arch: str,
-    limit: int,
-) -> Fetched:
-    """Give the file that `source` names, from the store if it is there.
-
-    `sha256` is of the file as published, None for what is made by a recipe. `inventory` is the folder (or
-    the one file) that a relative `file:` starts from. Whoever else wants the same file meanwhile waits. What
-    is published is taken up to `limit` bytes.
-    Raises UsageError for a source that makes no sense, SourceError for one that cannot be reached, or is not
-    to be (`offline`), MismatchError for a file with another hash, MetisError for one over the limit and for a
-    store on a full disk.
+    `inventory` is the folder (or the one file) that relative sources and keyrings start from. What is
+    published is taken up to `limit` bytes; nothing is reached where `offline`.
     """
-    origin = _opened(source, inventory, arch)
-    key = sha256.lower() if sha256 else origin.recipe
+
+    inventory: Path
+    store: Store
+    reporter: Reporter
+    registries: Registries
+    offline: bool
+    limit: int
+
+    @property
+    def folder(self) -> Path:
+        """The inventory's folder."""
+        return self.inventory.parent if self.inventory.is_file() else self.inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is published under a name that may be moved: the file's hash, and the artifact where it is one."""
+
+    sha256: str
+    reference: Reference | None = None
+
+
+def golden(wanted: Wanted, means: Means) -> Fetched:
+    """Give a published file, from the store if it is there.
+
+    Without a hash it is what its tag or its publisher's list names now. Whoever else wants the same file
+    meanwhile waits. Raises UsageError for a source that makes no sense, SourceError for one that cannot be
+    reached, or is not to be, MismatchError for a file that is not the one that is wanted, or not signed as it
+    must be, and MetisError for one over the limit and for a store on a full disk. None of these enters.
+    """
+    origin = schemes.opened(wanted.source, Terms(means.folder, wanted.arch, means.registries))
+    key = wanted.sha256.lower() if wanted.sha256 else origin.recipe
     if key is None:
-        raise UsageError(f"{origin.name} has no sha256", "declare the hash of the file as it is published")
+        key = published(wanted, means).sha256
+    wanted = replace(wanted, sha256=None if key == origin.recipe else key)
+    evidence = _evidence(wanted, means)
     try:
-        with store.lock(key, f"fetching {origin.name}"):
-            known = key if sha256 else store.recall(key)
-            path = store.find(known) if known else None
+        with means.store.lock(key, f"fetching {origin.name}"):
+            known = means.store.recall(key) if key == origin.recipe else key
+            path = means.store.find(known) if known else None
             if known and path:
+                evidence.check(path, known)
                 return Fetched(path, known)
-            if offline and origin.remote:
-                raise SourceError(
-                    f"{origin.name} is not in the cache {store.root}, and METIS_OFFLINE is set",
-                    "run once without METIS_OFFLINE, or copy the cache from a machine that has it",
-                )
-            return _fetched(origin, key, store, reporter, limit)
+            if means.offline and origin.remote:
+                raise _offline(origin.name, means)
+            return _fetched(wanted, key, evidence, means)
     except OSError as error:
-        raise durable.out_of_room(store.root, error) from error
+        raise durable.out_of_room(means.store.root, error) from error
 
 
-def recipe(source: str, *, inventory: Path, arch: str) -> str | None:
+def published(wanted: Wanted, means: Means, *, by_tag: bool = False) -> Published:
+    """What is there now: by the publisher's list of hashes, else by the digest, else by the tag.
+
+    With `by_tag` no digest is looked at, nor is a hash ever.
+
+    Raises UsageError for a source that is neither, SourceError where nobody can be asked, and MismatchError
+    for a list that is not signed as it must be.
+    """
+    if means.offline:
+        raise _offline(f"what {wanted.source} is now", means)
+    if wanted.sums:
+        return Published(_evidence(wanted, means).listed())
+    if wanted.source.startswith("oci:"):
+        reference = Reference.parse(wanted.source)
+        asked = reference.unpinned() if by_tag else reference
+        source = OciSource(asked, means.registries.at(reference.host))
+        return Published(source.golden.sha256, reference.pinned(source.artifact.digest))
+    raise UsageError(f"{wanted.source} has no sha256", "declare the hash of the file as it is published")
+
+
+def is_movable(wanted: Wanted) -> bool:
+    """Whether its publisher can put something else under the same name, and says so."""
+    named = wanted.source.startswith("oci:") and Reference.parse(wanted.source).tag
+    return bool(wanted.sums or named)
+
+
+def recipe(source: str, arch: str) -> str | None:
     """The hash of the recipe that a source is made by, None for a source that is published."""
-    return _opened(source, inventory, arch).recipe
+    return schemes.DebianSource(source, arch).recipe if source.startswith("debian:") else None
 
 
-def _opened(source: str, inventory: Path, arch: str) -> Source:
-    scheme = source.partition(":")[0].lower()
-    if ":" not in source or scheme not in SCHEMES:
-        known = ", ".join(f"{name}:" for name in SCHEMES)
-        raise UsageError(f"the source {scheme[:80]!r} is of no known kind", f"a source begins with {known}")
-    return SCHEMES[scheme](source, inventory.parent if inventory.is_file() else inventory, arch)
+def _offline(name: str, means: Means) -> SourceError:
+    return SourceError(
+        f"{name} is not in the cache {means.store.root}, and METIS_OFFLINE is set",
+        "run once without METIS_OFFLINE, or copy the cache from a machine that has it",
+    )
 
 
-def _fetched(origin: Source, key: str, store: Store, reporter: Reporter, limit: int) -> Fetched:
+def _evidence(wanted: Wanted, means: Means) -> Evidence:
+    terms = Terms(means.folder, wanted.arch, means.registries, wanted.sha256)
+    return Evidence(wanted, terms, means.store, means.reporter, offline=means.offline)
+
+
+def _origins(wanted: Wanted, means: Means) -> list[Source]:
+    """All that have the file, in the order in which they are asked."""
+    names = (wanted.source, *wanted.mirrors)
+    found = []
+    for left, name in enumerate(reversed(names)):
+        manners = Manners(tries=TRIES_BEFORE_A_MIRROR if left else TRIES, any_host=True)
+        terms = Terms(means.folder, wanted.arch, means.registries, wanted.sha256, manners)
+        found.append(schemes.opened(name, terms))
+    return found[::-1]
+
+
+def _fetched(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetched:
     """Fetch into the store, under its lock; the key of what is published is its hash."""
-    if origin.recipe:
+    origins, store = _origins(wanted, means), means.store
+    made = wanted.sha256 is None
+    if made:
         store.drop_partial(key)  # only a download can go on from what a kill has left
     try:
         into = store.partial(key) / "golden"
         resumed = into.exists()
-        found = origin.fetch(into, reporter, limit)
+        found, origin = _brought(origins, into, means)
         if resumed and found != key:
             # A power cut may have left zeros where bytes had arrived: the source is not to blame yet.
-            reporter.note(f"{origin.name} is not what was declared after an earlier break: fetching it again")
+            means.reporter.note(
+                f"{origin.name} is not what was declared after an earlier break: fetching it again"
+            )
             store.drop_partial(key)
             into = store.partial(key) / "golden"
-            found = origin.fetch(into, reporter, limit)
-    except (OSError, TooLargeError):
+            found, origin = _brought(origins, into, means)
+        if not made and found != key:
+            raise MismatchError(
+                f"{origin.name} has the SHA-256 {found}, but {key} is declared",
+                "see whether its publisher replaced it, and declare the hash that the publisher names",
+            )
+        evidence.check(into, found)
+    except (OSError, TooLargeError, MismatchError):
         store.drop_partial(key)
         raise
-    if key not in {found, origin.recipe}:
-        store.drop_partial(key)
-        raise MismatchError(
-            f"{origin.name} has the SHA-256 {found}, but {key} is declared",
-            "see whether its publisher replaced it, and declare the hash that the publisher names",
-        )
     path = store.admit(into, found)
-    if key == origin.recipe:
+    if made:
         store.remember(key, found)
     store.drop_partial(key)
     return Fetched(path, found)
+
+
+def _brought(origins: Sequence[Source], into: Path, means: Means) -> tuple[str, Source]:
+    """The hash of what the first of the origins that can be reached has brought, and which one that is."""
+    for number, origin in enumerate(origins, 1):
+        try:
+            return origin.fetch(into, means.reporter, means.limit), origin
+        except SourceError as error:
+            if number == len(origins):
+                raise
+            means.reporter.note(f"{error}; asking {origins[number].name} for it")
+    raise MetisError("there is no source", "declare one")

@@ -14,10 +14,11 @@ import pytest
 from pipeline import process
 from pipeline.errors import MetisError
 from pipeline.golden.fetch import golden
+from pipeline.golden.source import Wanted
 from pipeline.golden.unpack import unpack
 from pipeline.progress import QuietReporter
-from pipeline.store import Store
 from tests.integration.web import publish, serving
+from tests.support.fetching import means
 
 BODY = os.urandom(20 << 20)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -50,17 +51,9 @@ def test_a_golden_that_does_not_fit_into_the_cache(
     (tmp_path / "x.img").write_bytes(BODY)
     with serving() as web:
         web.script = lambda _, asked: publish(BODY, asked)
+        source = web.url if scheme == "http" else "file:x.img"
         with pytest.raises(MetisError, match=f"cannot write {small}/cache: {FULL}"):
-            golden(
-                web.url if scheme == "http" else "file:x.img",
-                SHA256,
-                inventory=tmp_path,
-                store=Store(small / "cache", QUIET),
-                reporter=QUIET,
-                offline=False,
-                arch="amd64",
-                limit=1 << 40,
-            )
+            golden(Wanted(source, SHA256, "amd64"), means(tmp_path, small / "cache", QUIET))
     assert files_in(small) == []
 
 

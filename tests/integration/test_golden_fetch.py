@@ -15,9 +15,11 @@ import pytest
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
 from pipeline.golden import debian
 from pipeline.golden.fetch import Fetched, golden
+from pipeline.golden.source import Wanted
 from pipeline.progress import QuietReporter, Reporter
 from pipeline.store import Store
 from tests.integration.web import Answer, Web, publish, serving
+from tests.support.fetching import means
 
 BODY = random.Random(2).randbytes(200_000)  # the same in each process
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -34,18 +36,15 @@ class Lab:
         self.store = Store(folder / "cache", self.reporter)
 
     def golden(
-        self, source: str, sha256: str | None, *, offline: bool = False, limit: int = len(BODY)
+        self,
+        source: str,
+        sha256: str | None,
+        *mirrors: str,
+        offline: bool = False,
+        limit: int = len(BODY),
     ) -> Fetched:
-        return golden(
-            source,
-            sha256,
-            inventory=self.folder,
-            store=self.store,
-            reporter=self.reporter,
-            offline=offline,
-            arch="amd64",
-            limit=limit,
-        )
+        with_these = means(self.folder, self.store.root, self.reporter, offline=offline, limit=limit)
+        return golden(Wanted(source, sha256, "amd64", mirrors), with_these)
 
     def leftovers(self) -> list[str]:
         """The files of the cache that are not locks."""

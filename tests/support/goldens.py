@@ -23,8 +23,8 @@ from typing import Literal
 
 from pipeline import process
 from pipeline.golden import debian, fetch
-from pipeline.progress import QuietReporter
-from pipeline.store import Store
+from pipeline.golden.source import Wanted
+from tests.support.fetching import means
 
 MIB = 1 << 20
 SECTOR = 512
@@ -290,16 +290,7 @@ def debian_golden(arch: Literal["amd64", "arm64"] = "amd64") -> Path:
     """
     if arch != "amd64":
         _let_the_kernel_emulate()
-    found = fetch.golden(
-        f"debian:{SUITE}",
-        None,
-        inventory=Path(),
-        store=Store(store_folder(), QuietReporter()),
-        reporter=QuietReporter(),
-        offline=False,
-        arch=arch,
-        limit=1 << 40,
-    )
+    found = fetch.golden(Wanted(f"debian:{SUITE}", None, arch), means(Path(), store_folder()))
     return found.path
 
 

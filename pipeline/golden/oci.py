@@ -1,0 +1,88 @@
+"""Goldens, and other files, from a registry: `oci://host/repository:tag`, or by digest.
+
+An artifact's manifest says which file it has; the file comes as any other download does, and its bytes are
+hashed on their way. Nothing that a registry says is believed before that.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from ..errors import MetisError, MismatchError
+from ..progress import Reporter
+from . import artifact as artifacts
+from .artifact import Artifact, Layer
+from .download import USUAL, Download, Manners
+from .reference import Reference
+from .registry import Registry
+from .source import TooLargeError
+
+MAX_SIGNATURE = 1 << 20
+"""Bytes."""
+
+
+class OciSource:
+    """The golden of an artifact; with `sha256`, only the one that has that hash."""
+
+    recipe: ClassVar[None] = None
+    remote: ClassVar[bool] = True
+
+    def __init__(
+        self, reference: Reference, registry: Registry, sha256: str | None = None, manners: Manners = USUAL
+    ) -> None:
+        self.name = str(reference)
+        self._reference = reference
+        self._registry = registry
+        self._sha256 = sha256
+        self._manners = manners
+
+    @cached_property
+    def artifact(self) -> Artifact:
+        """What the registry has under that name now."""
+        wanted = self._reference.wanted
+        content, told = self._registry.manifest(self._reference.repository, wanted)
+        return artifacts.parse(content, self.name, wanted, told)
+
+    @property
+    def golden(self) -> Layer:
+        """The file that is meant; raises MismatchError where it is another than the one with `sha256`."""
+        found = artifacts.golden_of(self.artifact, self.name)
+        if self._sha256 and found.sha256 != self._sha256:
+            raise MismatchError(
+                f"{self.name} has the SHA-256 {found.sha256} now, but {self._sha256} is pinned",
+                "see who moved the tag; `metis golden pull --update` adopts what is there now",
+            )
+        return found
+
+    def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
+        """Download what is missing of the golden, which is what the manifest says, or this fails."""
+        return self.download(self.golden, into, reporter, limit)
+
+    def download(self, layer: Layer, into: Path, reporter: Reporter, limit: int) -> str:
+        """Download a file of the artifact, checked by the hash and size that the manifest names."""
+        if layer.size > limit:
+            raise TooLargeError(self.name, limit, layer.size)
+        repository = self._reference.repository
+        url = self._registry.blob_url(repository, layer.digest)
+        login = self._registry.login(repository, layer.digest)
+        found = Download(url, self.name, login, self._manners).fetch(into, reporter, layer.size)
+        if found != layer.sha256 or into.stat().st_size != layer.size:
+            into.unlink()
+            raise MismatchError(
+                f"{self.name}: the registry sends a file with the SHA-256 {found}, not {layer.sha256} as its "
+                "manifest says",
+                "its storage is damaged, or somebody changed it: push it again",
+            )
+        return found
+
+    def signature(self, into: Path, reporter: Reporter) -> bytes | None:
+        """The signature that the artifact brings along, None where it has none."""
+        found = artifacts.signatures_of(self.artifact)
+        if not found:
+            return None
+        if len(found) > 1:
+            raise MetisError(f"{self.name} has {len(found)} signatures", "push it with one")
+        self.download(found[0], into, reporter, MAX_SIGNATURE)
+        return into.read_bytes()

@@ -1,0 +1,55 @@
+"""Publishing an artifact in a registry: its files first, its manifest last, so that nobody finds half of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..progress import Reporter
+from ..store import digest
+from . import artifact as artifacts
+from .artifact import Layer
+from .reference import Reference
+from .registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of an artifact that is to be, with its media type and the name that it has there."""
+
+    file: Path
+    type: str
+    title: str
+
+
+def push(
+    kind: str,
+    parts: Sequence[Part],
+    annotations: Mapping[str, str],
+    reference: Reference,
+    registry: Registry,
+    reporter: Reporter,
+) -> Reference:
+    """Publish files under the tag of a reference, and give it with the digest of what is there now.
+
+    Raises SourceError where the registry does not take them.
+    """
+    layers = []
+    for part in parts:
+        size = part.file.stat().st_size
+        with reporter.step(f"hashing {part.title}", size) as advance:
+            layer = Layer(f"sha256:{digest(part.file, advance)}", size, part.type, part.title)
+        with reporter.step(f"pushing {part.title}", size) as advance:
+            registry.push_blob(reference.repository, layer.digest, part.file, advance)
+        layers.append(layer)
+    with tempfile.NamedTemporaryFile() as empty:
+        empty.write(artifacts.EMPTY)
+        empty.flush()
+        nothing = artifacts.digest_of(artifacts.EMPTY)
+        registry.push_blob(reference.repository, nothing, Path(empty.name), lambda _: None)
+    content = artifacts.written(kind, layers, annotations)
+    found = artifacts.digest_of(content)
+    registry.push_manifest(reference.repository, reference.tag, content, found)
+    return reference.pinned(found)

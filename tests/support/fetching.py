@@ -1,0 +1,28 @@
+"""What fetching works with, in a cache of a test's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.golden.fetch import Means
+from pipeline.golden.schemes import Registries
+from pipeline.progress import QuietReporter, Reporter
+from pipeline.settings import RegistryAccess
+from pipeline.store import Store
+
+NO_LIMIT = 1 << 40
+
+
+def means(
+    inventory: Path,
+    cache: Path,
+    reporter: Reporter | None = None,
+    *,
+    access: RegistryAccess | None = None,
+    offline: bool = False,
+    limit: int = NO_LIMIT,
+) -> Means:
+    """The means of a run of its own: nothing but the cache is shared with another."""
+    told = reporter or QuietReporter()
+    registries = Registries(access or RegistryAccess(), told)
+    return Means(inventory, Store(cache, told), told, registries, offline, limit)
