@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     from .boot.session import Report as BootReport
     from .build import Tools
     from .compose import Composer
+    from .golden.fetch import Means
+    from .goldens import Goldens
     from .inject.appliance import Appliance
     from .inject.tree import Injector
-    from .lab_goldens import LabGoldens
     from .model import Blob, Entry, Manifest
     from .plan import Plan
     from .secrets.age_keys import AgeKeys
@@ -427,11 +428,26 @@ class Lab:
         return seal(place.folder, keys, self._waits("sealing secrets"))
 
     @cached_property
-    def goldens(self) -> LabGoldens:
+    def goldens(self) -> Goldens:
         """Classes' goldens and what else nodes need from outside."""
-        from .lab_goldens import LabGoldens
+        from .goldens import Goldens
 
-        return LabGoldens(self)
+        return Goldens(self.composer.klass, self.artifacts.golden_receipt, self.means)
+
+    @cached_property
+    def means(self) -> Means:
+        """What fetching works with."""
+        from .golden.fetch import Means
+        from .golden.schemes import Registries
+
+        return Means(
+            self.inventory.root,
+            self.store,
+            self.reporter,
+            Registries(self.settings.registries, self.reporter),
+            self.settings.offline,
+            self.tools.size_limit,
+        )
 
     def _listed(self, folder: str) -> tuple[Found, ...]:
         return tuple(Found(**item) for item in read_json(self.artifacts.overlay(folder)))

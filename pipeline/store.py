@@ -1,12 +1,13 @@
 """The content-addressed store: files named by the SHA-256 of their bytes, and never changed.
 
     <root>/sha256/<hash>        a file; <hash>.json is its stamp: what it looked like when it was verified
+                                and where it came from, last changed when the file was last used
     <root>/names/<key>          the hash of something that is made by a recipe, and so has none beforehand
     <root>/evidence/<key>/      signatures, by a hash of what they are of; judged whenever they are read
     <root>/partial/<key>/       what is unfinished: it has a hash only when it is whole
     <root>/locks/<key>          who works on a key
 
-Where files come from is the concern of `golden`.
+Where files come from is the concern of `golden`, and what leaves the store that of `store_contents`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 
 from . import durable
-from .errors import UsageError
+from .cache_policy import Held
+from .errors import MetisError, UsageError
 from .progress import Advance, Reporter
 from .sparse import CHUNK
 
@@ -49,6 +52,15 @@ def digest(path: Path, advance: Advance = lambda _: None) -> str:
     return result.hexdigest()
 
 
+def is_key(name: str) -> bool:
+    """Whether a name is that of something in the store."""
+    return _KEY.fullmatch(name) is not None
+
+
+class BusyError(MetisError):
+    """Somebody else works on a key."""
+
+
 class Store:
     """Files by their hash below one folder; everything in it is private to us.
 
@@ -73,24 +85,39 @@ class Store:
         if not path.is_file():
             return None
         now = stamp(path)
-        if _read_stamp(path) == now:
+        verified, origin = _read_stamp(path)
+        if verified == now:
+            with suppress(OSError):  # of a cache that we may only read, nobody knows when it was used
+                os.utime(_stamp_of(path), follow_symlinks=False)
             return path
         with self._reporter.step(f"checking {sha256[:12]} in the cache", now["size"]) as advance:
             found = digest(path, advance)
         if found == sha256:
-            _write_stamp(path, now)
+            _write_stamp(path, now, origin)
             return path
         self._reporter.note(f"{path} rotted in the cache and is removed: its SHA-256 is {found} now")
         self.remove(sha256)
         return None
 
-    def admit(self, part: Path, sha256: str) -> Path:
-        """Move a finished file of `partial` in; `sha256` is what its bytes hashed to on their way into it."""
+    def about(self, sha256: str) -> Held | None:
+        """What is known of the file with this hash, its bytes unread; None where there is none."""
+        path = self.path(sha256)
+        file, side = _regular(path), _regular(_stamp_of(path))
+        if file is None:
+            return None
+        origin = _read_stamp(path)[1] if side else ""
+        return Held(sha256, file.st_size, (side or file).st_mtime, origin)
+
+    def admit(self, part: Path, sha256: str, origin: str = "") -> Path:
+        """Move a finished file of `partial` in; `sha256` is what its bytes hashed to on their way into it.
+
+        `origin` is the name of its source, without a secret in it.
+        """
         path = self.path(sha256)
         durable.make_private(path.parent)
         part.chmod(0o600)
         durable.settle(part, path)
-        _write_stamp(path, stamp(path))
+        _write_stamp(path, stamp(path), origin)
         return path
 
     def remove(self, sha256: str) -> None:
@@ -125,6 +152,16 @@ class Store:
         with durable.locked(self.root / "locks" / _checked(key), on_wait):
             yield
 
+    @contextmanager
+    def lock_if_free(self, key: str) -> Iterator[None]:
+        """The same for who would rather leave a key alone than wait for it: raises BusyError then."""
+
+        def refuse(holder: str) -> None:
+            raise BusyError(f"{holder} is at work on {key[:12]}")
+
+        with durable.locked(self.root / "locks" / _checked(key), refuse):
+            yield
+
     def remember(self, key: str, sha256: str) -> None:
         """Note which file a recipe led to."""
         durable.write(self.root / "names" / _checked(key), _checked(sha256).encode())
@@ -135,11 +172,11 @@ class Store:
             found = (self.root / "names" / _checked(key)).read_text(errors="replace")
         except FileNotFoundError:
             return None
-        return found if _KEY.fullmatch(found) else None
+        return found if is_key(found) else None
 
 
 def _checked(key: str) -> str:
-    if not _KEY.fullmatch(key):
+    if not is_key(key):
         raise UsageError(f"{key[:80]!r} is not a SHA-256", "it has 64 hexadecimal digits")
     return key
 
@@ -148,12 +185,25 @@ def _stamp_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _read_stamp(path: Path) -> object:
+def _regular(path: Path) -> os.stat_result | None:
+    """How a file looks; None where there is none, or something else, such as a link."""
     try:
-        return json.loads(_stamp_of(path).read_bytes())
-    except (FileNotFoundError, ValueError):
+        found = path.lstat()
+    except FileNotFoundError:
         return None
+    return found if S_ISREG(found.st_mode) else None
 
 
-def _write_stamp(path: Path, value: dict[str, int]) -> None:
-    durable.write(_stamp_of(path), durable.as_json(value))
+def _read_stamp(path: Path) -> tuple[object, str]:
+    """What a file looked like when it was verified, and the name of its source, empty where nobody knows."""
+    try:
+        found = json.loads(_stamp_of(path).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None, ""
+    origin = found.pop("origin", "") if isinstance(found, dict) else ""
+    return found, origin if isinstance(origin, str) else ""
+
+
+def _write_stamp(path: Path, value: dict[str, int], origin: str) -> None:
+    about = {**value, "origin": origin} if origin else value
+    durable.write(_stamp_of(path), durable.as_json(about))

@@ -173,9 +173,11 @@ def _fetched(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetc
     except (OSError, TooLargeError, MismatchError):
         store.drop_partial(key)
         raise
-    path = store.admit(into, found)
     if made:
-        store.remember(key, found)
+        store.remember(
+            key, found
+        )  # before it is there: who makes room takes for unneeded what nothing led to
+    path = store.admit(into, found, origin.name)
     store.drop_partial(key)
     return Fetched(path, found)
 

@@ -1,4 +1,4 @@
-"""Publishing an artifact in a registry: its files first, its manifest last, so that nobody finds half of it."""
+"""Publishing an artifact in a registry: its files first, its manifest last, so nobody finds half of it."""
 
 from __future__ import annotations
 

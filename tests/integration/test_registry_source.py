@@ -1,4 +1,4 @@
-"""A golden from a real registry is the one that is pinned, whole, and asked for once; whoever may asks for it."""
+"""A golden from a real registry is the one that is pinned, whole, and asked for once, by whoever may."""
 
 from __future__ import annotations
 
@@ -340,7 +340,7 @@ def test_a_docker_config_that_is_none_is_one_line(
 def test_a_wrong_password_is_told_at_once_and_not_shown(guarded: Server, tmp_path: Path) -> None:
     robot = Robot(guarded.host, USER, Secret("hunter2"))
     access = RegistryAccess(authority=guarded.access.authority, robot=robot)
-    with pytest.raises(SourceError, match="answered 401 Unauthorized .* run `docker login") as caught:
+    with pytest.raises(SourceError, match=r"answered 401 Unauthorized .* run `docker login") as caught:
         fetch(tmp_path, guarded.host, access=access)
     assert "hunter2" not in str(caught.value)
 
@@ -352,7 +352,7 @@ def test_a_password_is_for_its_own_registry_only(plain: Server, guarded: Server,
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(guarded: Server, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="cannot be verified: set .*METIS_REGISTRY_CA"):
+    with pytest.raises(SourceError, match=r"cannot be verified: set .*METIS_REGISTRY_CA"):
         fetch(tmp_path, guarded.host, access=RegistryAccess(robot=guarded.access.robot))
 
 
@@ -368,7 +368,7 @@ def test_plain_http_is_for_loopback_and_for_those_that_are_named(tmp_path: Path)
     with registries.serving(tmp_path / "registry", address=address) as server:
         access = RegistryAccess(insecure=frozenset({server.host}))
         asked = Registry(server.host, access, QuietReporter())
-        with pytest.raises(SourceError, match=f"does not speak TLS: .*--insecure-registry {server.host}"):
+        with pytest.raises(SourceError, match=rf"does not speak TLS: .*--insecure-registry {server.host}"):
             fetch(tmp_path, server.host)
         assert asked.push_blob(
             REPOSITORY, artifact.digest_of(b"{}"), written(tmp_path, b"{}"), lambda _: None

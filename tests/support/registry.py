@@ -95,7 +95,7 @@ def serving(
     if tokens is not None:
         config["auth"] = {"token": tokens.config}
     (folder / "config.yml").write_text(yaml.safe_dump(config))
-    words = ["docker-registry", "serve", folder / "config.yml"]
+    words: list[str | Path] = ["docker-registry", "serve", folder / "config.yml"]
     with process.background(words, folder / "log") as running:
         _wait(address, port, running)
         login = passwords or tokens is not None

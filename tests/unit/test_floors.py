@@ -28,16 +28,17 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "words": "errors model secrets.secret",
-    "pure": "card.cards card.get_disk card.lsblk card.policy card.record card.table "
-    "card.waiting edits.* golden.sums manifest mountinfo plan ranges secrets_report show inventory "
-    "inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.resolve "
-    "inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
+    "pure": "cache_policy card.cards card.get_disk card.lsblk card.policy card.record card.table "
+    "card.waiting edits.* golden.artifact golden.sums loopback manifest mountinfo plan ranges secrets_report "
+    "show inventory inventory.builder inventory.document inventory.formats inventory.k3s_flags "
+    "inventory.resolve inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
     "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks mapped process progress "
-    "receipts settings slot sparse store sudo inventory.index inventory.overlay inventory.read",
+    "receipts settings slot sparse store store_contents sudo inventory.index inventory.overlay "
+    "inventory.read",
     "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
-    "steps": "adoption build burn burnable capture choosing compose ids mounted verify",
-    "tasks": "lab lab_cards tasks",
-    "doors": "cli cli_adopt cli_burn cli_secrets dodo doit_setup graph options prompts",
+    "steps": "adoption build burn burnable capture choosing compose goldens ids mounted verify",
+    "tasks": "lab lab_cache lab_cards tasks",
+    "doors": "cli cli_adopt cli_burn cli_cache cli_secrets dodo doit_setup graph options prompts",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -48,15 +49,15 @@ PURE_MAY_IMPORT = frozenset(
 PARTS = {"inventory.schemas": {"importlib.resources"}, "render.assets": {"importlib.resources"}}
 """Schemas, scripts and units are part of the program, as its modules are: they are read as an import is."""
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
-LAZY = {"guestfs", "hvac", "pyrage", "requests", "rich", "urllib3"}
+LAZY = {"guestfs", "hvac", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "referencing": {"inventory.schemas"},
-    "click": {"cli", "cli_adopt", "cli_burn", "cli_secrets", "options", "prompts"},
+    "click": {"cli", "cli_adopt", "cli_burn", "cli_cache", "cli_secrets", "options", "prompts"},
     "cryptography": {"secrets.ssh_keys"},
 }
 
-FETCHERS = "golden.debian golden.file golden.http".split()
+FETCHERS = "golden.debian golden.file golden.http golden.oci".split()
 """Each brings goldens of one kind."""
 INJECTORS = "inject.directory inject.guestfs inject.loop".split()
 """Each opens images in one way; what a mounted file system is like (`inject.folder`) is common to several."""

@@ -1,48 +1,35 @@
-"""A lab's goldens: which one each class has, what is recorded of it, and how it gets into the cache."""
+"""Goldens of classes: which one each has, what is recorded of it, and how it gets into the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 from .compose import check_image
 from .golden import fetch
 from .golden.fetch import Fetched, Means
-from .golden.schemes import Registries
 from .golden.source import Wanted
 from .inventory.wording import masked
 from .model import Image, RemoteFile, ResolvedClass
 from .settings import image_variable
 
-if TYPE_CHECKING:
-    from .lab import Lab
 
+class Goldens:
+    """The goldens of an inventory's classes, and the other files that nodes need from outside."""
 
-class LabGoldens:
-    """The goldens of a lab's classes, and the other files that its nodes need from outside."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-
-    @cached_property
-    def means(self) -> Means:
-        """What fetching works with here."""
-        lab = self._lab
-        return Means(
-            lab.inventory.root,
-            lab.store,
-            lab.reporter,
-            Registries(lab.settings.registries, lab.reporter),
-            lab.settings.offline,
-            lab.tools.size_limit,
-        )
+    def __init__(
+        self, klass: Callable[[str], ResolvedClass], receipt_of: Callable[[str], Path], means: Means
+    ) -> None:
+        self._klass = klass
+        self._receipt_of = receipt_of
+        self.means = means
 
     def image(self, name: str) -> Image:
         """A class's golden as declared; raises where there is none that can be fetched and checked."""
-        return check_image(self._lab.composer.klass(name), image_variable(name))
+        return check_image(self._klass(name), image_variable(name))
 
     def wanted(self, klass: ResolvedClass, image: Image) -> Wanted:
         """A class's golden, by the hash that is declared or else recorded."""
@@ -51,7 +38,7 @@ class LabGoldens:
 
     def fetched(self, name: str) -> Fetched:
         """A class's golden in the cache, fetched if it is not there."""
-        return fetch.golden(self.wanted(self._lab.composer.klass(name), self.image(name)), self.means)
+        return fetch.golden(self.wanted(self._klass(name), self.image(name)), self.means)
 
     def fetch_files(self, files: Iterable[RemoteFile]) -> None:
         """Bring files into the cache that are not there."""
@@ -61,13 +48,13 @@ class LabGoldens:
     def known(self, klass: ResolvedClass, image: Image) -> str | None:
         """The hash of a class's golden, as far as that is known without asking anybody."""
         recipe = fetch.recipe(image.source, klass.arch)
-        return self._lab.store.recall(recipe) if recipe else self.wanted(klass, image).sha256
+        return self.means.store.recall(recipe) if recipe else self.wanted(klass, image).sha256
 
     # ------------------------------------------------------------------------------------- receipts
 
     def source(self, name: str) -> dict[str, Any]:
         """What decides which golden a class has, and what it is checked by; a new one is looked at anew."""
-        klass, image = self._lab.composer.klass(name), self.image(name)
+        klass, image = self._klass(name), self.image(name)
         about: dict[str, Any] = {
             "source": masked(image.source),
             "sha256": image.sha256,
@@ -95,7 +82,7 @@ class LabGoldens:
         if not _is_recorded(image):
             return None
         try:
-            about = json.loads(self._lab.artifacts.golden_receipt(name).read_bytes())
+            about = json.loads(self._receipt_of(name).read_bytes())
             return str(about["sha256"]) if about["source"] == masked(image.source) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
