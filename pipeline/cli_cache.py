@@ -40,7 +40,8 @@ def list_(as_json: bool, **flags: str | None) -> None:
     from .plan import columns
 
     lab = lab_of(flags)
-    there, needs = LabCache(lab).contents(), LabCache(lab).needs()
+    about = LabCache(lab)
+    there, needs = about.contents(), about.needs()
     if as_json:
         data = _data(there)
         for item in (*data["files"], *data["unfinished"]):
@@ -101,7 +102,6 @@ def prune(
 
     limits = _limits(older_than, max_size, unused=unused)
     lab = lab_of(flags)
-    lab.warn()
     pruned = LabCache(lab).prune(limits, dry_run=dry_run)
     if as_json:
         print_json(
@@ -171,7 +171,10 @@ def verify(as_json: bool, **flags: str | None) -> None:
                 "cache": str(lab.store.root),
                 "checked": len(verified.files),
                 "size": sum(item.size for item in verified.files),
-                "rotten": [{**_item(each.held), "found": each.found} for each in verified.rotten],
+                "rotten": [
+                    {**_item(each.held), "found": each.found, "removed": each.fault is None}
+                    for each in verified.rotten
+                ],
             }
         )
     elif not verified.errors:

@@ -12,6 +12,7 @@ from . import cache_policy, store_contents
 from .cache_policy import Contents, Held, Limits
 from .errors import MetisError, RottenError, SeveralErrors, from_os
 from .lab import read_json
+from .store_contents import Rotten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,16 +44,8 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
-class Rotten:
-    """A file that was not what it is named for any more; `found` is the SHA-256 that it had."""
-
-    held: Held
-    found: str
-
-
-@dataclass(frozen=True, slots=True)
 class Verified:
-    """What was hashed, what of it had rotted and was removed, and why others could not be read."""
+    """What was hashed, what of it had rotted, and what is to be said of that and of what cannot be read."""
 
     files: tuple[Held, ...]
     rotten: tuple[Rotten, ...]
@@ -130,6 +123,7 @@ class LabCache:
         if needs.errors:
             self._lab.reporter.note("nothing is removed, as what the inventory needs cannot be told")
             raise SeveralErrors(needs.errors)
+        self._lab.warn()
         going = cache_policy.going(there, needs.users, time.time(), limits)
         needed = sum(item.size for item in there.files if item.key in needs.users)
         if dry_run:
@@ -152,16 +146,20 @@ class LabCache:
         with self._lab.reporter.step(label, sum(item.size for item in files)) as advance:
             for item in files:
                 try:
-                    found = store_contents.drop_rotten(self._lab.store, item, advance)
+                    rot = store_contents.drop_rotten(self._lab.store, item, advance)
                 except OSError as error:
                     errors.append(from_os(error))
                     continue
-                if found:
-                    rotten.append(Rotten(item, found))
-                    path = self._lab.store.path(item.key)
-                    text = f"{path} rotted in the cache and is removed: its SHA-256 is {found} now"
-                    errors.append(RottenError(text, "whoever needs it fetches it again"))
+                if rot:
+                    rotten.append(rot)
+                    errors.append(self._said(rot))
         return Verified(files, tuple(rotten), tuple(errors))
+
+    def _said(self, rot: Rotten) -> RottenError:
+        path = self._lab.store.path(rot.held.key)
+        does = "cannot be removed" if rot.fault else "is removed"
+        text = f"{path} rotted in the cache and {does}: its SHA-256 is {rot.found} now"
+        return RottenError(text, str(rot.fault or "whoever needs it fetches it again"))
 
 
 def _dropped(

@@ -9,11 +9,22 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from .cache_policy import Contents, Held
+from .errors import MetisError, from_os
 from .progress import Advance
 from .store import BusyError, Store, digest, is_key, stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Rotten:
+    """A file that is not what it is named for any more: its SHA-256 now, and why it is still there."""
+
+    held: Held
+    found: str
+    fault: MetisError | None = None
 
 
 def contents(store: Store) -> Contents:
@@ -59,24 +70,30 @@ def drop_unfinished(store: Store, held: Held) -> bool:
     return _alone(store, (held.key,), drop)
 
 
-def drop_rotten(store: Store, held: Held, advance: Advance) -> str | None:
-    """Hash a file, and remove it where that is not its name; gives the hash that it has instead.
+def drop_rotten(store: Store, held: Held, advance: Advance) -> Rotten | None:
+    """Hash a file, and remove it where that is not its name.
 
-    None for one that is whole, and for one that somebody removed or replaced meanwhile.
+    None for one that is whole, and for one that somebody removed or replaced meanwhile. Raises OSError
+    for one that cannot be read.
     """
     path = store.path(held.key)
     try:
         before = stamp(path)
         found = digest(path, advance)
-        if found == held.key:
-            return None
+    except FileNotFoundError:
+        return None
+    if found == held.key:
+        return None
+    try:
         with store.lock(held.key, f"at work on {held.key[:12]}"):
             if stamp(path) != before:
                 return None
             store.remove(held.key)
     except FileNotFoundError:
         return None
-    return found
+    except OSError as error:
+        return Rotten(held, found, from_os(error))
+    return Rotten(held, found)
 
 
 def _alone(store: Store, keys: Sequence[str], drop: Callable[[], bool]) -> bool:
