@@ -174,9 +174,8 @@ def _fetched(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetc
         store.drop_partial(key)
         raise
     if made:
-        store.remember(
-            key, found
-        )  # before it is there: who makes room takes for unneeded what nothing led to
+        # Before it is there: who makes room takes what nothing leads to for unneeded.
+        store.remember(key, found)
     path = store.admit(into, found, origin.name)
     store.drop_partial(key)
     return Fetched(path, found)

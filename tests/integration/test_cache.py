@@ -15,8 +15,10 @@ import pytest
 
 from pipeline.golden.debian import recipe_key
 from pipeline.golden.fetch import golden
+from pipeline.golden.source import Wanted
 from pipeline.progress import QuietReporter
 from pipeline.store import Store
+from tests.support.fetching import means
 from tests.support.lab import Lab, Report
 
 DAY = 86_400
@@ -48,16 +50,7 @@ class Cache:
         content = name.encode().ljust(size)
         sha256 = hashlib.sha256(content).hexdigest()
         self.lab.write(name, "").write_bytes(content)
-        golden(
-            f"file:{name}",
-            sha256,
-            inventory=self.lab.inventory,
-            store=self.store,
-            reporter=QuietReporter(),
-            offline=False,
-            arch="amd64",
-            limit=size,
-        )
+        golden(Wanted(f"file:{name}", sha256, "amd64"), means(self.lab.inventory, self.store.root))
         moment = time.time() - days * DAY
         os.utime(self.store.path(sha256).with_name(f"{sha256}.json"), (moment, moment))
         return sha256
