@@ -28,14 +28,15 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "words": "errors model secrets.secret",
-    "pure": "cache_policy card.cards card.get_disk card.lsblk card.policy card.record card.table "
-    "card.waiting edits.* golden.artifact golden.sums loopback manifest mountinfo plan ranges secrets_report "
-    "show inventory inventory.builder inventory.document inventory.formats inventory.k3s_flags "
-    "inventory.resolve inventory.scalars inventory.schemas inventory.validate inventory.wording render.*",
-    "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks mapped process progress "
-    "receipts settings slot sparse store store_contents sudo inventory.index inventory.overlay "
-    "inventory.read",
-    "adapters": "adopt.* boot.* golden.* inject.* card.* secrets.*",
+    "pure": "cache_policy card.cards card.get_disk card.lsblk card.policy card.record card.table card.waiting "
+    "edits.* golden.artifact golden.sums inventory inventory.builder inventory.document "
+    "inventory.formats inventory.k3s_flags inventory.pin inventory.resolve inventory.scalars "
+    "inventory.schemas inventory.validate inventory.wording loopback manifest mountinfo plan ranges "
+    "render.* secrets_report show",
+    "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks inventory.index "
+    "inventory.overlay inventory.read mapped process progress receipts settings slot sparse store "
+    "store_contents sudo",
+    "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "adoption build burn burnable capture choosing compose goldens ids mounted verify",
     "tasks": "lab lab_cache lab_cards tasks",
     "doors": "cli cli_adopt cli_burn cli_cache cli_secrets dodo doit_setup graph options prompts",

@@ -1,0 +1,91 @@
+"""One value of a YAML file replaced in its text: whatever else its author wrote stays, to the byte.
+
+What is edited is the text, never data written out anew: comments, order and line ends are the author's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+
+import yaml
+
+from ..errors import InventoryError, MetisError
+from .document import parse
+from .wording import dotted, shown
+
+Path = tuple[str, ...]
+"""Of a value: the keys that lead to it."""
+
+
+def repinned(text: str, path: Path, old: str, new: str) -> str:
+    """Give the text of a YAML file with the scalar at a path replaced by `new`, quoted as the old one was.
+
+    Raises InventoryError for what is no YAML of an inventory, MetisError where the value is not `old`, or is
+    one that more than one place or line shares: an anchor, an alias, a block.
+    """
+    parse(text, dotted(path))  # within its limits nothing below is too deep, too large or there twice
+    node = _scalar(text, path)
+    if node.value != old:
+        raise _by_hand(path, f"is {shown(node.value)}, and not {shown(old)}")
+    before, after = text[: node.start_mark.index], text[node.end_mark.index :]
+    for written in _forms(node.style, new):
+        changed = f"{before}{written}{after}"
+        if _reads(changed, path) == new:
+            return changed
+    raise _by_hand(path, f"cannot become {shown(new)}")
+
+
+def diff(file: str, before: str, after: str) -> str:
+    """The change of a file for people, as `diff -u` and git show it."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{file}", f"b/{file}", n=1
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def _scalar(text: str, path: Path) -> yaml.ScalarNode:
+    """The node of a value that stands once, where its keys lead."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:  # of names that are given twice it thinks otherwise than libyaml
+        raise _by_hand(path, "cannot be found") from None
+    _refuse_shared(text, node, path)
+    for step in path:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        found = [value for key, value in pairs if key.value == step]
+        if not found:
+            raise _by_hand(path, "is not there")
+        node = found[0]
+        _refuse_shared(text, node, path)
+    if not isinstance(node, yaml.ScalarNode) or node.style in {"|", ">"}:
+        raise _by_hand(path, "is no value of one line")
+    return node
+
+
+def _refuse_shared(text: str, node: yaml.Node, path: Path) -> None:
+    """Raise for an anchor, and so for an alias too, whose node is that of its anchor; and for a tag."""
+    start = node.start_mark.index
+    if text[start : start + 1] in {"&", "!"}:
+        raise _by_hand(path, "is an anchor, an alias or has a tag")
+
+
+def _forms(style: str | None, new: str) -> Sequence[str]:
+    """How a value can be written, as the old one was first; plain text may read as something else."""
+    single, double = "'" + new.replace("'", "''") + "'", json.dumps(new, ensure_ascii=False)
+    return {None: (new, single, double), "'": (single, double)}.get(style, (double,))
+
+
+def _reads(text: str, path: Path) -> object:
+    try:
+        value: object = parse(text, dotted(path)).data
+    except InventoryError:
+        return None
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _by_hand(path: Path, what: str) -> MetisError:
+    return MetisError(f"{dotted(path) or 'the document'} {what}", "edit it by hand")
