@@ -6,6 +6,7 @@ Both work on a part file, put a manifest into it and end with the receipt. What 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class Tools:
     """No raw image may be larger, in bytes."""
 
 
+Check = Callable[[Path], None]
+"""Raises where a file is not what it must be."""
+
+
 def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:
     """Unpack a golden, make room in it, and put the class's files in."""
     subject = wanted.manifest.subject
@@ -56,8 +61,18 @@ def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools)
         receipts.finish(part, target, subject, made_from, asdict(trees.places), tools.reporter)
 
 
-def make_image(manifest: Manifest, base: Path, target: Path, secrets: Revealed, tools: Tools) -> None:
-    """Copy a base and put a node's manifest, with its secrets, into the copy."""
+def make_image(
+    manifest: Manifest,
+    base: Path,
+    target: Path,
+    secrets: Revealed,
+    tools: Tools,
+    check: Check | None = None,
+) -> None:
+    """Copy a base and put a node's manifest, with its secrets, into the copy.
+
+    `check` gets the finished file, and raises where it is not to take the place of the target.
+    """
     receipt = receipts.read(base)
     if receipt is None:
         raise MetisError(f"{base} has no receipt", "build the class's base first")
@@ -75,6 +90,8 @@ def make_image(manifest: Manifest, base: Path, target: Path, secrets: Revealed, 
             facts = disk.facts(layout, trees.places.root, trees.places.boot)
             sources = Sources(tools.open_blob, secrets.reveal, facts)
             apply(manifest, trees, sources, target.parent)
+        if check:
+            check(part)
         made_from = image_made_from(manifest.id, receipt.id, secrets.used)
         place = _slot(part, layout, trees.places.root, manifest)
         receipts.finish(

@@ -30,7 +30,9 @@ from .manifest import digest, from_data, secrets_of, to_data
 # What renders, fetches and builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
     from .card.cards import Card
+    from .inject.sources import Reveal
     from .lab_cards import LabCards
+    from .model import Manifest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,6 +84,10 @@ class Tasks:
         self.lab = lab
         self.artifacts = lab.artifacts
         self.failures: list[MetisError] = []
+        self.reads_back = False
+        """Whether an image is compared with its manifests before it takes the place of the last one."""
+        self.built: set[str] = set()
+        """The nodes whose images were made in this run."""
         self.burn_request = Request()
         self._held = ExitStack()
         self._holding = threading.Lock()
@@ -281,7 +287,24 @@ class Tasks:
             target, image_made_from(manifest.id, receipt.id, revealed.used)
         ):
             self.lab.goldens.fetch_files(self.lab.composer.fetched(name))
-            build.make_image(manifest, base, target, revealed, self.lab.tools)
+            check = partial(self._read_back, manifest, revealed.reveal) if self.reads_back else None
+            build.make_image(manifest, base, target, revealed, self.lab.tools, check)
+            self.built.add(name)
+
+    def _read_back(self, manifest: Manifest, reveal: Reveal, image: Path) -> None:
+        """Raise where an image that was just made is not what its manifests say."""
+        from . import verify
+
+        name = manifest.subject
+        klass = self.lab.index.nodes[name].klass or ""
+        wanted = BaseManifest.from_data(read_json(self.artifacts.base_manifest(klass)))
+        verdict = verify.read_back(image, wanted, manifest, reveal, self.lab.tools)
+        if verdict.error:
+            first = (verdict.differences or verdict.not_compared)[0]
+            raise type(verdict.error)(
+                f"what was built for {name} is not what the inventory says: {first.path} ({first.what})",
+                "run again, and see what changes it if that ends the same",
+            )
 
     @partial(action, alone=False)
     def image_to_burn(self) -> dict[str, list[str]]:

@@ -513,10 +513,10 @@ seen, reveal, make_image = [], Secret.reveal, build.make_image
 def revealed(self):
     seen.append(reveal(self))
     return seen[-1]
-def leaking(manifest, base, target, secrets, tools):
+def leaking(manifest, base, target, secrets, tools, check):
     value = next(text for text in seen if text.startswith("K10"))
     {}
-    make_image(manifest, base, target, secrets, tools)
+    make_image(manifest, base, target, secrets, tools, check)
 Secret.reveal, build.make_image = revealed, leaking
 """
 
