@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit slow bench lock clean
+.PHONY: help setup demo nightly test lint types unit slow bench lock clean
 
 VENV := .venv
 PYTHON := /usr/bin/python3
@@ -14,9 +14,9 @@ PACKAGES := python3-venv python3-guestfs libguestfs-tools supermin $(QEMU) qemu-
     linux-image-cloud-$(ARCH) mmdebstrap uidmap fakeroot mtools dosfstools e2fsprogs fdisk gdisk xz-utils zstd \
     gzip bmap-tools gpgv minisign openssh-client ovmf
 # Most of them are programs that read on a node what we write.
-TEST_PACKAGES := age arch-test bash binfmt-support curl dash fuse3 gnupg libnbd-bin nbdkit nbdkit-plugin-python \
-    netplan.io openssl qemu-system-arm qemu-system-x86 qemu-user-static shellcheck sudo systemd user-mode-linux wget \
-    xfsprogs
+TEST_PACKAGES := age arch-test bash binfmt-support curl dash docker-registry fuse3 gnupg libnbd-bin nbdkit \
+    nbdkit-plugin-python netplan.io openssl python3-prometheus-client qemu-system-arm qemu-system-x86 \
+    qemu-user-static shellcheck sudo systemd user-mode-linux wget xfsprogs
 # These would change how a machine starts or who can reach it. Where they are missing, and CI is not set, the tests
 # that need them are skipped.
 ifdef CI
@@ -35,6 +35,9 @@ setup: $(VENV)/.ready ## Install what Metis needs: Debian packages (as root or t
 
 demo: setup ## Build a bootable image of the demo node from real Debian packages
 	@$(VENV)/bin/metis image --node demo-1
+
+nightly: setup ## Rebuild the images that are not up to date, and report; for a timer, see deploy/
+	@$(VENV)/bin/metis nightly
 
 test: lint types unit slow ## Everything that CI runs
 

@@ -68,6 +68,16 @@ class Artifacts:
         return self.state / f"doit-{inventory_key}.sqlite3"
 
     @property
+    def nightly(self) -> Path:
+        """The folder of what nightly runs report."""
+        return self.root / "nightly"
+
+    @property
+    def nightly_lock(self) -> Path:
+        """Held by a nightly run from its first step to its last."""
+        return self.state / "nightly.lock"
+
+    @property
     def lock(self) -> Path:
         """Held by whoever changes anything below the folder."""
         return self.state / "lock"

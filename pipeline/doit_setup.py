@@ -52,7 +52,7 @@ def load_tasks() -> Tasks:
     # All tasks live until the end: to look through thousands of them for garbage takes a tenth of a run.
     gc.set_threshold(GARBAGE_AFTER)
     leave_no_cores()
-    _end_quietly()
+    end_quietly()
     try:
         lab = Lab.from_environment()
         lab.warn()  # reads the index: now an error is still one of loading
@@ -61,7 +61,7 @@ def load_tasks() -> Tasks:
     return Tasks(lab)
 
 
-def _end_quietly() -> None:
+def end_quietly() -> None:
     """Make SIGTERM as good as Ctrl-C, and either of them one line; what was cut off is swept up later."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -64,9 +64,9 @@ def _scalar(text: str, path: Path) -> yaml.ScalarNode:
     return node
 
 
-def _refuse_shared(text: str, node: yaml.Node, path: Path) -> None:
+def _refuse_shared(text: str, node: yaml.Node | None, path: Path) -> None:
     """Raise for an anchor, and so for an alias too, whose node is that of its anchor; and for a tag."""
-    start = node.start_mark.index
+    start = node.start_mark.index if node else 0
     if text[start : start + 1] in {"&", "!"}:
         raise _by_hand(path, "is an anchor, an alias or has a tag")
 

@@ -31,15 +31,16 @@ FLOORS = {
     "pure": "cache_policy card.cards card.get_disk card.lsblk card.policy card.record card.table card.waiting "
     "edits.* golden.artifact golden.sums inventory inventory.builder inventory.document "
     "inventory.formats inventory.k3s_flags inventory.pin inventory.resolve inventory.scalars "
-    "inventory.schemas inventory.validate inventory.wording loopback manifest mountinfo plan ranges "
-    "render.* secrets_report show",
+    "inventory.schemas inventory.validate inventory.wording loopback manifest mountinfo "
+    "nightly_report outcomes plan ranges render.* secrets_report show",
     "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks inventory.index "
-    "inventory.overlay inventory.read mapped process progress receipts settings slot sparse store "
-    "store_contents sudo",
+    "inventory.overlay inventory.read mapped nightly_files process progress receipts settings slot "
+    "sparse store store_contents sudo",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
-    "steps": "adoption build burn burnable capture choosing compose goldens ids mounted verify",
+    "steps": "adoption build burn burnable capture choosing compose goldens ids mounted repin verify",
     "tasks": "lab lab_cache lab_cards tasks",
-    "doors": "cli cli_adopt cli_burn cli_cache cli_secrets dodo doit_setup graph options prompts",
+    "doors": "cli cli_adopt cli_burn cli_cache cli_nightly cli_secrets dodo doit_setup graph nightly options "
+    "prompts",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -54,7 +55,16 @@ LAZY = {"guestfs", "hvac", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "referencing": {"inventory.schemas"},
-    "click": {"cli", "cli_adopt", "cli_burn", "cli_cache", "cli_secrets", "options", "prompts"},
+    "click": {
+        "cli",
+        "cli_adopt",
+        "cli_burn",
+        "cli_cache",
+        "cli_nightly",
+        "cli_secrets",
+        "options",
+        "prompts",
+    },
     "cryptography": {"secrets.ssh_keys"},
 }
 
@@ -167,7 +177,10 @@ def test_processes_are_started_in_one_place(name: str) -> None:
     if name != "process":
         assert "subprocess" not in set(imported(name))
         assert not started & CALLS_OF_PROCESS
-        assert not {word for word in started if word.startswith(("exec", "spawn"))} - {"execute"}
+        assert not {word for word in started if word.startswith(("exec", "spawn"))} - {
+            "execute",
+            "execute_task",
+        }
 
 
 @pytest.mark.parametrize("group", [FETCHERS, INJECTORS], ids=["golden", "inject"])
