@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks import burning, nothing_to_do, one_image
+from benchmarks import burning, nights, nothing_to_do, one_image
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
 
 
@@ -28,6 +28,11 @@ def check_bounds(measure: Callable[[int], Sequence[Comparison]], runs: int, more
 def test_a_thousand_images_are_found_up_to_date_at_twice_the_time_of_a_plain_file() -> None:
     with nothing_to_do.prepared(nothing_to_do.NODES) as pair:
         check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=nothing_to_do.BOUND)], 9, 18)
+
+
+@pytest.mark.slow
+def test_a_night_with_nothing_to_do_takes_little_longer_than_the_graph() -> None:
+    check_bounds(nights.measured, 5, 9)
 
 
 @pytest.mark.slow
