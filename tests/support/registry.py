@@ -22,6 +22,7 @@ import yaml
 from pipeline import process
 from pipeline.secrets.secret import Secret
 from pipeline.settings import RegistryAccess, Robot
+from tests.support.rendering import program
 
 USER, PASSWORD = "robot$metis", "hunter2-robot"
 _HASHED = "$2b$04$abcdefghijklmnopqrstuuR/fhXM4XV1e4n59BxATMASr8BgEL9k2"
@@ -95,7 +96,7 @@ def serving(
     if tokens is not None:
         config["auth"] = {"token": tokens.config}
     (folder / "config.yml").write_text(yaml.safe_dump(config))
-    words: list[str | Path] = ["docker-registry", "serve", folder / "config.yml"]
+    words: list[str | Path] = [program("docker-registry", "docker-registry"), "serve", folder / "config.yml"]
     with process.background(words, folder / "log") as running:
         _wait(address, port, running)
         login = passwords or tokens is not None
