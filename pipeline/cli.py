@@ -18,6 +18,7 @@ import click
 from .cli_adopt import adopt
 from .cli_burn import burn, cards
 from .cli_cache import cache
+from .cli_golden import golden
 from .cli_nightly import nightly
 from .cli_secrets import secrets
 from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
@@ -54,6 +55,7 @@ cli.add_command(adopt)
 cli.add_command(burn)
 cli.add_command(cache)
 cli.add_command(cards)
+cli.add_command(golden)
 cli.add_command(nightly)
 cli.add_command(secrets)
 

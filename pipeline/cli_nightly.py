@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .options import common, lab_of, print_json
+from .errors import SeveralErrors
+from .options import common, lab_of, print_json, registry_options
 
 if TYPE_CHECKING:
+    from .lab import Lab
     from .nightly_report import Newer
 
 JOBS = min(4, os.cpu_count() or 1)
 """Each of them may start an appliance, which takes a gigabyte of memory."""
+DAY = 86_400.0
+"""Seconds."""
+KEEP_DAYS = 30
 
 
 @click.command()
@@ -36,7 +42,17 @@ JOBS = min(4, os.cpu_count() or 1)
     metavar="FILE",
     help="Where metrics for node_exporter go; artifacts/nightly/metis.prom without it.",
 )
-def nightly(jobs: int, update: bool, metrics: Path | None, as_json: bool, **flags: str | None) -> None:
+@click.option(
+    "--keep-days",
+    type=click.IntRange(min=0),
+    default=KEEP_DAYS,
+    show_default=True,
+    help="What the inventory does not need, and nobody has used for so long, is removed from the cache.",
+)
+@registry_options
+def nightly(
+    jobs: int, update: bool, metrics: Path | None, keep_days: int, as_json: bool, **flags: str | None
+) -> None:
     """Rebuild what is not up to date, read it back, and report.
 
     Says which classes have a newer golden than the inventory pins. A node whose image cannot be made, or that
@@ -47,7 +63,9 @@ def nightly(jobs: int, update: bool, metrics: Path | None, as_json: bool, **flag
 
     end_quietly()
     lab = lab_of(flags, writes=True)
-    wanted = steps.Wanted(jobs, update, metrics, newer, prune)
+    wanted = steps.Wanted(
+        jobs, update, metrics, partial(_newer, lab, update), partial(_prune, lab, keep_days)
+    )
     report, error = steps.run(lab, wanted)
     if as_json:
         print_json(report.to_data())
@@ -57,11 +75,24 @@ def nightly(jobs: int, update: bool, metrics: Path | None, as_json: bool, **flag
         raise error
 
 
-def newer(_class_name: str) -> Newer | None:
-    """No source of goldens can be asked yet what it publishes now."""
-    return None
+def _newer(lab: Lab, update: bool, class_name: str) -> Newer | None:
+    """A class's newer golden; where that is to be pinned, it has been fetched and judged."""
+    from . import newer
+
+    found = newer.newer(lab, class_name)
+    if found and update:
+        newer.fetched(lab, found)
+    return found
 
 
-def prune() -> tuple[int, int]:
-    """Nothing is removed from the cache yet."""
-    return 0, 0
+def _prune(lab: Lab, keep_days: int) -> tuple[int, int]:
+    """Remove from the cache what nobody has used for so many days, and give how many files and bytes went."""
+    from .cache_policy import Limits
+    from .lab import Lab
+    from .lab_cache import LabCache
+
+    anew = Lab(lab.settings)  # what was pinned in this run is needed too
+    pruned = LabCache(anew).prune(Limits(older_than=keep_days * DAY), dry_run=False)
+    if pruned.errors:
+        raise SeveralErrors(pruned.errors)
+    return len(pruned.gone.files) + len(pruned.gone.unfinished), pruned.gone.size

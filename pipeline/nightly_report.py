@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from .errors import one_line
@@ -16,12 +16,16 @@ RESULTS: tuple[Result, ...] = ("built", "skipped", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """A golden that is published now, and is another one than the inventory pins; both by their SHA-256."""
+    """A golden that is published now, by its SHA-256, and is another one than the inventory pins.
+
+    `edits` are what would pin it: by key of the class's image, the value that stands there and the new one.
+    """
 
     class_name: str
     source: str
     pinned: str
     published: str
+    edits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

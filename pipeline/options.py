@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,6 +66,45 @@ def node_option(*, required: bool, alone: bool = False) -> Callable[[F], F]:
         metavar="NODE",
         help=f"The node's name.{more}",
     )
+
+
+def registry_options(command: F) -> F:
+    """The options of commands that speak with registries; what is given becomes environment at once."""
+    for option in (
+        click.option(
+            "--registry-ca",
+            type=click.Path(),
+            expose_value=False,
+            callback=_into_environment("METIS_REGISTRY_CA"),
+            help="Certificates, in PEM, of who vouches for the registry (METIS_REGISTRY_CA).",
+        ),
+        click.option(
+            "--insecure-registry",
+            multiple=True,
+            metavar="HOST",
+            expose_value=False,
+            callback=_into_environment("METIS_INSECURE_REGISTRY"),
+            help="This registry, with its port, may be asked in plain HTTP (METIS_INSECURE_REGISTRY). May be "
+            "given several times.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _into_environment(variable: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Puts what an option was given into the environment, over what is there; several with commas between."""
+
+    def put(_context: click.Context, _parameter: click.Parameter, value: str | Sequence[str] | None) -> None:
+        if value:
+            os.environ[variable] = value if isinstance(value, str) else ",".join(value)
+
+    return put
+
+
+def artifacts_folder() -> Path:
+    """Where images are made, for commands that need no inventory."""
+    return Path(os.environ.get("METIS_ARTIFACTS") or "artifacts").absolute()
 
 
 yes_option = click.option("--yes", is_flag=True, help="Ask nothing: for scripts.")

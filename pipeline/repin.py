@@ -28,32 +28,35 @@ def repin(inventory: Inventory, found: Iterable[Newer]) -> tuple[list[str], list
     errors: list[MetisError] = []
     for newer in found:
         try:
-            file, path, old = _place(inventory, newer)
-            if edited.get((file, path)) != newer.published:
-                new = old.replace(newer.pinned, newer.published)
-                diffs.append(_edit(file, inventory.shown(file), path, old, new))
-                edited[file, path] = newer.published
+            if not newer.edits:
+                raise _by_hand(newer)
+            places = [_place(inventory, newer, key, old) for key, (old, _) in newer.edits.items()]
+            for place, (old, new) in zip(places, newer.edits.values(), strict=True):
+                if edited.get(place) != new:
+                    diffs.append(_edit(place[0], inventory.shown(place[0]), place[1], old, new))
+                    edited[place] = new
         except MetisError as error:
             errors.append(error)
     return diffs, errors
 
 
-def _place(inventory: Inventory, newer: Newer) -> tuple[Path, tuple[str, ...], str]:
-    """Where a class's pin stands, in its own file or in that of a class it extends, and the value there."""
+def _place(inventory: Inventory, newer: Newer, key: str, old: str) -> Place:
+    """Where a class's pin stands, in its own file or in that of a class it extends."""
 
     def document_of(name: str) -> Document | None:
         return inventory.get("classes", name)
 
     for name, document in reversed(class_chain(newer.class_name, document_of)):
-        image = document.data.get("image", {})
-        for key in ("sha256", "source"):
-            value = str(image.get(key, ""))
-            if newer.pinned in value:
-                within = ("classes", name) if inventory.single else ()
-                return inventory.file("classes", name), (*within, "image", key), value
-    raise MetisError(
+        if document.data.get("image", {}).get(key) == old:
+            within = ("classes", name) if inventory.single else ()
+            return inventory.file("classes", name), (*within, "image", key)
+    raise _by_hand(newer)
+
+
+def _by_hand(newer: Newer) -> MetisError:
+    return MetisError(
         f"class {newer.class_name}: {newer.pinned[:12]} stands in none of its files",
-        "pin what is published where it is named, in the environment",
+        f"pin what is published by hand, as image.sha256: {newer.published}",
     )
 
 

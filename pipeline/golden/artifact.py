@@ -18,8 +18,8 @@ GOLDEN = "application/vnd.metis.golden.v1"
 NODE_IMAGE = "application/vnd.metis.image.v1"
 """What an artifact is, where this one made it; a golden may have been pushed by others too."""
 
-SIGNATURES = frozenset({"application/pgp-signature", "application/vnd.metis.minisign"})
-"""Of layers that are detached signatures (RFC 3156, and minisign's own)."""
+SIGNATURE_TYPES = {"pgp": "application/pgp-signature", "minisign": "application/vnd.metis.minisign"}
+"""Media types of files that are detached signatures (RFC 3156; minisign has none of its own)."""
 TITLE = "org.opencontainers.image.title"
 SOURCE = "org.opencontainers.image.source"
 OS, ARCH, RAW_SHA256 = "dev.metis.os", "dev.metis.arch", "dev.metis.raw.sha256"
@@ -121,7 +121,7 @@ def _is_plain(title: object) -> bool:
 
 def golden_of(artifact: Artifact, name: str) -> Layer:
     """The one file of an artifact that is no signature; raises MetisError where there are several."""
-    found = [layer for layer in artifact.layers if layer.type not in SIGNATURES]
+    found = [layer for layer in artifact.layers if layer.type not in SIGNATURE_TYPES.values()]
     if len(found) != 1:
         raise MetisError(
             f"{name} has {len(found)} files that could be the golden", "push it with `metis golden push`"
@@ -131,7 +131,7 @@ def golden_of(artifact: Artifact, name: str) -> Layer:
 
 def signatures_of(artifact: Artifact) -> list[Layer]:
     """The files of an artifact that are signatures."""
-    return [layer for layer in artifact.layers if layer.type in SIGNATURES]
+    return [layer for layer in artifact.layers if layer.type in SIGNATURE_TYPES.values()]
 
 
 def written(kind: str, layers: Sequence[Layer], annotations: Mapping[str, str]) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from .. import durable
 from ..errors import MismatchError, SourceError
@@ -17,6 +16,7 @@ from ..manifest import digest
 from ..progress import Reporter
 from ..store import Store
 from . import schemes, signature, sums
+from . import url as urls
 from .oci import OciSource
 from .schemes import Terms
 from .source import AbsentError, TooLargeError, Wanted
@@ -79,6 +79,11 @@ class Evidence:
             self._keep(papers, found)
         return found
 
+    def signature(self, sha256: str) -> bytes | None:
+        """The signature of the file itself, once it has been checked; None where only a list is signed."""
+        kept = self._kept(sha256) if self._wanted.signature and not self._wanted.sums else None
+        return kept.signature if kept else None
+
     # ------------------------------------------------------------------------------------- judging
 
     def _judge(self, papers: _Papers, file: Path, sha256: str) -> None:
@@ -107,7 +112,7 @@ class Evidence:
 
     @property
     def _file_name(self) -> str:
-        return unquote(urlsplit(self._wanted.source).path).rpartition("/")[2]
+        return urls.file_name(self._wanted.source)
 
     # ------------------------------------------------------------------------------------- fetching
 

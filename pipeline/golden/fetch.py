@@ -112,6 +112,11 @@ def published(wanted: Wanted, means: Means, *, by_tag: bool = False) -> Publishe
     raise UsageError(f"{wanted.source} has no sha256", "declare the hash of the file as it is published")
 
 
+def signature(wanted: Wanted, sha256: str, means: Means) -> bytes | None:
+    """The detached signature of a golden that was fetched, None where its publisher signs none."""
+    return _evidence(wanted, means).signature(sha256)
+
+
 def is_movable(wanted: Wanted) -> bool:
     """Whether its publisher can put something else under the same name, and says so."""
     named = wanted.source.startswith("oci:") and Reference.parse(wanted.source).tag

@@ -22,6 +22,8 @@ _FILTERS = (
     (b"\x28\xb5\x2f\xfd", ("zstd", "-dcq")),
     (b"\x50\x2a\x4d\x18", ("zstd", "-dcq")),
 )
+_MEDIA_TYPES = {"xz": "application/x-xz", "gzip": "application/gzip", "zstd": "application/zstd"}
+"""By the program that unpacks it (RFC 6713, RFC 8878, and as shared-mime-info has it)."""
 _REFUSED = ((b"PK\x03\x04", "zip"), (b"BZh", "bzip2"), (b"7z\xbc\xaf\x27\x1c", "7z"))
 
 
@@ -42,6 +44,50 @@ def unpack(packed: Path, raw: Path, sha256: str, reporter: Reporter, limit: int)
         if isinstance(error, OSError):
             raise durable.out_of_room(raw, error) from error
         raise
+
+
+def packing(packed: Path) -> str:
+    """The media type of a file by its first bytes: a raw image is just bytes. Raises as `unpack` does."""
+    with packed.open("rb", buffering=0) as file:
+        argv = _filter_for(packed, file)
+    return _MEDIA_TYPES[argv[0]] if argv else "application/octet-stream"
+
+
+def raw_sha256(packed: Path, reporter: Reporter, limit: int) -> tuple[str, int]:
+    """The SHA-256 of the raw image that a file holds, and its size in bytes; nothing is written.
+
+    Raises MetisError as `unpack` does.
+    """
+    result, size = hashlib.sha256(), 0
+
+    def take(chunks: Iterator[bytes]) -> None:
+        nonlocal size
+        for chunk in chunks:
+            result.update(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise _too_long(packed, limit)
+
+    with packed.open("rb", buffering=0) as file:
+        argv = _filter_for(packed, file)
+        with reporter.step(f"unpacking {packed.name}", packed.stat().st_size) as advance:
+            source = _Hashed(file, advance)
+            try:
+                if argv:
+                    with process.piped(argv, source) as out:
+                        take(iter(lambda: out.read(sparse.CHUNK), b""))
+                else:
+                    take(iter(source))
+            except process.ToolError as error:
+                raise MetisError(f"cannot unpack {packed}: {error.message}", error.hint) from None
+    return result.hexdigest(), size
+
+
+def _too_long(packed: Path, limit: int) -> MetisError:
+    return MetisError(
+        f"{packed} unpacks to more than {limit} bytes",
+        "raise card.max_size in cluster.yaml, or take a smaller image",
+    )
 
 
 class _Hashed:
@@ -92,10 +138,7 @@ def _written(source: _Hashed, argv: tuple[str, ...], packed: Path, raw: Path, sh
         hint = error.hint or "its hash is right, so it was published like this: take another image"
         trouble = MetisError(f"cannot unpack {packed}: {error.message}", hint)
     except sparse.TooLongError:
-        trouble = MetisError(
-            f"{packed} unpacks to more than {limit} bytes",
-            "raise card.max_size in cluster.yaml, or take a smaller image",
-        )
+        trouble = _too_long(packed, limit)
     found = source.sha256()
     if found != sha256:
         raise RottenError(f"{packed} rotted in the cache: its SHA-256 is {found}")

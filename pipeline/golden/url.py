@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from ..errors import RefusedError, SourceError, UsageError
 from ..inventory.wording import masked
 
-__all__ = ["checked", "masked", "redirected"]
+__all__ = ["checked", "file_name", "masked", "redirected"]
 
 
 def checked(url: str) -> str:
@@ -42,6 +42,11 @@ def redirected(url: str, location: str) -> str:
             "name a source that stays on https",
         )
     return target
+
+
+def file_name(source: str) -> str:
+    """What the file at a source is called there, "" where that cannot be told."""
+    return "" if source.startswith("oci:") else unquote(urlsplit(source).path).rpartition("/")[2]
 
 
 def _without_secrets(url: str) -> str:

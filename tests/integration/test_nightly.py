@@ -329,11 +329,11 @@ import sys
 from pipeline import cli_nightly
 from pipeline.errors import MismatchError, SourceError
 from pipeline.nightly_report import Newer
-def newer(name):
+def newer(lab, update, name):
     print("asked:", name, file=sys.stderr)
     {}
-cli_nightly.newer = newer
-cli_nightly.prune = lambda: (2, 3 << 20)
+cli_nightly._newer = newer
+cli_nightly._prune = lambda lab, days: (2, 3 << 20)
 """
 
 
@@ -400,7 +400,8 @@ def test_an_update_pins_what_is_published_shows_it_and_builds_from_it(small: Lab
     assert small.metis("nightly").code == 0
     address.unlink()
     address.symlink_to(published)
-    answer = f"return Newer(name, 'file:{address}', '{old}', '{new}')"
+    edits = {"sha256": (old, new)}
+    answer = f"return Newer(name, 'file:{address}', '{old}', '{new}', {edits})"
     said = asked(small, tmp_path / "site", answer, "--update")
     assert said.code == 0, said
     assert file.read_text() == before.replace(old, new)

@@ -28,19 +28,19 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "words": "errors model secrets.secret",
-    "pure": "cache_policy card.cards card.get_disk card.lsblk card.policy card.record card.table card.waiting "
-    "edits.* golden.artifact golden.sums inventory inventory.builder inventory.document "
-    "inventory.formats inventory.k3s_flags inventory.pin inventory.resolve inventory.scalars "
-    "inventory.schemas inventory.validate inventory.wording loopback manifest mountinfo "
-    "nightly_report outcomes plan ranges render.* secrets_report show",
+    "pure": "cache_policy card.cards card.get_disk card.lsblk card.policy card.record card.table "
+    "card.waiting edits.* golden.artifact golden.sums inventory inventory.builder "
+    "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.resolve "
+    "inventory.scalars inventory.schemas inventory.validate inventory.wording loopback manifest "
+    "mountinfo nightly_report outcomes plan ranges render.* secrets_report show",
     "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks inventory.index "
     "inventory.overlay inventory.read mapped nightly_files process progress receipts settings slot "
     "sparse store store_contents sudo",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
-    "steps": "adoption build burn burnable capture choosing compose goldens ids mounted repin verify",
-    "tasks": "lab lab_cache lab_cards tasks",
-    "doors": "cli cli_adopt cli_burn cli_cache cli_nightly cli_secrets dodo doit_setup graph nightly options "
-    "prompts",
+    "steps": "adoption build burn burnable capture choosing compose goldens ids mounted publish repin verify",
+    "tasks": "lab lab_cache lab_cards lab_goldens newer tasks",
+    "doors": "cli cli_adopt cli_burn cli_cache cli_golden cli_nightly cli_secrets dodo doit_setup graph "
+    "nightly options prompts",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -60,6 +60,7 @@ ONLY_AT_TOP_OF = {
         "cli_adopt",
         "cli_burn",
         "cli_cache",
+        "cli_golden",
         "cli_nightly",
         "cli_secrets",
         "options",

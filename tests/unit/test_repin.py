@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
         "classes/one.yaml": "extends: parent\n",
         "classes/two.yaml": "extends: parent\nimage: {headroom: 8M}\n",
         "classes/own.yaml": f"extends: parent\nimage:\n  sha256: {OTHER} # mine\n",
-        "classes/digest.yaml": f"extends: parent\nimage: {{source: 'https://example.org/{OTHER}.img'}}\n",
+        "classes/digest.yaml": f"extends: parent\nimage: {{source: 'oci://h/x:1@sha256:{OTHER}'}} # mine\n",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -33,7 +33,30 @@ def root(tmp_path: Path) -> Path:
 
 
 def newer(name: str, pinned: str = OLD, published: str = NEW) -> Newer:
-    return Newer(name, "https://example.org/x", pinned, published)
+    edits = {"sha256": (pinned, published)}
+    return Newer(name, "https://example.org/x", pinned, published, edits)
+
+
+def by_source() -> Newer:
+    edits = {"source": tuple(f"oci://h/x:1@sha256:{sha256}" for sha256 in (OTHER, NEW))}
+    return Newer("digest", "oci://h/x:1", OTHER, NEW, edits)  # type: ignore[arg-type]
+
+
+def test_what_is_pinned_by_hash_and_by_digest_is_pinned_by_both(root: Path) -> None:
+    text = f"extends: parent\nimage: {{source: 'oci://h/x:1@sha256:{OTHER}', sha256: {OLD}}}\n"
+    (root / "classes/both.yaml").write_text(text)
+    edits = {**newer("both").edits, **by_source().edits}
+    diffs, errors = repin(Inventory(root), [Newer("both", "oci://h/x:1", OLD, NEW, edits)])
+    assert (len(diffs), errors) == (2, [])
+    assert (root / "classes/both.yaml").read_text() == text.replace(OTHER, NEW).replace(OLD, NEW)
+
+
+def test_what_nothing_pins_is_said_to_be_pinned_by_hand(root: Path) -> None:
+    before = contents(root)
+    diffs, (error,) = repin(Inventory(root), [Newer("one", "https://example.org/x", OLD, NEW)])
+    assert diffs == []
+    assert f"pin what is published by hand, as image.sha256: {NEW}" in str(error)
+    assert contents(root) == before
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -41,16 +64,16 @@ def contents(root: Path) -> dict[str, str]:
 
 
 EDITED = {
-    "by its parent": ("one", OLD, "classes/parent.yaml"),
-    "by itself": ("own", OTHER, "classes/own.yaml"),
-    "by its source": ("digest", OTHER, "classes/digest.yaml"),
+    "by its parent": (newer("one"), OLD, "classes/parent.yaml"),
+    "by itself": (newer("own", OTHER), OTHER, "classes/own.yaml"),
+    "by its source": (by_source(), OTHER, "classes/digest.yaml"),
 }
 
 
-@pytest.mark.parametrize(("name", "pinned", "file"), EDITED.values(), ids=EDITED.keys())
-def test_the_file_that_pins_a_class_is_edited_alone(root: Path, name: str, pinned: str, file: str) -> None:
-    before = contents(root)
-    diffs, errors = repin(Inventory(root), [newer(name, pinned)])
+@pytest.mark.parametrize(("found", "pinned", "file"), EDITED.values(), ids=EDITED.keys())
+def test_the_file_that_pins_a_class_is_edited_alone(root: Path, found: Newer, pinned: str, file: str) -> None:
+    before, name = contents(root), found.class_name
+    diffs, errors = repin(Inventory(root), [found])
     assert errors == []
     assert contents(root) == {**before, file: before[file].replace(pinned, NEW)}
     assert [line for line in diffs[0].splitlines() if line.startswith(("---", "+++"))] == [

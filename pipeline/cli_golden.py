@@ -1,0 +1,211 @@
+"""`metis golden`: the images that classes are built from, as they are published."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import MetisError, SeveralErrors, UsageError
+from .options import common, each, lab_of, print_json, registry_options
+
+if TYPE_CHECKING:
+    from .golden.fetch import Fetched
+    from .nightly_report import Newer
+
+HEADER = ("class", "sha256", "pinned by", "signed by", "cached", "source")
+
+
+def complete_class(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The classes whose names begin so, for the shell."""
+    try:
+        lab = lab_of({"inventory": context.params.get("inventory")})
+        return [name for name in lab.inventory.names("classes") if name.startswith(incomplete)]
+    except MetisError:
+        return []
+
+
+class_option = click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    shell_complete=complete_class,
+    metavar="CLASS",
+    help="The class's name. May be given several times; all classes with an image without it.",
+)
+
+
+@click.group()
+def golden() -> None:
+    """Look after the images that classes are built from."""
+
+
+@golden.command(name="list")
+@common
+@class_option
+def list_(classes: Sequence[str], as_json: bool, **flags: str | None) -> None:
+    """List which golden each class has, and what it is checked by.
+
+    Nobody is asked, and nothing is changed.
+    """
+    from .lab_goldens import LabGoldens
+    from .plan import columns
+
+    about = LabGoldens(lab_of(flags))
+    states, errors = each(about.state, about.names(classes))
+    if as_json:
+        print_json([state.to_data() for state in states])
+    else:
+        rows = [
+            (
+                state.class_name,
+                (state.sha256 or "-")[:12],
+                state.pinned,
+                state.signed_by or "-",
+                "yes" if state.is_cached else "no",
+                state.source,
+            )
+            for state in states
+        ]
+        for line in columns([HEADER, *rows] if rows else []):
+            click.echo(line)
+    if errors:
+        raise SeveralErrors(errors)
+
+
+@golden.command()
+@common
+@class_option
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Where another golden is published now: fetch it, pin it in the class's file, and show the change.",
+)
+@registry_options
+def pull(classes: Sequence[str], update: bool, as_json: bool, **flags: str | None) -> None:
+    """Bring classes' goldens into the cache, checked by hash and signature."""
+    from .lab import Lab
+    from .lab_goldens import LabGoldens
+
+    lab = lab_of(flags, writes=True)
+    names = LabGoldens(lab).names(classes)
+    errors: list[MetisError] = []
+    diffs: list[str] = []
+    if update:
+        diffs, errors = _adopted(lab, names)
+        lab = Lab(lab.settings)  # what was pinned just now is read from the files again
+    failed = {name for name in names if any(f"class {name}:" in str(error) for error in errors)}
+    about = LabGoldens(lab)
+    found, missed = each(
+        lambda name: (name, about.pull(name)), [name for name in names if name not in failed]
+    )
+    _print_fetched(found, diffs, as_json=as_json)
+    if errors or missed:
+        raise SeveralErrors([*errors, *missed])
+
+
+def _adopted(lab: Any, names: Sequence[str]) -> tuple[list[str], list[MetisError]]:  # noqa: ANN401
+    from .newer import fetched, newer
+    from .repin import repin
+
+    def adoptable(name: str) -> Newer | None:
+        found = newer(lab, name)
+        if found:
+            fetched(lab, found)
+        return found
+
+    if lab.settings.offline:
+        raise UsageError("--update asks what is published, and METIS_OFFLINE is set", "leave one of them out")
+    newer_ones, errors = each(adoptable, names)
+    diffs, more = repin(lab.inventory, filter(None, newer_ones))
+    return diffs, [*errors, *more]
+
+
+@golden.command()
+@common
+@class_option
+@registry_options
+def verify(classes: Sequence[str], as_json: bool, **flags: str | None) -> None:
+    """Hash classes' goldens in the cache again, and judge their signatures.
+
+    A signature that was checked before is kept, so that this needs no network. Ends with 4 where one is not
+    what it must be.
+    """
+    from .lab_goldens import LabGoldens
+
+    about = LabGoldens(lab_of(flags))
+    found, errors = each(lambda name: (name, about.verify(name)), about.names(classes))
+    _print_fetched(found, [], as_json=as_json)
+    if errors:
+        raise SeveralErrors(errors)
+
+
+def _print_fetched(found: Sequence[tuple[str, Fetched]], diffs: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        data = [{"class": name, "sha256": each.sha256, "path": str(each.path)} for name, each in found]
+        print_json(data)
+        return
+    for diff in diffs:
+        click.echo(diff, nl=False)
+    for name, fetched in found:
+        click.echo(f"{name}: {fetched.sha256}  {fetched.path}")
+
+
+@golden.command()
+@common
+@click.option(
+    "--class", "name", required=True, shell_complete=complete_class, metavar="CLASS", help="The class's name."
+)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    metavar="oci://HOST/REPOSITORY:TAG",
+    help="Where it goes; without it, to where the class has it from.",
+)
+@click.option(
+    "--signature",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A detached signature of FILE (OpenPGP or minisign), which goes with it.",
+)
+@click.option("--replace", is_flag=True, help="The tag may name another golden already.")
+@registry_options
+def push(
+    name: str,
+    file: Path | None,
+    to: str | None,
+    signature: Path | None,
+    replace: bool,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """Publish FILE as the golden of a class in a registry.
+
+    Without FILE, the golden that the class has now is mirrored there, with its publisher's signature.
+    """
+    from . import publish
+    from .golden.reference import Reference
+    from .lab_goldens import LabGoldens
+
+    lab = lab_of(flags, writes=True)
+    LabGoldens(lab).names([name])
+    klass = lab.live_composer.klass(name)
+    source = to or (klass.image.source if klass.image else "")
+    if not source.startswith("oci:"):
+        raise UsageError("nothing says where the golden goes", "say --to oci://host/repository:tag")
+    reference = Reference.parse(source)
+    if file is None and signature is not None:
+        raise UsageError("--signature is of a FILE", "name both, or neither")
+    if file is None:
+        what = publish.mirrored(lab.goldens.wanted(klass, lab.goldens.image(name)), lab.means)
+    else:
+        what = publish.own(Path(os.fspath(file)), signature)
+    where, sha256 = publish.publish(what, klass, reference, lab.means, replace=replace)
+    if as_json:
+        print_json({"class": name, "source": str(where), "sha256": sha256})
+    else:
+        click.echo(f"pushed {where}")
+        click.echo(f"next: pin it in the class with `image: {{source: '{where}', sha256: {sha256}}}`")
