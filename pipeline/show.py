@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from .inventory.wording import masked
-from .model import ResolvedNode, thaw
+from .model import Image, ResolvedNode, thaw
 
 WIDEST = 48
 """Characters; a longer value, such as a key, makes its own line long and not all others."""
@@ -24,11 +24,7 @@ def node(resolved: ResolvedNode) -> dict[str, Any]:
         "layers": [layer.name for layer in (*klass.layers, resolved.layer)],
         "arch": klass.arch,
         "os": klass.os,
-        "image": (
-            {"source": masked(image.source), "sha256": image.sha256, "headroom": image.headroom}
-            if image
-            else None
-        ),
+        "image": _image(image) if image else None,
         "partitions": {side: {"label": label} for side, label in klass.labels.items()},
         "overlays": [
             {"layer": item.layer, "side": item.side, "folder": item.folder}
@@ -47,6 +43,19 @@ def node(resolved: ResolvedNode) -> dict[str, Any]:
         **thaw(resolved.settings),
         "hostname": resolved.hostname,
     }
+
+
+def _image(image: Image) -> dict[str, Any]:
+    """A golden as declared, with what it is checked by where that was said."""
+    about: dict[str, Any] = {"source": masked(image.source), "sha256": image.sha256}
+    if image.mirrors:
+        about["mirrors"] = [masked(source) for source in image.mirrors]
+    if image.sums:
+        about["sums"] = masked(image.sums)
+    if image.signature:
+        source = masked(image.signature.source) if image.signature.source else None
+        about["signature"] = {"source": source, "keyring": image.signature.keyring}
+    return {**about, "headroom": image.headroom}
 
 
 def as_yaml(data: Mapping[str, Any]) -> str:
