@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,78 +15,18 @@ from hypothesis import strategies as st
 from pipeline import process
 from pipeline.errors import MetisError, MismatchError, UsageError
 from pipeline.golden import minisign, openpgp, signature
+from tests.support import signing
 from tests.support.scripts import stand_in
+from tests.support.signing import DATA, LATER, LONG_AGO, Keys
 
 NAME = "https://example.org/x.img.xz"
-DATA = b"an image\r\nas published\n\0" * 100
-LONG_AGO = ("--faked-system-time", "20200101T000000")
-LATER = ("--faked-system-time", "20370101T000000")
 HTML = b"<!DOCTYPE html>\n<html><title>404 Not Found</title></html>\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """A home of gpg with some keys, and what they signed, in one folder with minisign's."""
-
-    home: Path
-    folder: Path
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "data"
-
-    def gpg(self, *words: str | Path, stdin: bytes = b"") -> bytes:
-        options = ["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
-        argv = ["gpg", "--homedir", self.home, *options, *words]
-        return process.run(argv, stdin=stdin, cwd=self.folder).out
-
-    def fingerprint(self, key: str) -> str:
-        lines = self.gpg("--with-colons", "--list-keys", key).decode().splitlines()
-        return next(line.split(":")[9] for line in lines if line.startswith("fpr:"))
-
-    def new(self, key: str, end: str = "0", *words: str) -> None:
-        self.gpg(*words, "--quick-generate-key", key, "ed25519", "sign", end)
-
-    def sign(self, key: str, *words: str) -> bytes:
-        return self.gpg(*words, "--local-user", key, "--output", "-", "--detach-sign", self.file)
-
-    def keyring(self, *keys: str, armour: bool = False) -> Path:
-        """A file with the public halves."""
-        file = self.folder / "-".join((*keys, "asc" if armour else "gpg"))
-        file.write_bytes(self.gpg(*(["--armor"] if armour else []), "--export", *keys))
-        return file
-
-    def mini(self, key: str) -> Path:
-        return self.folder / f"{key}.pub"
-
-    def mini_sign(self, key: str, *words: str) -> bytes:
-        made = self.folder / f"{key}.minisig"
-        process.run(["minisign", "-S", *words, "-s", self.folder / f"{key}.key", "-m", self.file, "-x", made])
-        return made.read_bytes()
 
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
-    home = Path(tempfile.mkdtemp(prefix="g", dir="/tmp"))  # gpg-agent's sockets need a short path
-    made = Keys(home, tmp_path_factory.mktemp("signed"))
-    made.file.write_bytes(DATA)
-    try:
-        for key in ("good", "other", "revoked", "ended"):
-            made.new(key, *(["30d", *LONG_AGO] if key == "ended" else []))
-        made.new("twofold", "0", *LONG_AGO)
-        made.new("unborn", "0", *LATER)
-        made.gpg("--quick-add-key", made.fingerprint("twofold"), "ed25519", "sign")
-        revocation = home / "openpgp-revocs.d" / f"{made.fingerprint('revoked')}.rev"
-        made.keyring("revoked").rename(made.folder / "before.gpg")
-        made.folder.joinpath("revoked.sig").write_bytes(made.sign("revoked"))
-        made.gpg("--import", stdin=revocation.read_bytes().replace(b"\n:-----BEGIN", b"\n-----BEGIN"))
-        for key in ("mine", "theirs"):
-            private = made.folder / f"{key}.key"
-            process.run(["minisign", "-G", "-W", "-p", made.mini(key), "-s", private])
+    with signing.making(tmp_path_factory.mktemp("signed")) as made:
         yield made
-    finally:
-        process.run(["gpgconf", "--homedir", home, "--kill", "all"])
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def refusal(keys: Keys, made: bytes, keyring: Path, file: Path | None = None) -> str:
