@@ -203,7 +203,7 @@ def test_a_signature_is_wanted_of_what_another_class_has_fetched_without_one(
 ) -> None:
     publisher.fetch(Wanted(publisher.web.url, SHA256, "arm64"))
     sign(publisher, keys, "other")
-    with pytest.raises(MismatchError, match="keys.gpg"):
+    with pytest.raises(MismatchError, match=r"keys\.gpg"):
         publisher.fetch(publisher.wanted("file"))
 
 
