@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks import burning, nights, nothing_to_do, one_image
+from benchmarks import burning, nights, nothing_to_do, one_image, pulling
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
 
 
@@ -39,6 +39,13 @@ def test_a_night_with_nothing_to_do_takes_little_longer_than_the_graph() -> None
 def test_an_image_takes_little_longer_than_a_script_by_hand() -> None:
     with one_image.prepared() as pair:
         check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=one_image.BOUND)], 3, 6)
+
+
+@pytest.mark.slow
+def test_a_golden_is_pulled_as_fast_as_by_hand_and_in_little_memory() -> None:
+    with pulling.prepared(256 << 20) as pair:
+        check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=pulling.BOUND)], 3, 6)
+        assert pair.about["peak of memory, KiB"] < pulling.MEMORY
 
 
 @pytest.mark.slow
