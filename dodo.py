@@ -44,7 +44,7 @@ def task_golden():
             "name": name,
             "file_dep": [files.golden_source(name)],
             "targets": [files.golden_receipt(name)],
-            "uptodate": [tasks.as_left(files.golden_receipt(name))],
+            "uptodate": [tasks.as_left(files.golden_receipt(name)), tasks.keyring_as_it_was(name)],
             "actions": [(tasks.fetch_golden, [name])],
         }
 

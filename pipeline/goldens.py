@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -64,10 +63,9 @@ class Goldens:
         if image.sums:
             about["sums"] = masked(image.sums)
         if image.signature:
-            place = self.means.folder / image.signature.keyring
             about["signature"] = {
                 "source": masked(image.signature.source or ""),
-                "keyring": hashlib.sha256(place.read_bytes()).hexdigest() if place.is_file() else None,
+                "keyring": str(self.means.folder / image.signature.keyring),
             }
         return about
 

@@ -180,6 +180,16 @@ class Tasks:
     def _code(self) -> str:
         return digest([code_digest(), hooks.state(self.lab.inventory.root)])
 
+    def keyring_as_it_was(self, name: str) -> Unchanged:
+        """Whether the keys that a golden may be signed by are those that it was judged by."""
+        source = self.artifacts.golden_source(name)
+
+        def looks() -> list[int]:
+            signature = read_json(source).get("signature")
+            return look_if_there(Path(signature["keyring"])) if signature else []
+
+        return Unchanged("keyring", looks)
+
     def base_is_current(self, klass: str) -> Callable[[], bool]:
         """Whether a base is there as its receipt says, made from the golden and manifest that there are."""
 

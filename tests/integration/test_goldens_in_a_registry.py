@@ -158,6 +158,23 @@ def test_offline_everything_is_built_from_a_warm_cache(lab: Lab, keys: Keys, tin
     assert golden_of(lab) == goldens.sha256(tiny_golden)
 
 
+def test_a_key_that_left_the_keyring_stops_the_next_build(
+    lab: Lab, server: Server, keys: Keys, tiny_golden: Path
+) -> None:
+    keyring = lab.write("keys/lab.gpg", "")
+    keyring.write_bytes(keys.keyring("good").read_bytes())
+    made = lab.root / "signature"
+    made.write_bytes(keys.sign("good", file=tiny_golden))
+    declare(lab, server, lab.root.name, ":1", ", signature: {keyring: keys/lab.gpg}")
+    push(lab, tiny_golden, "--signature", str(made))
+    assert lab.doit("image:alpha").code == 0
+    assert not lab.doit("image:alpha").tasks("run")
+    keyring.write_bytes(keys.keyring("other").read_bytes())
+    said = lab.metis("image", "--node", "alpha")
+    assert said.code == 4
+    assert said.tasks("failed") == {"golden:pi"}
+
+
 # ------------------------------------------------------------------------------------- the commands
 
 
