@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import MetisError, SeveralErrors, UsageError
-from .options import common, each, lab_of, print_json, registry_options
+from .options import common, complete_class, each, lab_of, print_json, registry_options
 
 if TYPE_CHECKING:
     from .golden.fetch import Fetched
     from .nightly_report import Newer
 
 HEADER = ("class", "sha256", "pinned by", "signed by", "cached", "source")
-
-
-def complete_class(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The classes whose names begin so, for the shell."""
-    try:
-        lab = lab_of({"inventory": context.params.get("inventory")})
-        return [name for name in lab.inventory.names("classes") if name.startswith(incomplete)]
-    except MetisError:
-        return []
 
 
 class_option = click.option(

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -26,13 +26,20 @@ FLAG_VARIABLES = {
 }
 
 
-def complete_node(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The nodes whose names begin so, for the shell."""
-    try:
-        lab = lab_of({"inventory": context.params.get("inventory")})
-        return [name for name in lab.inventory.names("nodes") if name.startswith(incomplete)]
-    except MetisError:
-        return []
+def _completing(kind: Literal["nodes", "classes"]) -> Callable[..., list[str]]:
+    def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+        try:
+            lab = lab_of({"inventory": context.params.get("inventory")})
+            return [name for name in lab.inventory.names(kind) if name.startswith(incomplete)]
+        except MetisError:
+            return []
+
+    return complete
+
+
+complete_node = _completing("nodes")
+complete_class = _completing("classes")
+"""The nodes or classes whose names begin so, for the shell."""
 
 
 def common(command: F) -> F:
