@@ -54,9 +54,16 @@ class Receipt:
 def read(image: Path) -> Receipt | None:
     """The receipt of an image or base, None where there is none that can be read."""
     try:
-        data = json.loads(receipt_of(image).read_bytes())
-        receipt = Receipt(**data)
-    except (OSError, ValueError, TypeError):
+        return parse(receipt_of(image).read_bytes())
+    except OSError:
+        return None
+
+
+def parse(content: bytes) -> Receipt | None:
+    """The receipt that a file holds, None where that is none."""
+    try:
+        receipt = Receipt(**json.loads(content))
+    except (ValueError, TypeError, RecursionError):
         return None
     maps = (receipt.made_from, receipt.places, receipt.stamp, receipt.secrets)
     is_ours = receipt.format == FORMAT and all(isinstance(item, dict) for item in maps)
