@@ -189,13 +189,13 @@ def _secrets(environment: Mapping[str, str], folder: Path) -> SecretPlace:
         return PlainPlace(folder / place)
     if kind == "sealed" and (place or named == kind):
         where = folder / place if place else _state(environment) / "secrets"
-        return SealedPlace(where, _age_identity(environment, folder))
+        return SealedPlace(where, age_identity(environment, folder))
     if named == "vault":
         access = _vault(environment, folder)
         # Another Vault knows other nodes by the same names.
         asked = hashlib.sha256(f"{access.address}\n{access.namespace}".encode()).hexdigest()
         copies = _state(environment) / "copies" / asked[:16]
-        return VaultPlace(access, copies, _age_identity(environment, folder))
+        return VaultPlace(access, copies, age_identity(environment, folder))
     # The value is not repeated: who misread what is wanted may have put a secret there.
     raise UsageError("METIS_SECRETS is no source of secrets", "use vault, sealed:DIR or plain:DIR")
 
@@ -204,7 +204,8 @@ def _state(environment: Mapping[str, str]) -> Path:
     return user_folder(environment, "XDG_STATE_HOME", "~/.local/state")
 
 
-def _age_identity(environment: Mapping[str, str], folder: Path) -> Path:
+def age_identity(environment: Mapping[str, str], folder: Path) -> Path:
+    """The file with the age key of whoever runs this; raises UsageError where nothing says which."""
     if named := environment.get("METIS_AGE_IDENTITY"):
         # The value is not repeated: it may be the key itself.
         if "AGE-SECRET-KEY-" in named.upper() or "PRIVATE KEY-----" in named:
