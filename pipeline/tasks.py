@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from doit.exceptions import TaskFailed
 
-from . import durable, hooks, receipts, secrets
+from . import durable, hooks, receipts, scratch, secrets
 from .artifacts import bmap_of, receipt_of
 from .errors import MetisError, RefusedError, RottenError, SeveralErrors, UsageError, from_os
 from .freshness import Unchanged, code_digest, look, look_if_there
@@ -381,10 +381,8 @@ class Tasks:
             self._is_held = False
 
     def _sweep(self) -> None:
-        """Remove what a build that was cut off has left; nobody else can be writing it now."""
-        for part in self.artifacts.root.rglob(f"*{durable.PART}"):
-            if self.lab.settings.cache not in part.parents:
-                part.unlink(missing_ok=True)
+        """Remove what a build that was cut off has left; what others still work in says so."""
+        scratch.sweep(self.artifacts.root, self.lab.settings.cache)
 
     def _refuse(self, holder: str) -> None:
         raise MetisError(

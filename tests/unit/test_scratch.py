@@ -1,0 +1,81 @@
+"""Folders for a while: gone afterwards, swept up when their owner died, and left alone while it lives."""
+
+from __future__ import annotations
+
+import signal
+import stat
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pipeline.scratch import scratch, sweep
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """A folder whose owner was killed at work in it."""
+    code = (
+        "import sys, time, pathlib; from pipeline.scratch import scratch\n"
+        "with scratch(pathlib.Path(sys.argv[1]), 'push') as folder:\n"
+        "    (folder / 'image').write_bytes(b'secret'); print(folder, flush=True); time.sleep(600)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        folder = Path(child.stdout.readline().strip())
+        child.send_signal(signal.SIGKILL)
+    assert (folder / "image").is_file()
+    return folder
+
+
+def test_a_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:
+    place = tmp_path / "new"
+    with suppress(RuntimeError), scratch(place, "push") as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        (folder / "image").touch()
+        raise RuntimeError
+    assert list(place.iterdir()) == []
+
+
+def test_a_folder_that_is_removed_early_is_no_trouble(tmp_path: Path) -> None:
+    with scratch(tmp_path, "burn") as folder:
+        folder.rmdir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_kill_has_left_is_removed_by_the_next_who_works_there(tmp_path: Path, left: Path) -> None:
+    with scratch(tmp_path, "push") as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_kill_has_left_is_removed_by_a_sweep(tmp_path: Path, left: Path) -> None:
+    sweep(tmp_path, tmp_path / "cache")
+    assert not left.exists()
+
+
+def test_nobody_removes_what_another_works_in(tmp_path: Path) -> None:
+    with scratch(tmp_path, "push") as one, scratch(tmp_path, "push") as other:
+        (one / ".receipt.json.part").touch()
+        sweep(tmp_path, tmp_path / "cache")
+        assert (one / ".receipt.json.part").is_file()
+        assert other.is_dir()
+
+
+def test_a_sweep_removes_what_is_not_finished_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("one.img", "base/pi.img", "cache/.a.part", "cache/partial/b.part")]
+    gone = [tmp_path / name for name in (".one.img.part", "base/.pi.img.part")]
+    for file in (*kept, *gone):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (tmp_path / "elsewhere.part").symlink_to(tmp_path / "base")
+    sweep(tmp_path, tmp_path / "cache")
+    assert all(file.exists() for file in kept)
+    assert not any(file.exists() for file in gone)
+    sweep(tmp_path / "cache/partial", tmp_path / "cache")
+    assert all(file.exists() for file in kept)
+    assert list((tmp_path / "base").iterdir()) == [tmp_path / "base/pi.img"]
