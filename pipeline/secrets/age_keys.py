@@ -9,11 +9,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..durable import write_once
 from ..errors import InventoryError, MetisError, MismatchError, Problem, SecretError, SourceError
-from . import private
+from . import age_stream, private
 
 VARIABLE = "METIS_AGE_IDENTITY"
 _NATIVE = "AGE-SECRET-KEY-1"
@@ -80,18 +80,46 @@ class AgeKeys:
         try:
             text: bytes = pyrage.decrypt(content, identities)
         except pyrage.DecryptError as error:
-            # A wrong bit in what is for one key alone looks like another key's: age cannot tell.
-            is_for_others = str(error).startswith(_OTHER_KEY)
+            why = str(error)
         else:
             return text
-        if not is_for_others:
-            raise MismatchError(f"{file} is cut short or altered", "put it back from a copy")
+        raise self._unopened(
+            why,
+            content,
+            file,
+            "or let who can open it add you to age_recipients and run `metis secrets seal`",
+        )
+
+    def unseal(self, content: BinaryIO, into: BinaryIO, file: str) -> None:
+        """Write the text in what age has sealed for us, whatever its size; raises as `opened` does.
+
+        `content` is a file that can be sought in. What is written before an error was sealed so.
+        """
+        try:
+            age_stream.unseal(content, into, self.identities)
+        except age_stream.UnopenedError as error:
+            why = str(error)
+        else:
+            return
+        content.seek(0)
+        head = content.read(age_stream.LONGEST_HEADER)
+        raise self._unopened(why, head, file, "or have it sealed for your key too")
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Our keys; raises SourceError where there are none, and SecretError where they cannot be used."""
+        return self._own[0]
+
+    def _unopened(self, why: str, content: bytes, file: str, otherwise: str) -> MetisError:
+        """What is wrong with what age did not open, by what it said."""
+        # A wrong bit in what is for one key alone looks like another key's: age cannot tell.
+        if not why.startswith(_OTHER_KEY):
+            return MismatchError(f"{file} is cut short or altered", "put it back from a copy")
         if _BY_PASSPHRASE in content:
-            raise SourceError(f"{file} is sealed by a passphrase", f"seal it for the key in {self.file}")
-        raise SourceError(
+            return SourceError(f"{file} is sealed by a passphrase", f"seal it for the key in {self.file}")
+        return SourceError(
             f"{file} is sealed for other keys than those of {self.file}",
-            f"name the file of its key with {VARIABLE}, or let who can open it add you to age_recipients "
-            "and run `metis secrets seal`",
+            f"name the file of its key with {VARIABLE}, {otherwise}",
         )
 
     # ------------------------------------------------------------------------------------ recipients
