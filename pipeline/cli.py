@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .cli_adopt import adopt
-from .cli_burn import burn, cards
+from .cli_burn import burn
 from .cli_cache import cache
+from .cli_cards import cards
 from .cli_golden import golden
 from .cli_nightly import nightly
+from .cli_push import push
 from .cli_secrets import secrets
 from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
 from .hardening import leave_no_cores
@@ -57,6 +59,7 @@ cli.add_command(cache)
 cli.add_command(cards)
 cli.add_command(golden)
 cli.add_command(nightly)
+cli.add_command(push)
 cli.add_command(secrets)
 
 

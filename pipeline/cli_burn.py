@@ -1,4 +1,4 @@
-"""`metis burn` and `metis cards`: an image to a card, and which cards there are.
+"""`metis burn`: an image to a card.
 
 A finished image is burned without an inventory, so that works on hosts that have nothing but Python.
 """
@@ -20,12 +20,14 @@ from . import prompts
 from .errors import MetisError, SeveralErrors, UsageError
 from .options import (
     FLAG_VARIABLES,
+    artifacts_folder,
     boot_option,
     common,
     lab_of,
     mounted_folders,
     node_option,
     print_json,
+    registry_options,
     root_option,
     set_flags,
     yes_option,
@@ -52,7 +54,7 @@ def complete_card(
     from .choosing import Rules, candidates
 
     try:
-        cards = candidates(here(), Rules(LARGEST_CARD, _artifacts()))
+        cards = candidates(here(), Rules(LARGEST_CARD, artifacts_folder()))
     except (MetisError, OSError):
         cards = []
     names = [name for card in cards for name in (*card.names, card.path) if name.startswith(incomplete)]
@@ -83,49 +85,26 @@ class Choice:
 
 @click.command()
 @common
-@click.option(
-    "--inspect",
-    "inspected",
-    metavar="DEVICE",
-    help="Say what is on this card or image: its partitions, and the node that was burned to it.",
-)
-@click.option("--all", "everything", is_flag=True, help="List also disks that are refused, and say why.")
-def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str | None) -> None:
-    """List the cards that an image could be burned to. Changes nothing."""
-    from .card.here import here
-    from .choosing import Rules, listed
-
-    set_flags(flags)
-    platform = here()
-    if inspected is not None:
-        _print_content(platform, platform.card_at(inspected), as_json=as_json)
-        return
-    rules = Rules(LARGEST_CARD, _artifacts())
-    try:
-        from .lab_cards import LabCards
-
-        rules = LabCards(lab_of(flags)).rules(None)
-    except (MetisError, OSError):  # where nobody named an inventory, what holds for all
-        if os.environ.get("METIS_INVENTORY"):
-            raise
-    found_cards = listed(platform, rules, everything=everything)
-    if as_json:
-        print_json([item.to_data() for item in found_cards])
-    else:
-        for item in found_cards:
-            click.echo(item.to_text())
-        if not found_cards:
-            click.echo("no card is there; --all lists the disks that are refused", err=True)
-
-
-@click.command()
-@common
 @node_option(required=False, alone=True)
 @click.option(
     "--image",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Burn this finished image, whoever made it; needs no inventory.",
 )
+@click.option(
+    "--from",
+    "source",
+    metavar="oci://HOST/REPOSITORY:TAG",
+    help="Burn an image that `metis push` has stored in a registry; needs no inventory. A digest (@sha256:…) "
+    "names it for good.",
+)
+@click.option(
+    "--identity",
+    type=click.Path(),
+    metavar="FILE",
+    help="The age key that opens what --from brings (METIS_AGE_IDENTITY).",
+)
+@registry_options
 @device_option
 @click.option("--allow-fixed", is_flag=True, help="DEVICE may be a fixed disk, named as in /dev/disk/by-id.")
 @click.option(
@@ -146,6 +125,8 @@ def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str |
 def burn(
     nodes: Sequence[str],
     image: Path | None,
+    source: str | None,
+    identity: str | None,
     boot: Path | None,
     root: Path | None,
     auto_mount: bool,
@@ -160,14 +141,21 @@ def burn(
     flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
     set_flags(flags)
     choice = Choice(**more)
-    if len(nodes) + (image is not None) != 1:
-        raise UsageError("one image is burned at a time", "name one node with --node, or a file with --image")
-    other = bool(choice.devices or image or auto_mount)
+    if len(nodes) + (image is not None) + (source is not None) != 1:
+        raise UsageError(
+            "one image is burned at a time",
+            "name one node with --node, or a file with --image, or an artifact with --from",
+        )
+    if identity and source is None:
+        raise UsageError("--identity opens what --from brings", "leave it out")
+    other = bool(choice.devices or image or source or auto_mount)
     folders = mounted_folders(boot, root, other=other)
+    if auto_mount and not nodes:
+        raise UsageError("a finished image is written as it is", "leave --auto-mount out, or name a --node")
     if image is not None:
-        if auto_mount:
-            raise UsageError("--image is written as it is", "leave --auto-mount out, or name a --node")
         _write_image(image, choice)
+    elif source is not None:
+        _write_pulled(source, identity, flags, choice)
     elif sys.platform == "win32":
         raise UsageError("nothing is built on Windows", "bring a finished image, and name it with --image")
     elif folders is not None:
@@ -178,22 +166,6 @@ def burn(
         _fill(nodes[0], None, flags, choice)
     else:
         _write_node(nodes[0], flags, choice)
-
-
-def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:
-    if platform.inspect is None:
-        raise MetisError("nothing here can read a card's file systems", "look on a Linux host")
-    if card.size == 0:
-        raise MetisError(f"nothing is at {card.path}", "insert the card, or find its name with `metis cards`")
-    found = platform.inspect(Path(card.path)).to_data()
-    if as_json:
-        print_json(found)
-        return
-    click.echo(f"{card.path}: {found['summary']}")
-    for each in found["partitions"]:
-        click.echo(f"  {each['number']}  {each['filesystem'] or 'unknown'}  {each['label'] or ''}".rstrip())
-    for name, value in (found["record"] or {}).items():
-        click.echo(f"  {name}: {value}")
 
 
 # ------------------------------------------------------------------------------------------ to devices
@@ -207,10 +179,35 @@ def _write_image(path: Path, choice: Choice) -> None:
     from .choosing import Rules
 
     platform, told = here(), reporter()
-    rules = Rules(LARGEST_CARD, _artifacts(), allow_fixed=choice.allow_fixed)
+    rules = Rules(LARGEST_CARD, artifacts_folder(), allow_fixed=choice.allow_fixed)
     _refuse_early(platform, rules, choice)
     with opened(path, told) as image:
         reports = _burned(image, rules, Tools(platform, told, choice.delta), choice)
+    _end(image.subject, reports, choice)
+
+
+def _write_pulled(source: str, identity: str | None, flags: dict[str, str | None], choice: Choice) -> None:
+    """Burn an image from a registry, for which no inventory is asked either."""
+    if sys.platform == "win32":
+        raise UsageError("no registry is read on Windows", "bring a finished image, and name it with --image")
+    from .burn import Tools
+    from .card.here import here
+    from .choosing import Rules
+    from .golden.reference import Reference
+    from .lab_images import LabImages
+
+    if identity:
+        os.environ["METIS_AGE_IDENTITY"] = identity
+    reference = Reference.parse(source)
+    if not reference.wanted:
+        raise UsageError(
+            f"{source} names no image", "name a tag, as in :2026-11, or a digest, as in @sha256:…"
+        )
+    lab, platform = lab_of(flags), here()
+    rules = Rules(LARGEST_CARD, lab.artifacts.root, allow_fixed=choice.allow_fixed)
+    _refuse_early(platform, rules, choice)
+    with LabImages(lab).pulled(reference) as image:
+        reports = _burned(image, rules, Tools(platform, lab.reporter, choice.delta), choice)
     _end(image.subject, reports, choice)
 
 
@@ -300,7 +297,3 @@ def _fill(name: str, folders: tuple[Path, Path] | None, flags: dict[str, str | N
         click.echo(verdict.to_text())
     if verdict.error:
         raise verdict.error
-
-
-def _artifacts() -> Path:
-    return Path(os.environ.get("METIS_ARTIFACTS") or "artifacts").absolute()

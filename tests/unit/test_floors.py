@@ -34,13 +34,14 @@ FLOORS = {
     "inventory.scalars inventory.schemas inventory.validate inventory.wording loopback manifest "
     "mountinfo nightly_report outcomes plan ranges render.* secrets_report show",
     "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks inventory.index "
-    "inventory.overlay inventory.read mapped nightly_files process progress receipts settings slot "
-    "sparse store store_contents sudo",
+    "inventory.overlay inventory.read mapped nightly_files process progress receipts scratch "
+    "settings slot sparse store store_contents sudo",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
-    "steps": "adoption build burn burnable capture choosing compose goldens ids mounted publish repin verify",
-    "tasks": "lab lab_cache lab_cards lab_goldens newer tasks",
-    "doors": "cli cli_adopt cli_burn cli_cache cli_golden cli_nightly cli_secrets dodo doit_setup graph "
-    "nightly options prompts",
+    "steps": "adoption build burn burnable capture choosing compose goldens ids mounted node_artifact "
+    "publish repin verify",
+    "tasks": "lab lab_cache lab_cards lab_goldens lab_images newer tasks",
+    "doors": "cli cli_adopt cli_burn cli_cache cli_cards cli_golden cli_nightly cli_push cli_secrets dodo "
+    "doit_setup graph nightly options prompts",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -60,8 +61,10 @@ ONLY_AT_TOP_OF = {
         "cli_adopt",
         "cli_burn",
         "cli_cache",
+        "cli_cards",
         "cli_golden",
         "cli_nightly",
+        "cli_push",
         "cli_secrets",
         "options",
         "prompts",
