@@ -17,6 +17,7 @@ from tests.support import goldens
 from tests.support.blocks import MIB, attached, mounted, need_disks
 from tests.support.cards import wrong
 from tests.support.lab import BIN, QUICK_INJECTOR, Lab, class_text
+from tests.support.registry import serving
 
 
 @pytest.fixture(scope="module")
@@ -385,6 +386,22 @@ def test_a_device_holds_the_node_and_its_kernel_sees_the_partitions(
         refused = lab.metis("burn", "--node", "one", "--device", device, "--yes")
         assert refused.code == 3, refused
         report = lab.metis("burn", "--node", "one", "--device", device, "--yes", "--allow-fixed")
+        assert report.code == 0, report
+        assert lab.metis("cards", "--inspect", device).out.startswith(f"{device}: one, burned")
+    assert differing(image, file) == of_record(image, file)
+
+
+def test_a_device_is_burned_from_a_registry_by_a_host_without_inventory(
+    lab: Lab, image: Path, tmp_path: Path
+) -> None:
+    need_disks()
+    file = old_card(tmp_path / "medium", 2 * image.stat().st_size)
+    other = Lab(tmp_path / "other")
+    with serving(tmp_path / "registry") as server, attached(file) as device:
+        to = f"oci://{server.host}/nodes/one:1"
+        pushed = lab.metis("push", "--node", "one", "--to", to, "--plain")
+        assert pushed.code == 0, pushed
+        report = other.metis("burn", "--from", to, "--device", device, "--yes", "--allow-fixed")
         assert report.code == 0, report
         assert lab.metis("cards", "--inspect", device).out.startswith(f"{device}: one, burned")
     assert differing(image, file) == of_record(image, file)

@@ -39,8 +39,8 @@ ATTRIBUTES = {
     errno: "EMEDIUMTYPE ENOMEDIUM ENOTBLK",
 }
 EVERYTHING = (
-    "bmap burn choosing cli cli_burn receipts card.burn_plan card.cards card.engine card.get_disk card.here "
-    "card.kernel32 card.medium card.physical_drive card.policy card.record card.image card.table "
+    "bmap burn choosing cli cli_burn cli_cards receipts card.burn_plan card.cards card.engine card.get_disk "
+    "card.here card.kernel32 card.medium card.physical_drive card.policy card.record card.image card.table "
     "card.verdicts card.waiting card.windows"
 ).split()
 """What a burn of a finished image is made of."""

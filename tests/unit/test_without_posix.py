@@ -216,6 +216,17 @@ def test_a_nodes_image_is_not_built_here(host: Host) -> None:
     assert host.card.read_bytes() == before
 
 
+def test_an_image_of_a_registry_is_not_burned_here(host: Host) -> None:
+    before = host.card.read_bytes()
+    said = host.metis("burn", "--from", "oci://127.0.0.1/nodes/titan-13:1", "--device", PATH, "--yes")
+    assert said.code == 2
+    assert (
+        said.err
+        == b"metis: no registry is read on Windows: bring a finished image, and name it with --image\n"
+    )
+    assert host.card.read_bytes() == before
+
+
 def test_cards_are_listed(host: Host) -> None:
     said = host.metis("cards", "--json")
     assert said.code == 0, said.err
