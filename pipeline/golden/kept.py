@@ -106,12 +106,13 @@ class KeptArtifact:
         return content if artifacts.digest_of(content) == self._reference.digest else None
 
     def _keep(self, key: str, content: bytes) -> None:
-        into = self._store.partial(key) / "manifest"
-        try:
-            durable.write(into, content)
-            self._store.admit(into, key)
-        finally:
-            self._store.drop_partial(key)
+        with self._store.lock(key, f"keeping {self.name}"):
+            into = self._store.partial(key) / "manifest"
+            try:
+                durable.write(into, content)
+                self._store.admit(into, key)
+            finally:
+                self._store.drop_partial(key)
 
     def _absent(self, what: str, hint: str) -> SourceError:
         return SourceError(

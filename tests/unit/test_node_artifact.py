@@ -22,6 +22,7 @@ from pipeline.golden.push import Part
 from pipeline.node_artifact import About, Contents
 from pipeline.receipts import Receipt
 from pipeline.secrets import age_stream
+from pipeline.store import stamp
 from tests.support.node_images import MIB, QUIET, finished_image
 
 NODE = "titan-13"
@@ -122,7 +123,7 @@ def test_an_image_that_rots_unseen_is_not_packed(tmp_path: Path) -> None:
         file.seek(receipts.block_map(copy).ranges[-1].start)
         file.write(b"rot")
     receipt = copy.with_name(f"{NODE}.receipt.json")
-    receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "stamp": receipts.stamp(copy)}))
+    receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "stamp": stamp(copy)}))
     with pytest.raises(MismatchError, match="is not what its block map says"):
         packed(copy, tmp_path / "out")
 
