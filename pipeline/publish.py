@@ -68,7 +68,7 @@ def publish(
     if golden.source:
         annotations[artifact.SOURCE] = golden.source
     with ExitStack() as stack:
-        parts = [Part(golden.file, packing(golden.file), golden.title)]
+        parts = [Part(golden.file, packing(golden.file), golden.title, sha256)]
         if golden.signature is not None:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="metis-")))
             parts.append(_signature(folder, golden.title, golden.signature))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
+from .registry_access import RegistryAccess, registry_access
 from .secrets.secret import Secret
 
 if TYPE_CHECKING:
@@ -76,28 +77,6 @@ SecretPlace = PlainPlace | SealedPlace | VaultPlace
 
 
 @dataclass(frozen=True, slots=True)
-class Robot:
-    """An account of one registry, by the host that it is for, which no other is told."""
-
-    host: str
-    user: str
-    password: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryAccess:
-    """How registries are reached: whose certificates count, and which may be asked in plain HTTP.
-
-    Without a `robot` for a host, what `docker login` has left in the file `docker_config` counts.
-    """
-
-    authority: Path | None = None
-    insecure: frozenset[str] = frozenset()
-    robot: Robot | None = None
-    docker_config: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one run; all paths are absolute."""
 
@@ -135,7 +114,7 @@ class Settings:
             deep=_switch(environment, "METIS_DEEP"),
             debug=_switch(environment, "METIS_DEBUG"),
             secrets=_secrets(environment, folder),
-            registries=_registries(environment, folder),
+            registries=registry_access(environment, folder),
             overrides=_overrides(environment),
         )
 
@@ -237,29 +216,6 @@ def _timeout(text: str | None) -> float:
     if match is None:
         raise UsageError("VAULT_CLIENT_TIMEOUT is no time", "give whole seconds, such as 30")
     return float(match[1])
-
-
-def _registries(environment: Mapping[str, str], folder: Path) -> RegistryAccess:
-    names = [f"METIS_REGISTRY{part}" for part in ("", "_USER", "_PASSWORD")]
-    host, user, password = (environment.get(name, "") for name in names)
-    if any((host, user, password)) and not all((host, user, password)):
-        raise UsageError(
-            f"only some of {', '.join(names)} are set",
-            "set all three: a registry's host, and an account of it",
-        )
-    authority = environment.get("METIS_REGISTRY_CA")
-    docker = environment.get("DOCKER_CONFIG")
-    home = environment.get("HOME")
-    return RegistryAccess(
-        authority=folder / authority if authority else None,
-        insecure=frozenset(re.split(r"[\s,]+", environment.get("METIS_INSECURE_REGISTRY", ""))) - {""},
-        robot=Robot(host, user, Secret(password)) if host else None,
-        docker_config=folder / docker / "config.json"
-        if docker
-        else Path(home, ".docker/config.json")
-        if home
-        else None,
-    )
 
 
 def _switch(environment: Mapping[str, str], name: str) -> bool:

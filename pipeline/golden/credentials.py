@@ -15,8 +15,8 @@ from typing import Any
 
 from .. import process
 from ..errors import UsageError
+from ..registry_access import RegistryAccess
 from ..secrets.secret import Secret
-from ..settings import RegistryAccess
 
 _HELPER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HELPER_TIME = 30.0

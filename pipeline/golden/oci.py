@@ -67,9 +67,12 @@ class OciSource:
         repository = self._reference.repository
         url = self._registry.blob_url(repository, layer.digest)
         login = self._registry.login(repository, layer.digest)
-        found = Download(url, self.name, login, self._manners).fetch(into, reporter, layer.size)
+        try:
+            found = Download(url, self.name, login, self._manners).fetch(into, reporter, layer.size)
+        except TooLargeError:
+            found = "of something longer"
         if found != layer.sha256 or into.stat().st_size != layer.size:
-            into.unlink()
+            into.unlink(missing_ok=True)
             raise MismatchError(
                 f"{self.name}: the registry sends a file with the SHA-256 {found}, not {layer.sha256} as its "
                 "manifest says",

@@ -17,11 +17,15 @@ from .registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of an artifact that is to be, with its media type and the name that it has there."""
+    """A file of an artifact that is to be, with its media type, the name that it has there, and its hash.
+
+    Where nobody has hashed it yet, `sha256` is None.
+    """
 
     file: Path
     type: str
     title: str
+    sha256: str | None = None
 
 
 def push(
@@ -40,7 +44,7 @@ def push(
     for part in parts:
         size = part.file.stat().st_size
         with reporter.step(f"hashing {part.title}", size) as advance:
-            layer = Layer(f"sha256:{digest(part.file, advance)}", size, part.type, part.title)
+            layer = Layer(f"sha256:{part.sha256 or digest(part.file, advance)}", size, part.type, part.title)
         with reporter.step(f"pushing {part.title}", size) as advance:
             registry.push_blob(reference.repository, layer.digest, part.file, advance)
         layers.append(layer)

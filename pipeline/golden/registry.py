@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from ..errors import MetisError, RefusedError, SourceError
 from ..progress import Advance, Reporter
-from ..settings import RegistryAccess
+from ..registry_access import RegistryAccess
 from .backoff import Patience
 from .credentials import credentials
 from .download import PASSING, USUAL, BrokenError, Login, Manners, explained, words

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import RefusedError, SourceError, UsageError
 from ..loopback import is_loopback
-from ..settings import RegistryAccess
+from ..registry_access import RegistryAccess
 from .backoff import Patience
 from .download import CONNECT, PIECE, SILENCE, BrokenError, explained, words
 

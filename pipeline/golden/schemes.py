@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ..errors import UsageError
 from ..progress import Reporter
-from ..settings import RegistryAccess
+from ..registry_access import RegistryAccess
 from ..store import digest
 from .download import USUAL, Manners
 from .file import FileSource

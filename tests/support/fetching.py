@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.golden.fetch import Means
 from pipeline.golden.schemes import Registries
 from pipeline.progress import QuietReporter, Reporter
-from pipeline.settings import RegistryAccess
+from pipeline.registry_access import RegistryAccess
 from pipeline.store import Store
 
 NO_LIMIT = 1 << 40

@@ -34,8 +34,8 @@ FLOORS = {
     "inventory.scalars inventory.schemas inventory.validate inventory.wording loopback manifest "
     "mountinfo nightly_report outcomes plan ranges render.* secrets_report show",
     "machine": "artifacts bmap disk durable ext freshness hardening hashing hooks inventory.index "
-    "inventory.overlay inventory.read mapped nightly_files process progress receipts scratch "
-    "settings slot sparse store store_contents sudo",
+    "inventory.overlay inventory.read mapped nightly_files process progress receipts "
+    "registry_access scratch settings slot sparse store store_contents sudo",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "adoption build burn burnable capture choosing compose goldens ids mounted node_artifact "
     "publish repin verify",

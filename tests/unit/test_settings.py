@@ -10,16 +10,9 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from pipeline.errors import UsageError
 from pipeline.inventory.resolve import ImageOverride
+from pipeline.registry_access import RegistryAccess
 from pipeline.secrets.secret import Secret
-from pipeline.settings import (
-    PlainPlace,
-    RegistryAccess,
-    SealedPlace,
-    SecretPlace,
-    Settings,
-    VaultPlace,
-    image_variable,
-)
+from pipeline.settings import PlainPlace, SealedPlace, SecretPlace, Settings, VaultPlace, image_variable
 
 HERE = Path("/somewhere/here")
 SHA256 = "ab" * 32
