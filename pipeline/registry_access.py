@@ -1,4 +1,4 @@
-"""How registries are reached, as the environment says: who asks, by whose certificates, in the clear or not."""
+"""How registries are reached, as the environment says: who asks, by whose certificates, plainly or not."""
 
 from __future__ import annotations
 
