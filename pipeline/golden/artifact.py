@@ -26,6 +26,7 @@ OS, ARCH, RAW_SHA256 = "dev.metis.os", "dev.metis.arch", "dev.metis.raw.sha256"
 """Annotations of a golden; the last is the SHA-256 of the raw image that is packed in it."""
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import process
-from ..errors import UsageError
+from ..errors import MetisError, UsageError
 from ..registry_access import RegistryAccess
 from ..secrets.secret import Secret
 
@@ -23,8 +23,6 @@ _HELPER_TIME = 30.0
 """Seconds."""
 _HELPER_LIMIT = 1 << 16
 """Bytes."""
-_DOCKER_HUB = "docker.io"
-_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 
 
 def credentials(host: str, access: RegistryAccess) -> tuple[str, Secret] | None:
@@ -37,7 +35,7 @@ def credentials(host: str, access: RegistryAccess) -> tuple[str, Secret] | None:
     file = access.docker_config
     config = _read(file) if file is not None else {}
     try:
-        for key in (host, f"https://{host}", *([_DOCKER_HUB_KEY] if host == _DOCKER_HUB else [])):
+        for key in (host, f"https://{host}"):
             if found := _stored(config, key):
                 return found
     except (ValueError, TypeError, AttributeError, KeyError):
@@ -71,13 +69,16 @@ def _asked(helper: str, key: str) -> tuple[str, Secret] | None:
     """What a credential helper says (docker/docker-credential-helpers), None where it knows nobody."""
     if not _HELPER.fullmatch(helper):
         raise ValueError(helper)
-    said = process.run(
-        [f"docker-credential-{helper}", "get"],
-        stdin=key.encode(),
-        timeout=_HELPER_TIME,
-        check=False,
-        limit=_HELPER_LIMIT,
-    )
+    try:
+        said = process.run(
+            [f"docker-credential-{helper}", "get"],
+            stdin=key.encode(),
+            timeout=_HELPER_TIME,
+            check=False,
+            limit=_HELPER_LIMIT,
+        )
+    except process.ToolError as error:
+        raise MetisError(error.message, "install it, or take it out of Docker's config.json") from None
     if said.code != 0:
         return None
     found = json.loads(said.out)

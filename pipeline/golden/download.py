@@ -12,16 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import SourceError
+from ..loopback import is_loopback
 from ..progress import Reporter
 from . import headers
 from . import url as urls
 from .backoff import TRIES, Patience, Sleep
 from .partial import Partial
-from .source import AbsentError
+from .source import AbsentError, DeniedError
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -33,6 +34,8 @@ CONNECT, SILENCE = 10.0, 60.0
 """Seconds to wait for a connection, and for the next bytes on it."""
 _MOVED = frozenset({301, 302, 303, 307, 308})
 PASSING = frozenset({408, 425, 429})
+NO_PROXY = {"http": "", "https": "", "all": ""}
+"""As requests takes it: not even one of the environment."""
 
 
 class BrokenError(Exception):
@@ -42,6 +45,10 @@ class BrokenError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.at_least = at_least
+
+
+class UnheardError(BrokenError):
+    """Nothing listens there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +121,13 @@ class Download:
 
         address = self._url
         for _ in range(REDIRECTS + 1):
-            known = self._known_at(address)
             try:
                 response = asking.get(
                     address,
-                    headers={**asked, **known},
+                    headers={**asked, **self._proof_for(address)},
                     stream=True,
                     timeout=(CONNECT, self._manners.silence),
-                    auth=_as_it_is if known else None,
-                    verify=self._authority_of(address),
+                    **self._manner_of(address),
                 )
             except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
                 # Their texts hold the URL with its query: none of them goes into ours, nor into a traceback.
@@ -134,16 +139,19 @@ class Download:
             address = urls.redirected(address, location.encode("latin-1").decode(errors="replace"))
         raise SourceError(f"{self.name} redirects more than {REDIRECTS} times")
 
-    def _known_at(self, address: str) -> Mapping[str, str]:
+    def _proof_for(self, address: str) -> Mapping[str, str]:
         """What says who asks, where it is the login's own server that is asked."""
-        if self._login is None or not _same_server(address, self._url):
+        if self._login is None or not same_server(address, self._url):
             return {}
         return self._login.headers(self._is_refused)
 
-    def _authority_of(self, address: str) -> str | None:
-        if self._login is None or self._login.authority is None or not _same_server(address, self._url):
-            return None
-        return str(self._login.authority)
+    def _manner_of(self, address: str) -> dict[str, Any]:
+        """How the login's own server is asked beside that: not as ~/.netrc and the environment have it."""
+        if self._login is None or not same_server(address, self._url):
+            return {}
+        authority = str(self._login.authority) if self._login.authority else None
+        is_here = is_loopback(urlsplit(address).hostname or "")
+        return {"auth": as_it_is, "verify": authority, "proxies": dict(NO_PROXY) if is_here else None}
 
     def _check(self, response: Response, partial: Partial) -> None:
         """Make `partial` ready for the body, or say why there is none (RFC 9110, 15)."""
@@ -164,13 +172,14 @@ class Download:
         elif status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
             raise AbsentError(f"{self.name} answered {words(status)}", "check the address in the inventory")
         else:
-            denied = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-            how = self._login.hint if self._login else "put credentials for it into ~/.netrc"
-            hint = how if denied else "check the address in the inventory"
-            raise SourceError(f"{self.name} answered {words(status)}", hint)
+            said = f"{self.name} answered {words(status)}"
+            if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                hint = self._login.hint if self._login else "put credentials for it into ~/.netrc"
+                raise DeniedError(said, hint)
+            raise SourceError(said, "check the address in the inventory")
 
 
-def _same_server(one: str, other: str) -> bool:
+def same_server(one: str, other: str) -> bool:
     """Whether two URLs have one origin (RFC 6454)."""
     first, second = urlsplit(one), urlsplit(other)
     usual = {"http": 80, "https": 443}
@@ -178,7 +187,7 @@ def _same_server(one: str, other: str) -> bool:
     return (first.scheme, first.hostname, ports[0]) == (second.scheme, second.hostname, ports[1])
 
 
-def _as_it_is(request: PreparedRequest) -> PreparedRequest:
+def as_it_is(request: PreparedRequest) -> PreparedRequest:
     """Who asks is said already: requests is not to look into ~/.netrc."""
     return request
 
@@ -207,7 +216,8 @@ def _take(response: Response, partial: Partial, name: str, reporter: Reporter) -
         advance(partial.size)
         while True:
             try:
-                data = response.raw.read(PIECE, decode_content=False)
+                # Not read(): of a chunk whose length is a lie it would take all there is at once.
+                data = response.raw.read1(PIECE, decode_content=False)
             except urllib3.exceptions.HTTPError as error:
                 raise explained(error, name) from None
             if not data:
@@ -245,7 +255,7 @@ def explained(error: Exception, name: str) -> Exception:
     if isinstance(cause, exceptions.NameResolutionError):
         return BrokenError("its name cannot be resolved")
     if isinstance(cause, exceptions.NewConnectionError):
-        return BrokenError("nothing answers there")
+        return UnheardError("nothing answers there")
     if isinstance(error, requests.Timeout | exceptions.TimeoutError):
         return BrokenError("it did not answer in time")
     return BrokenError("the connection was cut")

@@ -6,7 +6,6 @@ hashed on their way. Nothing that a registry says is believed before that.
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,26 +23,38 @@ MAX_SIGNATURE = 1 << 20
 
 
 class OciSource:
-    """The golden of an artifact; with `sha256`, only the one that has that hash."""
+    """The golden of an artifact; with `sha256`, only the one that has that hash.
+
+    Where `arch` is said, one that was pushed for another is refused.
+    """
 
     recipe: ClassVar[None] = None
     remote: ClassVar[bool] = True
 
     def __init__(
-        self, reference: Reference, registry: Registry, sha256: str | None = None, manners: Manners = USUAL
+        self,
+        reference: Reference,
+        registry: Registry,
+        sha256: str | None = None,
+        arch: str = "",
+        manners: Manners = USUAL,
     ) -> None:
         self.name = str(reference)
         self._reference = reference
         self._registry = registry
         self._sha256 = sha256
+        self._arch = arch
         self._manners = manners
+        self._artifact: Artifact | None = None
 
-    @cached_property
+    @property
     def artifact(self) -> Artifact:
-        """What the registry has under that name now."""
-        wanted = self._reference.wanted
-        content, told = self._registry.manifest(self._reference.repository, wanted)
-        return artifacts.parse(content, self.name, wanted, told)
+        """What the registry has under that name now; it is asked once."""
+        if self._artifact is None:
+            wanted = self._reference.wanted
+            content, told = self._registry.manifest(self._reference.repository, wanted, self._manners)
+            self._artifact = artifacts.parse(content, self.name, wanted, told)
+        return self._artifact
 
     @property
     def golden(self) -> Layer:
@@ -54,6 +65,11 @@ class OciSource:
                 f"{self.name} has the SHA-256 {found.sha256} now, but {self._sha256} is pinned",
                 "see who moved the tag; `metis golden pull --update` adopts what is there now",
             )
+        arch = self.artifact.annotations.get(artifacts.ARCH, self._arch)
+        if self._arch and arch != self._arch:
+            raise MetisError(
+                f"{self.name} is for {arch}, and its class for {self._arch}", "name another golden, or class"
+            )
         return found
 
     def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
@@ -61,23 +77,35 @@ class OciSource:
         return self.download(self.golden, into, reporter, limit)
 
     def download(self, layer: Layer, into: Path, reporter: Reporter, limit: int) -> str:
-        """Download a file of the artifact, checked by the hash and size that the manifest names."""
+        """Download a file of the artifact, checked by the hash and size that the manifest names.
+
+        Where a part was there already that turns out to be spoilt, it is downloaded from its start.
+        """
         if layer.size > limit:
             raise TooLargeError(self.name, limit, layer.size)
-        repository = self._reference.repository
-        url = self._registry.blob_url(repository, layer.digest)
-        login = self._registry.login(repository, layer.digest)
-        try:
-            found = Download(url, self.name, login, self._manners).fetch(into, reporter, layer.size)
-        except TooLargeError:
-            found = "of something longer"
-        if found != layer.sha256 or into.stat().st_size != layer.size:
-            into.unlink(missing_ok=True)
+        resumed = into.exists()
+        found = self._downloaded(layer, into, reporter)
+        if found != layer.sha256 and resumed:
+            found = self._downloaded(layer, into, reporter)
+        if found != layer.sha256:
             raise MismatchError(
                 f"{self.name}: the registry sends a file with the SHA-256 {found}, not {layer.sha256} as its "
                 "manifest says",
                 "its storage is damaged, or somebody changed it: push it again",
             )
+        return found
+
+    def _downloaded(self, layer: Layer, into: Path, reporter: Reporter) -> str:
+        """The hash of what was downloaded; it is left only where it is what it must be."""
+        repository, manners = self._reference.repository, self._manners
+        url = self._registry.blob_url(repository, layer.digest, manners)
+        login = self._registry.login(repository, layer.digest, manners)
+        try:
+            found = Download(url, self.name, login, manners).fetch(into, reporter, layer.size)
+        except TooLargeError:
+            found = "of something longer"
+        if found != layer.sha256:
+            into.unlink(missing_ok=True)
         return found
 
     def signature(self, into: Path, reporter: Reporter) -> bytes | None:
@@ -87,5 +115,7 @@ class OciSource:
             return None
         if len(found) > 1:
             raise MetisError(f"{self.name} has {len(found)} signatures", "push it with one")
+        if found[0].size > MAX_SIGNATURE:
+            raise MismatchError(f"{self.name} has a signature of {found[0].size} bytes", "push it with one")
         self.download(found[0], into, reporter, MAX_SIGNATURE)
         return into.read_bytes()

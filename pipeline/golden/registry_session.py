@@ -12,32 +12,47 @@ from ..errors import RefusedError, SourceError, UsageError
 from ..loopback import is_loopback
 from ..registry_access import RegistryAccess
 from .backoff import Patience
-from .download import CONNECT, PIECE, SILENCE, BrokenError, explained, words
+from .download import (
+    CONNECT,
+    NO_PROXY,
+    PIECE,
+    SILENCE,
+    BrokenError,
+    UnheardError,
+    as_it_is,
+    explained,
+    session,
+    words,
+)
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
 MAX_ANSWER = 4 << 20
 """Bytes; no registry need take a longer manifest (OCI Distribution Specification 1.1, Pushing Manifests)."""
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer that is none of TLS."""
 
 
 class _NoTlsError(BrokenError):
     """Something else than TLS is spoken there."""
 
 
-def greeting(host: str, access: RegistryAccess, patience: Patience) -> tuple[str, str]:
-    """The origin of a registry (scheme and host), and the challenge that it greets with, "" for none.
+def origin_of(host: str, access: RegistryAccess, patience: Patience) -> str:
+    """The origin of a registry: its scheme and host.
 
     Plain HTTP is for loopback and for hosts that were named, and only where TLS is not spoken. Raises
     SourceError where nothing answers.
     """
-    name = urlsplit(f"//{host}").hostname or ""
-    schemes = ("https", "http") if is_loopback(name) or host in access.insecure else ("https",)
+    may_be_plain = is_plain_allowed(f"http://{host}", access)
     while True:
-        broken = BrokenError("nothing answers there")
-        for scheme in schemes:
+        try:
+            return _greeted(f"https://{host}", access, host)
+        except BrokenError as error:
+            broken = error
+        if may_be_plain and isinstance(broken, _NoTlsError | UnheardError):
             try:
-                return f"{scheme}://{host}", _challenge(f"{scheme}://{host}/v2/", access, host)
+                return _greeted(f"http://{host}", access, host)
             except BrokenError as error:
                 broken = error
         if isinstance(broken, _NoTlsError):
@@ -46,21 +61,29 @@ def greeting(host: str, access: RegistryAccess, patience: Patience) -> tuple[str
         patience.wait(broken.reason, 0, broken.at_least)
 
 
-def _challenge(url: str, access: RegistryAccess, host: str) -> str:
+def is_plain_allowed(url: str, access: RegistryAccess) -> bool:
+    """Whether what is said to a server may be in the clear: to this machine itself, and to those named so."""
+    parts = urlsplit(url)
+    return is_loopback(parts.hostname or "") or parts.netloc in access.insecure
+
+
+def _greeted(origin: str, access: RegistryAccess, host: str) -> str:
+    """Give the origin back where something answers there, whatever it says."""
     import requests
     import urllib3
 
     try:
-        with bounded(tls=url.startswith("https:")) as asking:
-            response = asking.get(url, verify=authority(access))
+        with bounded(access, origin) as asking:
+            response = asking.get(f"{origin}/v2/", verify=authority(access))
     except requests.exceptions.SSLError as error:
-        raised = explained(error, host)
-        raise (_NoTlsError(raised.reason) if isinstance(raised, BrokenError) else raised) from None
+        if any(word in str(error).upper().replace(" ", "_") for word in _NO_TLS):
+            raise _NoTlsError("it does not speak TLS") from None
+        raise explained(error, host) from None
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         raise explained(error, host) from None
     if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise BrokenError(f"it answered {words(response.status_code)}")
-    return str(response.headers.get("WWW-Authenticate", ""))
+    return origin
 
 
 def authority(access: RegistryAccess) -> str | bool:
@@ -78,45 +101,42 @@ def _check_authority(file: Path) -> None:
         raise UsageError(f"{file} is no file of certificates", "METIS_REGISTRY_CA names one in PEM") from None
 
 
-def bounded(*, tls: bool) -> Session:
-    """A session for what is small: each answer is read at once; with `tls` nothing goes out in plain HTTP.
+def bounded(access: RegistryAccess, origin: str) -> Session:
+    """A session for what is small: each answer is read at once, and no redirect is followed.
 
-    It follows no redirect and adds nothing from ~/.netrc.
+    A password may go along, to the registry and to whom it names for its tokens: so nothing goes out in
+    plain HTTP but to whom that was allowed, never where the registry itself speaks TLS, and nothing for
+    this machine goes through a proxy. Nothing is added from ~/.netrc.
     """
-    import requests
     from requests.adapters import HTTPAdapter
 
     class Bounded(HTTPAdapter):
         def send(self, request: PreparedRequest, *arguments: Any, **options: Any) -> Response:  # noqa: ANN401
-            if tls and not str(request.url).startswith("https:"):
+            url = str(request.url)
+            if not url.startswith("https:") and (
+                origin.startswith("https:") or not is_plain_allowed(url, access)
+            ):
                 raise RefusedError(
                     "a registry wants its password to cross the network in the clear", "see its settings"
                 )
+            if is_loopback(urlsplit(url).hostname or ""):
+                options["proxies"] = NO_PROXY
             options.update(stream=True, timeout=(CONNECT, SILENCE))
             response = super().send(request, *arguments, **options)
             _take(response)
             return response
 
-    class OneAnswer(requests.Session):
-        def get_redirect_target(self, resp: Response) -> None:
-            return None
-
-    made = OneAnswer()
-    made.auth = _as_it_is
-    made.headers.update({"User-Agent": "metis", "Accept-Encoding": "identity"})
+    made = session()
+    made.auth = as_it_is
     for scheme in ("http://", "https://"):
         made.mount(scheme, Bounded())
     return made
 
 
-def _as_it_is(request: PreparedRequest) -> PreparedRequest:
-    return request
-
-
 def _take(response: Response) -> None:
     """Read the body up to a bound; what comes compressed is not unpacked, which has none."""
     content = bytearray()
-    while piece := response.raw.read(PIECE, decode_content=False):
+    while piece := response.raw.read1(PIECE, decode_content=False):
         content += piece
         if len(content) > MAX_ANSWER:
             response.close()

@@ -28,15 +28,15 @@ class Registries:
     def __init__(self, access: RegistryAccess, reporter: Reporter) -> None:
         self._access = access
         self._reporter = reporter
-        self._known: dict[tuple[str, Manners], Registry] = {}
+        self._known: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
-    def at(self, host: str, manners: Manners = USUAL) -> Registry:
+    def at(self, host: str) -> Registry:
         """The registry at a host and port."""
         with self._lock:
-            if (host, manners) not in self._known:
-                self._known[host, manners] = Registry(host, self._access, self._reporter, manners)
-            return self._known[host, manners]
+            if host not in self._known:
+                self._known[host] = Registry(host, self._access, self._reporter)
+            return self._known[host]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class DebianSource:
 
 def _oci(source: str, terms: Terms) -> Source:
     reference = Reference.parse(source)
-    registry = terms.registries.at(reference.host, terms.manners)
-    return OciSource(reference, registry, terms.sha256, terms.manners)
+    registry = terms.registries.at(reference.host)
+    return OciSource(reference, registry, terms.sha256, terms.arch, terms.manners)
 
 
 SCHEMES: Mapping[str, Callable[[str, Terms], Source]] = MappingProxyType(

@@ -1,5 +1,4 @@
-"""What is asked for, and the port that every source of it fits; which one serves which scheme is decided in
-`fetch`."""
+"""What is asked for, and the port that every source of it fits; `schemes` says which serves which scheme."""
 
 from __future__ import annotations
 
@@ -39,6 +38,10 @@ class TooLargeError(MetisError):
 
 class AbsentError(SourceError):
     """A source that was reached, and has nothing there."""
+
+
+class DeniedError(SourceError):
+    """A source that was reached, and does not let us in."""
 
 
 class Source(Protocol):

@@ -368,9 +368,8 @@ def test_plain_http_is_for_loopback_and_for_those_that_are_named(tmp_path: Path)
         asked = Registry(server.host, access, QuietReporter())
         with pytest.raises(SourceError, match=rf"does not speak TLS: .*--insecure-registry {server.host}"):
             fetch(tmp_path, server.host)
-        assert asked.push_blob(
-            REPOSITORY, artifact.digest_of(b"{}"), written(tmp_path, b"{}"), lambda _: None
-        )
+        asked.push_blob(REPOSITORY, artifact.digest_of(b"{}"), written(tmp_path, b"{}"), lambda _: None)
+        assert server.blob(artifact.digest_of(b"{}")).read_bytes() == b"{}"
 
 
 def written(folder: Path, content: bytes) -> Path:

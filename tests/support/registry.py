@@ -271,6 +271,7 @@ def _relay(cutter: Between, client: socket.socket) -> None:
     host, _, port = cutter.to.partition(":")
     with client, socket.create_connection((host, int(port))) as server, client.makefile("rb") as asked:
         if asked.peek(1)[:1] == _TLS:
+            client.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
             return
         head = b"".join(iter(asked.readline, b"\r\n"))
         if not head:
