@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .errors import MetisError, SeveralErrors, UsageError
+from .errors import MetisError, SeveralErrors, SourceError, UsageError, about
 from .options import common, complete_class, each, lab_of, print_json, registry_options
 
 if TYPE_CHECKING:
     from .golden.fetch import Fetched
+    from .lab import Lab
     from .nightly_report import Newer
 
 HEADER = ("class", "sha256", "pinned by", "signed by", "cached", "source")
@@ -45,8 +45,8 @@ def list_(classes: Sequence[str], as_json: bool, **flags: str | None) -> None:
     from .lab_goldens import LabGoldens
     from .plan import columns
 
-    about = LabGoldens(lab_of(flags))
-    states, errors = each(about.state, about.names(classes))
+    goldens = LabGoldens(lab_of(flags))
+    states, errors = each(goldens.state, goldens.names(classes))
     if as_json:
         print_json([state.to_data() for state in states])
     else:
@@ -83,36 +83,35 @@ def pull(classes: Sequence[str], update: bool, as_json: bool, **flags: str | Non
 
     lab = lab_of(flags, writes=True)
     names = LabGoldens(lab).names(classes)
-    errors: list[MetisError] = []
     diffs: list[str] = []
+    failed: dict[str, MetisError] = {}
     if update:
-        diffs, errors = _adopted(lab, names)
+        if lab.settings.offline:
+            hint = "leave one of them out"
+            raise UsageError("--update asks what is published, and METIS_OFFLINE is set", hint)
+        diffs, failed = _adopted(lab, names)
         lab = Lab(lab.settings)  # what was pinned just now is read from the files again
-    failed = {name for name in names if any(f"class {name}:" in str(error) for error in errors)}
-    about = LabGoldens(lab)
-    found, missed = each(
-        lambda name: (name, about.pull(name)), [name for name in names if name not in failed]
-    )
+    goldens = LabGoldens(lab)
+    left = [name for name in names if name not in failed]
+    found, missed = each(lambda name: (name, goldens.pull(name)), left)
     _print_fetched(found, diffs, as_json=as_json)
-    if errors or missed:
-        raise SeveralErrors([*errors, *missed])
+    if failed or missed:
+        raise SeveralErrors([*failed.values(), *missed])
 
 
-def _adopted(lab: Any, names: Sequence[str]) -> tuple[list[str], list[MetisError]]:  # noqa: ANN401
-    from .newer import fetched, newer
-    from .repin import repin
+def _adopted(lab: Lab, names: Sequence[str]) -> tuple[list[str], dict[str, MetisError]]:
+    """Pin what is published now; gives the diffs, and by class what kept others back."""
+    from .newer import adopt, newer
 
-    def adoptable(name: str) -> Newer | None:
-        found = newer(lab, name)
-        if found:
-            fetched(lab, found)
-        return found
-
-    if lab.settings.offline:
-        raise UsageError("--update asks what is published, and METIS_OFFLINE is set", "leave one of them out")
-    newer_ones, errors = each(adoptable, names)
-    diffs, more = repin(lab.inventory, filter(None, newer_ones))
-    return diffs, [*errors, *more]
+    found: list[Newer] = []
+    failed: dict[str, MetisError] = {}
+    for name in names:
+        try:
+            found += filter(None, [newer(lab, name)])
+        except (MetisError, OSError) as error:
+            failed[name] = about(f"class {name}", error)
+    diffs, more = adopt(lab, found)
+    return diffs, {**failed, **more}
 
 
 @golden.command()
@@ -127,8 +126,8 @@ def verify(classes: Sequence[str], as_json: bool, **flags: str | None) -> None:
     """
     from .lab_goldens import LabGoldens
 
-    about = LabGoldens(lab_of(flags))
-    found, errors = each(lambda name: (name, about.verify(name)), about.names(classes))
+    goldens = LabGoldens(lab_of(flags))
+    found, errors = each(lambda name: (name, goldens.verify(name)), goldens.names(classes))
     _print_fetched(found, [], as_json=as_json)
     if errors:
         raise SeveralErrors(errors)
@@ -190,10 +189,10 @@ def push(
     reference = Reference.parse(source)
     if file is None and signature is not None:
         raise UsageError("--signature is of a FILE", "name both, or neither")
-    if file is None:
-        what = publish.mirrored(lab.goldens.wanted(klass, lab.goldens.image(name)), lab.means)
-    else:
-        what = publish.own(Path(os.fspath(file)), signature)
+    own = publish.own(file, signature) if file is not None else None
+    if lab.settings.offline:
+        raise SourceError("nothing is pushed: METIS_OFFLINE is set", "run without it")
+    what = own or publish.mirrored(lab.goldens.wanted(klass, lab.goldens.image(name)), lab.means)
     where, sha256 = publish.publish(what, klass, reference, lab.means, replace=replace)
     if as_json:
         print_json({"class": name, "source": str(where), "sha256": sha256})

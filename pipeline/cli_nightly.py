@@ -14,7 +14,6 @@ from .options import common, lab_of, print_json, registry_options
 
 if TYPE_CHECKING:
     from .lab import Lab
-    from .nightly_report import Newer
 
 JOBS = min(4, os.cpu_count() or 1)
 """Each of them may start an appliance, which takes a gigabyte of memory."""
@@ -60,12 +59,11 @@ def nightly(
     """
     from . import nightly as steps
     from .doit_setup import end_quietly
+    from .newer import newer
 
     end_quietly()
     lab = lab_of(flags, writes=True)
-    wanted = steps.Wanted(
-        jobs, update, metrics, partial(_newer, lab, update), partial(_prune, lab, keep_days)
-    )
+    wanted = steps.Wanted(jobs, update, metrics, partial(newer, lab), partial(_prune, lab, keep_days))
     report, error = steps.run(lab, wanted)
     if as_json:
         print_json(report.to_data())
@@ -73,16 +71,6 @@ def nightly(
         click.echo(report.to_text(), nl=False)
     if error:
         raise error
-
-
-def _newer(lab: Lab, update: bool, class_name: str) -> Newer | None:
-    """A class's newer golden; where that is to be pinned, it has been fetched and judged."""
-    from . import newer
-
-    found = newer.newer(lab, class_name)
-    if found and update:
-        newer.fetched(lab, found)
-    return found
 
 
 def _prune(lab: Lab, keep_days: int) -> tuple[int, int]:

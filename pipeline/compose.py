@@ -154,4 +154,9 @@ def check_image(klass: ResolvedClass, variable: str) -> Image:
             f"class {klass.name} has {what}",
             f"set {variable} and {variable}_SHA256, or image.source and image.sha256 in the class",
         )
+    if image.signature and image.source.startswith("debian:"):
+        raise MetisError(
+            f"class {klass.name} wants a signature, and nobody signs what is built here",
+            "leave image.signature out of it and of what it extends, or name another source",
+        )
     return image

@@ -48,6 +48,14 @@ def from_os(error: OSError) -> MetisError:
     return MetisError(f"{error.filename}: {what}" if error.filename else what)
 
 
+def about(subject: str, error: MetisError | OSError) -> MetisError:
+    """The same error, said of something; with its exit code."""
+    known = from_os(error) if isinstance(error, OSError) else error
+    said = MetisError(str(known) if str(known).startswith(f"{subject}:") else f"{subject}: {known}")
+    said.exit_code = known.exit_code
+    return said
+
+
 class UsageError(MetisError):
     """Options or environment variables that make no sense together."""
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .model import Image, ResolvedClass
 
 
+class UnknownNeedsError(SeveralErrors):
+    """An inventory that cannot be read as a whole: nobody knows what it needs, so nothing is removed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """Who needs what, by its key in the cache (a hash, or a recipe); `errors` say why that is not all."""
@@ -116,13 +120,13 @@ class LabCache:
     def prune(self, limits: Limits, *, dry_run: bool) -> Pruned:
         """Remove what goes by these limits, and say what; with `dry_run`, only say what would go.
 
-        Raises SeveralErrors where the inventory cannot be read: nobody knows then what it needs.
+        Raises UnknownNeedsError where the inventory cannot be read.
         """
         # What is made after this look is not in it; what was made before it, the inventory knows by now.
         there, needs = self.contents(), self.needs()
         if needs.errors:
             self._lab.reporter.note("nothing is removed, as what the inventory needs cannot be told")
-            raise SeveralErrors(needs.errors)
+            raise UnknownNeedsError(needs.errors)
         self._lab.warn()
         going = cache_policy.going(there, needs.users, time.time(), limits)
         needed = sum(item.size for item in there.files if item.key in needs.users)
@@ -136,6 +140,7 @@ class LabCache:
 
         files = _dropped(going.files, drop_file, errors)
         unfinished = _dropped(going.unfinished, partial(store_contents.drop_unfinished, store), errors)
+        store_contents.drop_stray_evidence(store, needs.users)
         gone = Contents(tuple(files[True]), tuple(unfinished[True]))
         return Pruned(gone, (*files[False], *unfinished[False]), self.contents().size, needed, tuple(errors))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+from .errors import MetisError, about
 from .golden import fetch
-from .golden.fetch import Fetched, Published
+from .golden.fetch import Published
 from .golden.reference import Reference
-from .golden.source import Wanted
 from .inventory.wording import masked
 from .lab import Lab
 from .model import Image
 from .nightly_report import Newer
+from .repin import by_hand, repin
 
 
 def newer(lab: Lab, class_name: str) -> Newer | None:
@@ -47,13 +49,31 @@ def _edits(image: Image, found: Published) -> dict[str, tuple[str, str]]:
     return {key: values for key, values in edits.items() if values[0] != values[1]}
 
 
-def fetched(lab: Lab, found: Newer) -> Fetched:
-    """Bring a newer golden into the cache, before anything pins it: it is whole, and signed as it must be."""
+def adopt(lab: Lab, found: Iterable[Newer]) -> tuple[list[str], dict[str, MetisError]]:
+    """Pin newer goldens of classes; gives the diffs of the files, and by class what kept others back.
+
+    Each is in the cache before: nothing is pinned that is not whole, or not signed as it must be.
+    """
+    ready: list[Newer] = []
+    failed: dict[str, MetisError] = {}
+    for one in found:
+        try:
+            _fetch(lab, one)
+            ready.append(one)
+        except (MetisError, OSError) as error:
+            failed[one.class_name] = about(f"class {one.class_name}", error)
+    diffs, more = repin(lab.inventory, ready)
+    return diffs, {**failed, **more}
+
+
+def _fetch(lab: Lab, found: Newer) -> None:
+    if not found.edits:
+        raise by_hand(found)
     klass = lab.live_composer.klass(found.class_name)
     assert klass.image is not None
-    wanted: Wanted = lab.goldens.wanted(klass, klass.image)
+    wanted = lab.goldens.wanted(klass, klass.image)
     source = found.edits["source"][1] if "source" in found.edits else _by_tag(wanted.source)
-    return fetch.golden(replace(wanted, source=source, sha256=found.published), lab.means)
+    fetch.golden(replace(wanted, source=source, sha256=found.published), lab.means)
 
 
 def _by_tag(source: str) -> str:

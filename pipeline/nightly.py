@@ -15,8 +15,11 @@ from pathlib import Path
 
 from . import durable, graph, nightly_files, receipts
 from .artifacts import Artifacts
-from .errors import MetisError, SourceError, UsageError, common_exit_code, from_os
+from .errors import InventoryError, MetisError, SourceError, UsageError, about, common_exit_code, from_os
+from .golden.source import AbsentError, DeniedError
 from .lab import Lab
+from .lab_cache import UnknownNeedsError
+from .newer import adopt
 from .nightly_report import Newer, NodeReport, Report
 from .outcomes import Outcomes
 from .store import stamp
@@ -66,7 +69,7 @@ def run(lab: Lab, wanted: Wanted) -> tuple[Report, MetisError | None]:
         try:
             _refresh(lab, wanted, night)
             _build(wanted, night)
-            night.pruned = wanted.prune()
+            _prune(wanted, night)
         except (MetisError, OSError) as error:
             night.faults.append(from_os(error) if isinstance(error, OSError) else error)
         except BaseException:
@@ -99,20 +102,22 @@ def _refresh(lab: Lab, wanted: Wanted, night: _Night) -> None:
     if lab.settings.offline:
         night.warnings.append("METIS_OFFLINE is set: nobody was asked for newer goldens")
         return
-    for name in sorted({about.klass for about in lab.index.nodes.values() if about.klass}):
+    for name in sorted({node.klass for node in lab.index.nodes.values() if node.klass}):
         try:
             found = wanted.newer(name)
-        except SourceError as error:
-            night.warnings.append(f"class {name}: {error}")
-        except MetisError as error:
-            night.faults.append(error)
+        except InventoryError:
+            continue  # its nodes fail with it
+        except (MetisError, OSError) as error:
+            # Whom nobody reaches today is there tomorrow; who answers, and says no, is not.
+            if isinstance(error, SourceError) and not isinstance(error, AbsentError | DeniedError):
+                night.warnings.append(f"class {name}: {error}")
+            else:
+                night.faults.append(about(f"class {name}", error))
         else:
             night.newer += [found] if found else []
-    if wanted.update and night.newer:
-        from .repin import repin
-
-        night.diffs, errors = repin(lab.inventory, night.newer)
-        night.faults += errors
+    if wanted.update:
+        night.diffs, failed = adopt(lab, night.newer)
+        night.faults += failed.values()
 
 
 def _build(wanted: Wanted, night: _Night) -> None:
@@ -121,6 +126,14 @@ def _build(wanted: Wanted, night: _Night) -> None:
     night.tasks.hold_artifacts()
     night.tasks.reads_back = True
     graph.watch(night.tasks, night.outcomes, wanted.jobs)
+
+
+def _prune(wanted: Wanted, night: _Night) -> None:
+    """Make room in the cache; what keeps the inventory from being read, its nodes have failed with."""
+    try:
+        night.pruned = wanted.prune()
+    except UnknownNeedsError:
+        night.warnings.append("nothing was pruned, as what the inventory needs cannot be told")
 
 
 def _report(artifacts: Artifacts, night: _Night, begun: float, earlier: float | None) -> Report:

@@ -3,7 +3,7 @@
     <root>/sha256/<hash>        a file; <hash>.json is its stamp: what it looked like when it was verified
                                 and where it came from, last changed when the file was last used
     <root>/names/<key>          the hash of something that is made by a recipe, and so has none beforehand
-    <root>/evidence/<key>/      signatures, by a hash of what they are of; judged whenever they are read
+    <root>/evidence/<hash>/     signatures of that file, or of lists with it; judged whenever they are read
     <root>/partial/<key>/       what is unfinished: it has a hash only when it is whole
     <root>/locks/<key>          who works on a key
 
@@ -135,9 +135,9 @@ class Store:
         with suppress(FileNotFoundError):
             shutil.rmtree(self.root / "partial" / _checked(key))
 
-    def evidence(self, key: str, kind: str) -> Path:
-        """Where what speaks for a file is kept; nothing of it is trusted."""
-        return self.root / "evidence" / _checked(key) / kind
+    def evidence(self, sha256: str) -> Path:
+        """The folder for what speaks for the file with this hash; nothing of it is trusted."""
+        return self.root / "evidence" / _checked(sha256)
 
     @contextmanager
     def lock(self, key: str, purpose: str) -> Iterator[None]:

@@ -6,8 +6,9 @@ What has no business in the store's folders is neither followed nor touched, suc
 from __future__ import annotations
 
 import os
+import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,19 @@ def drop_unfinished(store: Store, held: Held) -> bool:
         return True
 
     return _alone(store, (held.key,), drop)
+
+
+def drop_stray_evidence(store: Store, needed: Container[str]) -> None:
+    """Remove what speaks for files that are not here, that nobody needs and nobody is fetching."""
+    for key in _keys(store.root / "evidence"):
+
+        def drop(key: str = key) -> bool:
+            if not store.path(key).is_file():
+                shutil.rmtree(store.evidence(key), ignore_errors=True)
+            return True
+
+        if key not in needed:
+            _alone(store, (key,), drop)
 
 
 def drop_rotten(store: Store, held: Held, advance: Advance) -> Rotten | None:

@@ -19,7 +19,7 @@ from . import schemes, signature, sums
 from . import url as urls
 from .oci import OciSource
 from .schemes import Terms
-from .source import AbsentError, TooLargeError, Wanted
+from .source import AbsentError, Source, TooLargeError, Wanted
 
 LARGEST = 1 << 20
 """Bytes, of a signature or a list of hashes."""
@@ -62,11 +62,6 @@ class Evidence:
                 # Its publisher may have signed it anew since.
             else:
                 return
-        if self._offline:
-            raise SourceError(
-                f"the signature of {self._wanted.source} is not in the cache, and METIS_OFFLINE is set",
-                "run once without METIS_OFFLINE",
-            )
         papers = self._fetched()
         self._judge(papers, file, sha256)
         self._keep(papers, sha256)
@@ -92,7 +87,7 @@ class Evidence:
         elif (found := self._on_the_list(papers)) != sha256:
             raise MismatchError(
                 f"{self._wanted.sums} lists {found} for {self._file_name}, but {sha256} is pinned",
-                "see whether its publisher replaced it; `metis golden pull --update` adopts what is listed",
+                "see whether its publisher replaced it, and pin what is listed if that is meant",
             )
 
     def _on_the_list(self, papers: _Papers) -> str:
@@ -124,20 +119,32 @@ class Evidence:
         assert self._wanted.signature is not None
         if self._wanted.signature.source:
             return self._small(self._wanted.signature.source, "signature")
-        source = schemes.opened(self._wanted.source, self._terms)
-        found = None
-        if isinstance(source, OciSource):
-            with self._scratch() as folder:
-                found = source.signature(Path(folder) / "signature", self._reporter)
+        found = self._brought_along()
         if found is None:
             raise MismatchError(
                 f"{self._wanted.source} has no signature", "push it with one, or say image.signature.source"
             )
         return found
 
+    def _brought_along(self) -> bytes | None:
+        """The signature in the artifact of the first of its registries that can be reached."""
+        names = (self._wanted.source, *self._wanted.mirrors)
+        origins = [schemes.opened(name, self._terms) for name in names]
+        artifacts = [origin for origin in origins if isinstance(origin, OciSource)]
+        for number, origin in enumerate(artifacts, 1):
+            self._refuse_offline(origin)
+            try:
+                with tempfile.TemporaryDirectory(prefix="metis-") as folder:
+                    return origin.signature(Path(folder) / "signature", self._reporter)
+            except SourceError:
+                if number == len(artifacts):
+                    raise
+        return None
+
     def _small(self, source: str, what: str) -> bytes:
         origin = schemes.opened(source, self._terms)
-        with self._scratch() as folder:
+        self._refuse_offline(origin)
+        with tempfile.TemporaryDirectory(prefix="metis-") as folder:
             into = Path(folder) / "file"
             try:
                 origin.fetch(into, self._reporter, LARGEST)
@@ -149,26 +156,33 @@ class Evidence:
                 ) from None
             return into.read_bytes()
 
-    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="metis-")
+    def _refuse_offline(self, origin: Source) -> None:
+        if self._offline and origin.remote:
+            raise SourceError(
+                f"what proves {self._wanted.source} is not in the cache, and METIS_OFFLINE is set",
+                "run once without METIS_OFFLINE",
+            )
 
     # ------------------------------------------------------------------------------------- keeping
 
-    def _place(self, sha256: str, kind: str) -> Path:
+    def _places(self, sha256: str) -> tuple[Path, Path]:
+        """Where the list and the signature are kept; other classes may have others of the same file."""
         about = self._wanted
         assert about.signature is not None
-        key = digest([sha256, about.sums, about.signature.source or about.source])
-        return self._store.evidence(key, kind)
+        key = digest([about.sums, about.signature.source or about.source])
+        folder = self._store.evidence(sha256)
+        return folder / f"{key}.sums", folder / f"{key}.signature"
 
     def _kept(self, sha256: str) -> _Papers | None:
+        listed, signed = self._places(sha256)
         try:
-            found = self._place(sha256, "signature").read_bytes()
-            listed = self._place(sha256, "sums").read_bytes() if self._wanted.sums else None
+            return _Papers(listed.read_bytes() if self._wanted.sums else None, signed.read_bytes())
         except FileNotFoundError:
             return None
-        return _Papers(listed, found)
 
     def _keep(self, papers: _Papers, sha256: str) -> None:
-        for kind, content in (("sums", papers.sums), ("signature", papers.signature)):
-            if content is not None:
-                durable.write(self._place(sha256, kind), content)
+        """Classes that share a list are looked at by several tasks at once."""
+        with self._store.lock(digest(["evidence", sha256]), f"keeping what proves {self._wanted.source}"):
+            for place, content in zip(self._places(sha256), (papers.sums, papers.signature), strict=True):
+                if content is not None:
+                    durable.write(place, content)

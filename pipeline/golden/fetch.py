@@ -85,8 +85,6 @@ def golden(wanted: Wanted, means: Means) -> Fetched:
             if known and path:
                 evidence.check(path, known)
                 return Fetched(path, known)
-            if means.offline and origin.remote:
-                raise _offline(origin.name, means)
             return _fetched(wanted, key, evidence, means)
     except OSError as error:
         raise durable.out_of_room(means.store.root, error) from error
@@ -100,11 +98,11 @@ def published(wanted: Wanted, means: Means, *, by_tag: bool = False) -> Publishe
     Raises UsageError for a source that is neither, SourceError where nobody can be asked, and MismatchError
     for a list that is not signed as it must be.
     """
-    if means.offline:
-        raise _offline(f"what {wanted.source} is now", means)
     if wanted.sums:
         return Published(_evidence(wanted, means).listed())
     if wanted.source.startswith("oci:"):
+        if means.offline:
+            raise _offline(f"what {wanted.source} is now", means)
         reference = Reference.parse(wanted.source)
         asked = reference.unpinned() if by_tag else reference
         source = OciSource(asked, means.registries.at(reference.host))
@@ -141,14 +139,17 @@ def _evidence(wanted: Wanted, means: Means) -> Evidence:
 
 
 def _origins(wanted: Wanted, means: Means) -> list[Source]:
-    """All that have the file, in the order in which they are asked."""
+    """All that have the file, in the order in which they are asked; raises SourceError where none may be."""
     names = (wanted.source, *wanted.mirrors)
-    found = []
+    found: list[Source] = []
     for left, name in enumerate(reversed(names)):
         manners = Manners(tries=TRIES_BEFORE_A_MIRROR if left else TRIES, any_host=True)
         terms = Terms(means.folder, wanted.arch, means.registries, wanted.sha256, manners)
-        found.append(schemes.opened(name, terms))
-    return found[::-1]
+        found.insert(0, schemes.opened(name, terms))
+    may_be_asked = [origin for origin in found if not (means.offline and origin.remote)]
+    if not may_be_asked:
+        raise _offline(found[0].name, means)
+    return may_be_asked
 
 
 def _fetched(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetched:
@@ -158,17 +159,7 @@ def _fetched(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetc
     if made:
         store.drop_partial(key)  # only a download can go on from what a kill has left
     try:
-        into = store.partial(key) / "golden"
-        resumed = into.exists()
-        found, origin = _brought(origins, into, means)
-        if resumed and found != key:
-            # A power cut may have left zeros where bytes had arrived: the source is not to blame yet.
-            means.reporter.note(
-                f"{origin.name} is not what was declared after an earlier break: fetching it again"
-            )
-            store.drop_partial(key)
-            into = store.partial(key) / "golden"
-            found, origin = _brought(origins, into, means)
+        found, into, origin = _brought(origins, key, means, made=made)
         if not made and found != key:
             raise MismatchError(
                 f"{origin.name} has the SHA-256 {found}, but {key} is declared",
@@ -186,13 +177,24 @@ def _fetched(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetc
     return Fetched(path, found)
 
 
-def _brought(origins: Sequence[Source], into: Path, means: Means) -> tuple[str, Source]:
-    """The hash of what the first of the origins that can be reached has brought, and which one that is."""
+def _brought(origins: Sequence[Source], key: str, means: Means, *, made: bool) -> tuple[str, Path, Source]:
+    """What the first that can be reached has brought: its hash, where it is, and which origin that was."""
     for number, origin in enumerate(origins, 1):
+        into = means.store.partial(key) / "golden"
+        resumed = into.exists()
         try:
-            return origin.fetch(into, means.reporter, means.limit), origin
+            found = origin.fetch(into, means.reporter, means.limit)
+            if resumed and not made and found != key:
+                # A power cut, or another host, may have left what does not belong there: this one is not to
+                # blame yet.
+                means.reporter.note(f"{origin.name} does not go with what was there: fetching it again")
+                means.store.drop_partial(key)
+                into = means.store.partial(key) / "golden"
+                found = origin.fetch(into, means.reporter, means.limit)
         except SourceError as error:
             if number == len(origins):
                 raise
             means.reporter.note(f"{error}; asking {origins[number].name} for it")
+        else:
+            return found, into, origin
     raise MetisError("there is no source", "declare one")

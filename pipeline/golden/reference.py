@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import UsageError
-from ..inventory.formats import OCI_SOURCE
+from ..inventory.formats import oci_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Reference:
 
     @classmethod
     def parse(cls, source: str) -> Reference:
-        """Read an `oci:` source; raises UsageError for what is none."""
-        found = OCI_SOURCE.fullmatch(source)
-        if found is None:
+        """Read an `oci:` source; raises UsageError for what is none. Neither tag nor digest need be there."""
+        try:
+            return cls(**oci_parts(source))
+        except ValueError:
             raise UsageError(
                 f"{source[:200]!r} names no artifact of a registry", "write oci://host/repository:tag"
-            )
-        return cls(found["host"], found["repository"], found["tag"] or "", found["digest"] or "")
+            ) from None
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""

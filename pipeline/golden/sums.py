@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..errors import MetisError
+from ..errors import MismatchError
 
 LONGEST = 1 << 20
 """Bytes of a list; a line takes some hundred."""
@@ -27,22 +27,22 @@ def listed(text: bytes, name: str) -> str:
     """The SHA-256, in lower case, that a list names for the file of this base name.
 
     Folders before a name do not count. A list that is one hash and nothing else is taken for this file's.
-    Raises MetisError where the file is not listed, is listed with two hashes, or there is no list.
+    Raises MismatchError where the file is not listed, is listed with two hashes, or there is no list.
     """
     if len(text) > LONGEST:
-        raise MetisError(f"the checksums for {name} are larger than {LONGEST} bytes", _HINT)
+        raise MismatchError(f"the checksums for {name} are larger than {LONGEST} bytes", _HINT)
     lines = text.decode("utf-8", "surrogateescape").split("\n")
     alone = re.fullmatch(rf"\s*{_HASH}\s*", "\n".join(lines))
     if alone:
         return alone["hash"].lower()
     entries = list(_entries(lines))
     if not entries:
-        raise MetisError(f"the checksums for {name} are no list of SHA-256 hashes", _HINT)
+        raise MismatchError(f"the checksums for {name} are no list of SHA-256 hashes", _HINT)
     found = {sha256 for base, sha256 in entries if base == name}
     if not found:
-        raise MetisError(f"the checksums do not list {name}", _HINT)
+        raise MismatchError(f"the checksums do not list {name}", _HINT)
     if len(found) > 1:
-        raise MetisError(f"the checksums list {name} with {len(found)} different hashes", _HINT)
+        raise MismatchError(f"the checksums list {name} with {len(found)} different hashes", _HINT)
     return found.pop()
 
 

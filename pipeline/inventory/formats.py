@@ -146,10 +146,20 @@ def file_source(value: str) -> None:
     if not value.startswith("oci:"):
         plain_source(value)
         return
-    found = OCI_SOURCE.fullmatch(value)
-    if found and not (found["tag"] or found["digest"]):
+    parts = oci_parts(value)
+    if not (parts["tag"] or parts["digest"]):
         raise UnfitError("name a tag, as in :2026-11, or a digest, as in @sha256:…")
+
+
+def oci_parts(value: str) -> dict[str, str]:
+    """The host, repository, tag and digest of an artifact's address; what was not said is empty."""
+    found = OCI_SOURCE.fullmatch(value)
     _need(found)
+    assert found is not None
+    url = _url(f"https://{found['host']}")
+    if found["host"].startswith("["):
+        ipaddress.IPv6Address(url.hostname or "")
+    return {name: text or "" for name, text in found.groupdict().items()}
 
 
 def image_source(value: str) -> None:

@@ -187,17 +187,14 @@ def _image(data: Mapping[str, Any], override: ImageOverride | None) -> Image | N
         return Image(override.source, override.sha256, headroom)
     if "source" not in declared:
         return None
-    # What is built here has no hash beforehand; one that a parent declares is of the parent's image.
-    sha256 = None if declared["source"].startswith("debian:") else declared.get("sha256")
-    signature = declared.get("signature")
-    return Image(
-        declared["source"],
-        sha256,
-        headroom,
-        tuple(declared.get("mirrors", ())),
-        declared.get("sums"),
-        Signature(**signature) if signature else None,
-    )
+    signature = Signature(**declared["signature"]) if "signature" in declared else None
+    if declared["source"].startswith("debian:"):
+        # What is built here has no hash beforehand; what a parent declares is of the parent's image. That
+        # somebody must have signed it is not dropped so lightly: see `compose.check_image`.
+        return Image(declared["source"], None, headroom, signature=signature)
+    mirrors = tuple(declared.get("mirrors", ()))
+    sha256, sums = declared.get("sha256"), declared.get("sums")
+    return Image(declared["source"], sha256, headroom, mirrors, sums, signature)
 
 
 def _remote_file(item: Mapping[str, Any]) -> RemoteFile:

@@ -326,13 +326,13 @@ def test_a_night_that_was_interrupted_says_how_far_it_came(
 
 ASKED = """
 import sys
-from pipeline import cli_nightly
+from pipeline import cli_nightly, newer
 from pipeline.errors import MismatchError, SourceError
 from pipeline.nightly_report import Newer
-def newer(lab, update, name):
+def found(lab, name):
     print("asked:", name, file=sys.stderr)
     {}
-cli_nightly._newer = newer
+newer.newer = found
 cli_nightly._prune = lambda lab, days: (2, 3 << 20)
 """
 

@@ -239,9 +239,7 @@ def test_what_was_signed_anew_by_a_new_key_is_proven_by_that(
 
 def test_offline_a_signature_that_is_not_here_cannot_be_judged(publisher: Publisher) -> None:
     publisher.fetch(Wanted(publisher.web.url, SHA256, "arm64"))
-    with pytest.raises(
-        SourceError, match=r"the signature of .* is not in the cache, and METIS_OFFLINE is set"
-    ):
+    with pytest.raises(SourceError, match=r"what proves .* is not in the cache, and METIS_OFFLINE is set"):
         publisher.fetch(publisher.wanted("file"), offline=True)
 
 

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import repin as module
+from pipeline.errors import MetisError
 from pipeline.inventory.read import Inventory
 from pipeline.nightly_report import Newer
-from pipeline.repin import repin
+
+
+def repin(inventory: Inventory, found: list[Newer]) -> tuple[list[str], list[MetisError]]:
+    """The diffs, and what kept other classes from being pinned."""
+    diffs, errors = module.repin(inventory, found)
+    return diffs, list(errors.values())
+
 
 OLD, NEW, OTHER = "ab" * 32, "cd" * 32, "ef" * 32
 PARENT = (
@@ -47,8 +55,18 @@ def test_what_is_pinned_by_hash_and_by_digest_is_pinned_by_both(root: Path) -> N
     (root / "classes/both.yaml").write_text(text)
     edits = {**newer("both").edits, **by_source().edits}
     diffs, errors = repin(Inventory(root), [Newer("both", "oci://h/x:1", OLD, NEW, edits)])
-    assert (len(diffs), errors) == (2, [])
+    assert (len(diffs), errors) == (1, [])
     assert (root / "classes/both.yaml").read_text() == text.replace(OTHER, NEW).replace(OLD, NEW)
+
+
+def test_a_file_of_which_one_pin_cannot_be_edited_keeps_all_of_them(root: Path) -> None:
+    text = f"extends: parent\nimage: {{source: &s 'oci://h/x:1@sha256:{OTHER}', sha256: {OLD}}}\n"
+    (root / "classes/both.yaml").write_text(text)
+    edits = {**newer("both").edits, **by_source().edits}
+    diffs, (error,) = repin(Inventory(root), [Newer("both", "oci://h/x:1", OLD, NEW, edits)])
+    assert diffs == []
+    assert "classes/both.yaml keeps its pin" in str(error)
+    assert (root / "classes/both.yaml").read_text() == text
 
 
 def test_what_nothing_pins_is_said_to_be_pinned_by_hand(root: Path) -> None:
