@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .errors import MetisError, RefusedError, UsageError
+from .errors import UsageError
 from .golden import artifact, fetch
-from .golden.artifact import Layer
+from .golden import signature as signatures
 from .golden.fetch import Means
+from .golden.oci import MAX_SIGNATURE
 from .golden.push import Part, push
 from .golden.reference import Reference
+from .golden.registry import Registry
 from .golden.source import AbsentError, Wanted
 from .golden.unpack import packing, raw_sha256
 from .golden.url import file_name
@@ -21,6 +22,7 @@ from .model import ResolvedClass
 from .store import digest
 
 _MINISIGN = b"untrusted comment:"
+_ARMOUR = b"-----BEGIN PGP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +36,31 @@ class Golden:
 
 
 def own(file: Path, signature: Path | None) -> Golden:
-    """A file of one's own; raises UsageError where there is none."""
+    """A file of one's own; raises UsageError where there is none, or it has a name that nobody takes."""
     for path in (file, signature):
         if path is not None and not path.is_file():
             raise UsageError(f"{path} is no file", "name a golden, and its signature if it has one")
-    return Golden(file, file.name, signature=signature.read_bytes() if signature else None)
+    if not artifact.is_plain(file.name):
+        raise UsageError(f"{file.name!r} is no name for a file of an artifact", "give the file another one")
+    return Golden(file, file.name, signature=_read(signature) if signature else None)
+
+
+def _read(signature: Path) -> bytes:
+    with signature.open("rb") as file:
+        content = file.read(MAX_SIGNATURE + 1)
+    if len(content) > MAX_SIGNATURE:
+        raise UsageError(f"{signature} is no signature", "it would have a few hundred bytes")
+    return content
 
 
 def mirrored(wanted: Wanted, means: Means) -> Golden:
     """The golden that a class has, fetched and checked, with the signature that its publisher gave it."""
     found = fetch.golden(wanted, means)
-    title = file_name(wanted.source) or "golden.img"
+    title = file_name(wanted.source)
     proof = fetch.signature(wanted, found.sha256, means)
-    return Golden(found.path, title, masked(wanted.source), proof)
+    return Golden(
+        found.path, title if artifact.is_plain(title) else "golden.img", masked(wanted.source), proof
+    )
 
 
 def publish(
@@ -54,53 +68,50 @@ def publish(
 ) -> tuple[Reference, str]:
     """Push a golden under a tag; give what it is called with its digest, and the SHA-256 of the file.
 
-    Raises UsageError for a reference without a tag, RefusedError where the tag names another golden already
-    and `replace` does not allow that, and MetisError for what cannot be unpacked: no node could use it.
+    Raises UsageError for a reference without a tag, MismatchError for a signature that the class would not
+    take, RefusedError where the tag names something else already and `replace` does not allow that, and
+    MetisError for what cannot be unpacked: no node could use it.
     """
     if not reference.tag:
         raise UsageError(f"{reference} names no tag", "name one, as in oci://host/repository:2026-11")
-    reference = reference.unpinned()
+    _judge(golden, klass, means)
     raw, _ = raw_sha256(golden.file, means.reporter, means.limit)
-    sha256 = digest(golden.file)
-    if not replace:
-        _refuse_to_move(reference, sha256, means)
     annotations = {artifact.OS: klass.os, artifact.ARCH: klass.arch, artifact.RAW_SHA256: raw}
     if golden.source:
         annotations[artifact.SOURCE] = golden.source
-    with ExitStack() as stack:
-        parts = [Part(golden.file, packing(golden.file), golden.title, sha256)]
+    with TemporaryDirectory(prefix="metis-") as folder:
+        parts = [Part(golden.file, packing(golden.file), golden.title, digest(golden.file))]
         if golden.signature is not None:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="metis-")))
-            parts.append(_signature(folder, golden.title, golden.signature))
+            parts.append(_signature(Path(folder), golden.title, golden.signature))
         registry = means.registries.at(reference.host)
-        return push(artifact.GOLDEN, parts, annotations, reference, registry, means.reporter), sha256
+        there = "" if replace else _there(reference, registry)
+        pushed = push(
+            artifact.GOLDEN, parts, annotations, reference, registry, means.reporter, instead_of=there
+        )
+    return pushed, str(parts[0].sha256)
 
 
-def _refuse_to_move(reference: Reference, sha256: str, means: Means) -> None:
-    """Raise where a tag names another golden: whoever has pinned that one would find it gone."""
+def _judge(golden: Golden, klass: ResolvedClass, means: Means) -> None:
+    """Raise where the class that it is for would refuse the golden's signature."""
+    about = klass.image.signature if klass.image else None
+    if golden.signature is not None and about is not None and not golden.source:
+        signatures.verify(golden.file, golden.title, golden.signature, means.folder / about.keyring)
+
+
+def _there(reference: Reference, registry: Registry) -> str:
+    """The digest of what a tag names already, "" for nothing."""
     try:
-        found = _there(reference, means)
+        content, _ = registry.manifest(reference.repository, reference.tag)
     except AbsentError:
-        return
-    if found is None or found.sha256 != sha256:
-        raise RefusedError(
-            f"{reference} names another golden already", "name a new tag, or say --replace if that is meant"
-        )
-
-
-def _there(reference: Reference, means: Means) -> Layer | None:
-    content, told = means.registries.at(reference.host).manifest(reference.repository, reference.tag)
-    try:
-        return artifact.golden_of(
-            artifact.parse(content, str(reference), reference.tag, told), str(reference)
-        )
-    except MetisError:
-        return None
+        return ""
+    return artifact.digest_of(content)
 
 
 def _signature(folder: Path, title: str, content: bytes) -> Part:
     """A detached signature as a file of the artifact, under the name that its makers give it."""
-    kind, ending = ("minisign", "minisig") if content.startswith(_MINISIGN) else ("pgp", "asc")
+    kind, ending = ("pgp", "asc" if content.startswith(_ARMOUR) else "sig")
+    if content.startswith(_MINISIGN):
+        kind, ending = "minisign", "minisig"
     file = folder / "signature"
     file.write_bytes(content)
     return Part(file, artifact.SIGNATURE_TYPES[kind], f"{title}.{ending}")

@@ -253,7 +253,7 @@ def _override(klass: str, values: Mapping[str, str]) -> ImageOverride:
         # The value is not repeated: it may hold a password.
         raise UsageError(
             f"{variable} is not where an image can come from",
-            "give an https, http or file: address, without user and password",
+            "give an https, http, oci: or file: address, without user and password",
         ) from None
     if values[""].startswith("debian:"):
         raise UsageError(

@@ -102,18 +102,18 @@ def _layer(item: Mapping[str, Any], name: str) -> Layer:
         raise MetisError(f"{name} names a file by something else than its SHA-256", "push it again")
     if type(size) is not int or not 0 <= size <= _LARGEST:
         raise MetisError(f"{name} has a file of no possible size", "push it again")
-    if title and not _is_plain(title):
+    if title and not is_plain(title):
         raise MismatchError(
             f"{name} has a file whose title leads elsewhere", "do not trust who pushed it, and push it again"
         )
     return Layer(digest, size, str(item.get("mediaType", "")), title)
 
 
-def _is_plain(title: object) -> bool:
-    """Whether it names a file and neither a folder, a place elsewhere nor what terminals obey."""
+def is_plain(title: object) -> bool:
+    """Whether a title names a file and neither a folder, a place elsewhere nor what terminals obey."""
     return (
         isinstance(title, str)
-        and len(title) <= _MAX_TITLE
+        and 1 <= len(title) <= _MAX_TITLE
         and title not in {".", ".."}
         and not set(title) & {"/", "\\"}
         and title.isprintable()

@@ -40,9 +40,10 @@ class Patience:
             self._failed = 0
         self._failed += 1
         if self._failed >= self._tries:
+            kept = ": what has arrived is kept" if arrived else ""
             raise SourceError(
                 f"{self._name}: {reason}, and {self._tries} tries did not get on",
-                "check the network and run again: what has arrived is kept",
+                f"check the network and run again{kept}",
             )
         longest = min(LONGEST, FIRST * 2 ** (self._failed - 1))
         seconds = min(LONGEST, max(at_least, longest * random.uniform(0.5, 1)))  # noqa: S311 - no secret

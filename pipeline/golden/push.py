@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import RefusedError
 from ..progress import Reporter
 from ..store import digest
 from . import artifact as artifacts
@@ -17,9 +18,9 @@ from .registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of an artifact that is to be, with its media type, the name that it has there, and its hash.
+    """A file of an artifact that is to be, with its media type and the name that it has there.
 
-    Where nobody has hashed it yet, `sha256` is None.
+    `sha256` is its hash, None where nobody has hashed it yet.
     """
 
     file: Path
@@ -35,25 +36,34 @@ def push(
     reference: Reference,
     registry: Registry,
     reporter: Reporter,
+    *,
+    instead_of: str = "",
 ) -> Reference:
     """Publish files under the tag of a reference, and give it with the digest of what is there now.
 
-    Raises SourceError where the registry does not take them.
+    Raises SourceError where the registry does not take them, and RefusedError, with nothing pushed, where the
+    tag names something else: `instead_of` is the digest of what it names, "" where that does not matter.
     """
     layers = []
     for part in parts:
         size = part.file.stat().st_size
         with reporter.step(f"hashing {part.title}", size) as advance:
-            layer = Layer(f"sha256:{part.sha256 or digest(part.file, advance)}", size, part.type, part.title)
-        with reporter.step(f"pushing {part.title}", size) as advance:
+            sha256 = part.sha256 or digest(part.file, advance)
+        layers.append(Layer(f"sha256:{sha256}", size, part.type, part.title))
+    content = artifacts.written(kind, layers, annotations)
+    found = artifacts.digest_of(content)
+    if instead_of not in {"", found}:
+        raise RefusedError(
+            f"{reference.unpinned()} names another golden already",
+            "name a new tag, or say --replace if that is meant",
+        )
+    for part, layer in zip(parts, layers, strict=True):
+        with reporter.step(f"pushing {part.title}", layer.size) as advance:
             registry.push_blob(reference.repository, layer.digest, part.file, advance)
-        layers.append(layer)
     with tempfile.NamedTemporaryFile() as empty:
         empty.write(artifacts.EMPTY)
         empty.flush()
         nothing = artifacts.digest_of(artifacts.EMPTY)
         registry.push_blob(reference.repository, nothing, Path(empty.name), lambda _: None)
-    content = artifacts.written(kind, layers, annotations)
-    found = artifacts.digest_of(content)
     registry.push_manifest(reference.repository, reference.tag, content, found)
     return reference.pinned(found)

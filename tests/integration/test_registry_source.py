@@ -7,14 +7,16 @@ import json
 import multiprocessing
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
 from pipeline.golden import artifact
 from pipeline.golden.artifact import GOLDEN, Layer
+from pipeline.golden.download import Manners
 from pipeline.golden.fetch import Fetched, golden, published
 from pipeline.golden.push import Part, push
 from pipeline.golden.reference import Reference
@@ -23,6 +25,9 @@ from pipeline.golden.source import Wanted
 from pipeline.progress import QuietReporter
 from pipeline.registry_access import RegistryAccess, Robot
 from pipeline.secrets.secret import Secret
+from tests.integration.web import Answer, Web
+from tests.integration.web import publish as answer
+from tests.integration.web import serving as web_serving
 from tests.support import registry as registries
 from tests.support.fetching import means
 from tests.support.registry import PASSWORD, USER, Between, Server
@@ -413,3 +418,130 @@ def test_a_password_never_goes_where_tls_ends(certificate: Path, tmp_path: Path)
     ):
         fetch(tmp_path, server.host, access=server.access)
     assert tokens.asked == []
+
+
+def test_a_password_never_goes_to_another_machine_in_the_clear(certificate: Path, tmp_path: Path) -> None:
+    """A registry of this machine, which may be asked plainly, names somebody who is not of this machine."""
+    with (
+        registries.giving_tokens(certificate, registries.own_address()) as tokens,
+        registries.serving(tmp_path / "registry", tokens=tokens) as server,
+        pytest.raises(RefusedError, match="wants its password to cross the network in the clear"),
+    ):
+        fetch(tmp_path, server.host, access=server.access)
+    assert tokens.asked == []
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with web_serving() as web:
+        yield web
+
+
+MANIFEST = artifact.written(GOLDEN, [Layer(f"sha256:{SHA256}", len(BODY), "x", "x.img.xz")], {})
+
+
+def test_a_registry_that_greets_everybody_and_asks_later_gets_the_password(web: Web, tmp_path: Path) -> None:
+    def script(number: int, asked: Mapping[str, str]) -> Answer:
+        path = web.paths[number]
+        if path == "/v2/":
+            return Answer(200)
+        if "Authorization" not in asked:
+            return Answer(401, headers={"WWW-Authenticate": 'Basic realm="Registry"'})
+        return Answer(body=MANIFEST) if "/manifests/" in path else answer(BODY, asked)
+
+    web.script = script
+    host = urlsplit(web.url).netloc
+    access = RegistryAccess(robot=Robot(host, USER, Secret(PASSWORD)))
+    assert fetch(tmp_path, host, ":1", access=access).sha256 == SHA256
+    assert "Authorization" not in web.asked[0]
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        "Bearer",
+        'Bearer realm=""',
+        'Bearer realm="/nowhere"',
+        'Bearer realm="file:///etc/passwd"',
+        'Bearer realm="http://[",service="\x00"',
+        "Negotiate",
+        "",
+    ],
+)
+def test_a_challenge_that_is_none_is_one_line(web: Web, tmp_path: Path, challenge: str) -> None:
+    headers = {"WWW-Authenticate": challenge.replace("\x00", "")}
+    web.script = lambda number, _: Answer(200 if web.paths[number] == "/v2/" else 401, headers=headers)
+    host = urlsplit(web.url).netloc
+    access = RegistryAccess(robot=Robot(host, USER, Secret(PASSWORD)))
+    with pytest.raises((SourceError, RefusedError)) as caught:
+        fetch(tmp_path, host, ":1", access=access)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_nothing_for_this_machine_goes_through_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, web: Web
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", web.url.rpartition("/")[0])
+    with registries.serving(tmp_path / "registry", passwords=True) as server:
+        publish(server, BODY)
+        assert fetch(tmp_path, server.host, access=server.access).sha256 == SHA256
+    assert web.asked == []
+
+
+def test_who_is_not_known_to_a_registry_is_not_told_to_it_by_netrc(
+    plain: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login metis password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with registries.between(plain) as relay:
+        fetch(tmp_path, relay.host)
+        assert not [head for head in relay.heads if "authorization" in head.lower()]
+
+
+def test_a_connection_that_is_cut_as_it_begins_is_no_reason_to_speak_plainly(tmp_path: Path) -> None:
+    address = registries.own_address()
+    waits: list[float] = []
+    with registries.cutting(address) as cutter:
+        access = RegistryAccess(insecure=frozenset({cutter.host}))
+        asked = Registry(cutter.host, access, QuietReporter())
+        with pytest.raises(SourceError, match="the connection was cut, and 5 tries did not get on"):
+            asked.manifest(REPOSITORY, "1", Manners(waits.append))
+    assert cutter.said
+    assert all(said.startswith(b"\x16") for said in cutter.said), "each began with TLS"
+
+
+def test_a_registry_has_one_name_however_it_is_written(plain: Server, tmp_path: Path) -> None:
+    host = plain.host.replace("127.0.0.1", "LOCALHOST")
+    upper = Server(host, plain.storage)
+    assert fetch(tmp_path, host, f":2026-11@{publish(upper, BODY)}").sha256 == SHA256
+
+
+def test_what_a_power_cut_spoilt_is_fetched_once_more(plain: Server, tmp_path: Path) -> None:
+    """A journal may keep a file's length and lose its bytes: they read as zeros after the restart."""
+    part = means(tmp_path, tmp_path / "cache").store.partial(SHA256) / "golden"
+    part.write_bytes(bytes(1000))
+    part.with_name("golden.json").write_text(json.dumps({"name": "", "total": len(BODY), "validator": ""}))
+    assert fetch(tmp_path, plain.host, sha256=SHA256).path.read_bytes() == BODY
+
+
+def test_a_host_that_sends_rubbish_and_breaks_off_spoils_no_mirror(
+    plain: Server, web: Web, tmp_path: Path
+) -> None:
+    rubbish = bytes(len(BODY))
+    web.script = lambda _, asked: answer(rubbish, asked, cut=1000)
+    mirror = f"oci://{plain.host}/{REPOSITORY}:2026-11"
+    wanted = Wanted(web.url, SHA256, "arm64", (mirror, web.url))
+    assert golden(wanted, means(tmp_path, tmp_path / "cache")).path.read_bytes() == BODY
+
+
+def test_a_golden_for_another_architecture_is_refused(plain: Server, tmp_path: Path) -> None:
+    file = written(tmp_path, BODY)
+    reference = Reference(plain.host, REPOSITORY, "amd64")
+    asked = Registry(plain.host, plain.access, QuietReporter())
+    parts = [Part(file, "application/x-xz", "x.img.xz")]
+    push(GOLDEN, parts, {artifact.ARCH: "amd64"}, reference, asked, QuietReporter())
+    with pytest.raises(MetisError, match="is for amd64, and its class for arm64"):
+        fetch(tmp_path, plain.host, ":amd64")
+    assert in_cache(tmp_path) == []

@@ -135,11 +135,11 @@ class Tokens:
 
     SERVICE, ISSUER = "metis-registry", "metis-tests"
 
-    def __init__(self, port: int, key: Path) -> None:
+    def __init__(self, host: str, key: Path) -> None:
         self._key = key
         self.asked: list[Mapping[str, list[str]]] = []
         self.config = {
-            "realm": f"http://127.0.0.1:{port}/token",
+            "realm": f"http://{host}/token",
             "service": self.SERVICE,
             "issuer": self.ISSUER,
             "rootcertbundle": f"{key}.crt",
@@ -187,7 +187,7 @@ def _packed(data: bytes) -> str:
 
 
 @contextmanager
-def giving_tokens(key: Path) -> Iterator[Tokens]:
+def giving_tokens(key: Path, address: str = "127.0.0.1") -> Iterator[Tokens]:
     """Give tokens while the block runs; `key` is as of `make_certificate`."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -204,8 +204,8 @@ def giving_tokens(key: Path) -> Iterator[Tokens]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    tokens = Tokens(server.server_address[1], key)
+    server = ThreadingHTTPServer((address, 0), Handler)
+    tokens = Tokens(f"{address}:{server.server_address[1]}", key)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -295,3 +295,33 @@ def _relay(cutter: Between, client: socket.socket) -> None:
                             return
             except OSError:
                 return
+
+
+@dataclass
+class Cutter:
+    """A listener that ends each connection after the first bytes, which it keeps."""
+
+    host: str
+    said: list[bytes]
+
+
+@contextmanager
+def cutting(address: str) -> Iterator[Cutter]:
+    """Cut all connections to a port of an address while the block runs."""
+    listener = socket.create_server((address, 0))
+    cutter = Cutter(f"{address}:{listener.getsockname()[1]}", [])
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                cutter.said.append(client.recv(1 << 16))
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield cutter
+    finally:
+        listener.close()

@@ -128,7 +128,11 @@ def test_what_a_stream_raises_is_raised_as_it_was(where: str, error: BaseExcepti
 # ------------------------------------------------------------------------------------------- whose
 
 
-@pytest.mark.parametrize("text", ["", "age1", str(KEY), f"{KEY.to_public()}x", "ssh-ed25519 AAAA", "\udcff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "age1", str(KEY), f"{KEY.to_public()}x", "ssh-ed25519 AAAA", "\udcff"],
+    ids=["nothing", "a beginning", "a private key", "too long", "of SSH", "no text"],
+)
 def test_who_is_no_recipient_is_counted_and_not_repeated(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         age_stream.recipients([str(KEY.to_public()), text], "--encrypt-to")
