@@ -154,8 +154,8 @@ def _origins(wanted: Wanted, means: Means) -> list[Source]:
 
 def _fetched(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetched:
     """Fetch into the store, under its lock; the key of what is published is its hash."""
-    origins, store = _origins(wanted, means), means.store
     made = wanted.sha256 is None
+    origins, store = _origins(replace(wanted, mirrors=()) if made else wanted, means), means.store
     if made:
         store.drop_partial(key)  # only a download can go on from what a kill has left
     try:

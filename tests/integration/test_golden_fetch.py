@@ -255,3 +255,31 @@ def test_a_download_killed_in_the_middle_is_gone_on_with(lab: Lab, web: Web) -> 
     assert lab.store.find(SHA256) is None
     assert lab.golden(web.url, SHA256).path.read_bytes() == BODY
     assert web.asked[1]["Range"].startswith("bytes=")
+
+
+# ------------------------------------------------------------------------------------------- offline
+
+
+def test_offline_no_mirror_on_the_web_is_asked(lab: Lab, web: Web) -> None:
+    with pytest.raises(SourceError):
+        lab.golden("file:nowhere.img", SHA256, web.url, offline=True)
+    assert web.asked == []
+
+
+def test_offline_a_mirror_on_this_machine_serves(lab: Lab, web: Web) -> None:
+    assert lab.golden(web.url, SHA256, "file:x.img", offline=True).sha256 == SHA256
+    assert web.asked == []
+
+
+def test_a_golden_that_is_built_here_comes_from_no_mirror(
+    lab: Lab, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing says what it must be, so that nobody else may bring it."""
+
+    def build(*_: object, **__: object) -> None:
+        raise SourceError("the archive is away")
+
+    monkeypatch.setattr(debian, "build", build)
+    with pytest.raises(SourceError, match="the archive is away"):
+        lab.golden("debian:bookworm", None, web.url)
+    assert (web.asked, lab.leftovers()) == ([], [])

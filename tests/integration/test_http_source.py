@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -122,6 +123,21 @@ def test_a_body_without_end_stops_at_the_limit(web: Web, fetch: Fetch) -> None:
         fetch(web.url, limit=100_000)
     assert (fetch.waits, len(web.asked)) == ([], 1)
     assert fetch.into.stat().st_size <= 100_000
+
+
+def test_a_chunk_whose_length_is_a_lie_takes_no_memory(web: Web, fetch: Fetch) -> None:
+    """Read as the number that it is, it would mean all that there is, at once."""
+    body = b"-1\r\n" + bytes(32 << 20)
+    web.script = in_turn(Answer(body=body, headers={"Transfer-Encoding": "chunked", "Content-Length": ""}))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        with pytest.raises(MetisError):
+            fetch(web.url, limit=1000)
+        # the server's own copy of the body is in this process too
+        assert tracemalloc.get_traced_memory()[1] - before < len(body) * 1.5
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_part_that_runs_over_the_limit_stops_there(web: Web, fetch: Fetch) -> None:

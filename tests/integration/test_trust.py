@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -298,3 +300,33 @@ def test_an_artifact_with_several_signatures_is_ambiguous(
     with pytest.raises(MetisError, match="has 2 signatures"):
         publisher.fetch(push_signed(registry, tmp_path, "both", both))
     assert not (publisher.folder / "cache/sha256").exists()
+
+
+def test_a_mirror_brings_the_signature_along_when_its_registry_is_away(
+    publisher: Publisher, keys: Keys, registry: Server, tmp_path: Path
+) -> None:
+    wanted = push_signed(registry, tmp_path, "mirror", {SIGNATURE_TYPES["pgp"]: keys.sign("good")})
+    away = wanted.source.replace(registry.host, f"127.0.0.1:{registries.free_port()}")
+    found = publisher.fetch(replace(wanted, source=away, sha256=SHA256, mirrors=(wanted.source,)))
+    assert found.sha256 == SHA256
+
+
+def test_offline_a_signature_on_this_machine_is_judged(
+    publisher: Publisher, keys: Keys, tmp_path: Path
+) -> None:
+    (tmp_path / "x.img").write_bytes(BODY)
+    (tmp_path / "x.sig").write_bytes(keys.sign("good"))
+    wanted = Wanted("file:x.img", SHA256, "arm64", signature=Signature("keys.gpg", "file:x.sig"))
+    assert publisher.fetch(wanted, offline=True).sha256 == SHA256
+    (tmp_path / "SHA256SUMS").write_text(f"{SHA256}  x.img\n")
+    listed = Wanted("file:x.img", None, "arm64", sums="file:SHA256SUMS")
+    assert publisher.fetch(listed, offline=True).sha256 == SHA256
+
+
+def test_tasks_that_look_at_one_list_at_once_do_not_disturb_each_other(publisher: Publisher) -> None:
+    """Each with means of its own, as several processes have them."""
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            wanted = [publisher.wanted("list", None)] * 4
+            assert {each.sha256 for each in pool.map(publisher.fetch, wanted)} == {SHA256}
+            shutil.rmtree(publisher.folder / "cache")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import show
-from pipeline.compose import Composer
+from pipeline.compose import Composer, check_image
 from pipeline.errors import InventoryError, MetisError
 from pipeline.inventory.document import Document, parse
 from pipeline.inventory.read import Inventory
@@ -168,3 +168,23 @@ def test_values_of_a_key_with_dots_in_it_keep_their_own_origins() -> None:
     about = show.origins(resolve_node("n", node, resolve_class("pi", documents.get), cluster))
     assert (about["k3s.labels.a.b"]["value"], about["k3s.labels.a.b"]["origin"]) == ("1", "node.yaml:5")
     assert (about["k3s.labels.a"]["value"], about["k3s.labels.a"]["origin"]) == ("2", "node.yaml:6")
+
+
+def test_a_golden_that_is_built_here_takes_nothing_of_what_its_parent_says_of_another() -> None:
+    parent = (
+        "{abstract: true, arch: arm64, os: debian, image: {source: 'https://a.example/b', sha256: '"
+        + "5" * 64
+        + "', sums: 'https://a.example/SUMS', mirrors: ['https://b.example/b']}}"
+    )
+    documents = {"parent": parse(parent, "parent.yaml")}
+    documents["child"] = parse("{extends: parent, image: {source: 'debian:bookworm'}}", "child.yaml")
+    image = resolve_class("child", documents.get).image
+    assert image is not None
+    assert (image.sha256, image.sums, image.mirrors) == (None, None, ())
+
+
+def test_a_signature_is_never_dropped_for_what_nobody_signs() -> None:
+    text = "{arch: arm64, os: debian, image: {source: 'debian:bookworm', signature: {keyring: a.gpg}}}"
+    klass = resolve_class("pi", {"pi": parse(text, "pi.yaml")}.get)
+    with pytest.raises(MetisError, match="class pi wants a signature, and nobody signs what is built here"):
+        check_image(klass, "METIS_IMAGE_PI")
