@@ -103,6 +103,24 @@ def test_a_packed_golden_says_what_is_in_it(
     assert golden_of(lab) == goldens.sha256(packed)
 
 
+def test_a_file_of_a_class_comes_from_a_registry_too(lab: Lab, server: Server, tiny_golden: Path) -> None:
+    push(lab, tiny_golden)
+    program = lab.root / "k3s"
+    program.write_bytes(b"#!/bin/sh\n")
+    to = source(server, lab.root.name, ":k3s")
+    said = lab.metis("golden", "push", "--class", "pi", str(program), "--to", to)
+    assert said.code == 0, said
+    declared = lab.inventory / "classes/pi.yaml"
+    sha256 = goldens.sha256(program)
+    away = f"oci://127.0.0.1:{registries.free_port()}/k3s:1"
+    item = (
+        f"{{path: /usr/local/bin/k3s, mode: '0755', source: '{away}', mirrors: ['{to}'], sha256: {sha256}}}"
+    )
+    declared.write_text(f"{declared.read_text()}files: [{item}]\n")
+    assert lab.doit("image:alpha").code == 0
+    assert lab.metis("verify", "--node", "alpha").code == 0
+
+
 def test_a_tag_that_was_moved_is_refused_until_it_is_adopted(
     lab: Lab, server: Server, tiny_golden: Path
 ) -> None:
