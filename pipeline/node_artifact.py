@@ -32,9 +32,7 @@ from .settings import LARGEST_CARD
 NODE, SEALED = "dev.metis.node", "dev.metis.sealed"
 """Annotations: whose image it is, and whether age has sealed it, `true` or `false`."""
 SEALED_ENDING = ".age"
-LARGEST_RECEIPT = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_ID = re.compile(r"[0-9a-f]{64}")
 _SEALED_MORE = 1 << 20
 """Bytes that a sealed file may have more than what is in it, but for a thousandth of it."""
 _TYPES = ("image.v1.raw+zstd", "image.v1.bmap+xml", "image.v1.receipt+json")
@@ -145,7 +143,7 @@ def contents(artifact: Artifact, name: str) -> Contents:
     if not _NAME.fullmatch(node) or len(artifact.layers) != len(wanted) or found.keys() != set(wanted):
         raise MetisError(f"{name} does not have the files of a node's image", "push it again")
     made = Contents(name, node, sealed == "true", *(found[title] for title in wanted))
-    limits = (LARGEST_CARD, bmap.LARGEST_FILE, LARGEST_RECEIPT)
+    limits = (LARGEST_CARD, bmap.LARGEST_FILE, receipts.LARGEST)
     for layer, limit in zip(made.layers, limits, strict=True):
         if layer.size > limit + limit // 1000 + _SEALED_MORE:
             raise MetisError(
@@ -168,7 +166,7 @@ def about(what: Contents, receipt: bytes, xml: bytes) -> About:
     Raises MismatchError where they are not of one image of that node, MetisError where they are none.
     """
     found = receipts.parse(receipt)
-    if found is None or not _is_possible(found):
+    if found is None or not 0 < found.size <= LARGEST_CARD:
         raise MetisError(
             f"{what.name}: its receipt cannot be read", "push it again, with the same Metis as here"
         )
@@ -177,18 +175,18 @@ def about(what: Contents, receipt: bytes, xml: bytes) -> About:
     if bmap.parse(xml).size != found.size:
         raise MismatchError(f"{what.name}: its block map is of an image of another size", "push it again")
     # Without a stamp nobody takes the image for one that was looked at.
-    return About(replace(found, made_from={}, places={}, secrets={}, stamp={}), xml)
-
-
-def _is_possible(receipt: Receipt) -> bool:
-    """Whether a stranger's receipt has what a burn uses of it, in the form that ours have."""
-    texts = (receipt.subject, receipt.id, receipt.bmap_sha256)
-    return (
-        all(isinstance(text, str) for text in texts)
-        and _ID.fullmatch(receipt.id) is not None
-        and type(receipt.size) is int
-        and 0 < receipt.size <= LARGEST_CARD
+    kept = Receipt(
+        subject=found.subject,
+        id=found.id,
+        made_from={},
+        places={},
+        size=found.size,
+        mapped=found.mapped,
+        bmap_sha256=found.bmap_sha256,
+        stamp={},
+        slot=found.slot,
     )
+    return About(kept, xml)
 
 
 def unpack(

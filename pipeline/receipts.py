@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from . import bmap
 
 FORMAT = 1
+LARGEST = 1 << 16
+"""Bytes; ours have a few thousand."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST_SUBJECT = 255
+_MOST = 1 << 63
+"""No count of bytes is so large."""
+_DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +62,58 @@ class Receipt:
 def read(image: Path) -> Receipt | None:
     """The receipt of an image or base, None where there is none that can be read."""
     try:
-        return parse(receipt_of(image).read_bytes())
+        with receipt_of(image).open("rb") as file:
+            return parse(file.read(LARGEST + 1))
     except OSError:
         return None
 
 
 def parse(content: bytes) -> Receipt | None:
-    """The receipt that a file holds, None where that is none."""
+    """The receipt that a file holds, None where that is none.
+
+    The file may be anybody's: what is given can be shown to people, counted with and written down again.
+    """
+    if len(content) > LARGEST:
+        return None
     try:
-        receipt = Receipt(**json.loads(content))
+        data = json.loads(content)
+        _check(data, _DEEPEST)
+        receipt = Receipt(**data)
     except (ValueError, TypeError, RecursionError):
         return None
+    return receipt if _is_ours(receipt) else None
+
+
+def _check(value: object, depth: int) -> None:
+    """Raise ValueError for what is nested too deep, or has a text that cannot be written as UTF-8."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict | list):
+        if depth == 0:
+            raise ValueError
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check(inner, depth - 1)
+
+
+def _is_ours(receipt: Receipt) -> bool:
     maps = (receipt.made_from, receipt.places, receipt.stamp, receipt.secrets)
-    is_ours = receipt.format == FORMAT and all(isinstance(item, dict) for item in maps)
-    return receipt if is_ours and _is_place(receipt.slot) else None
+    counts = (receipt.size, receipt.mapped, 0 if receipt.slot is None else receipt.slot)
+    return (
+        receipt.format == FORMAT
+        and all(isinstance(item, dict) for item in maps)
+        and all(type(count) is int and 0 <= count < _MOST for count in counts)
+        and all(_is_sha256(text) for text in (receipt.id, receipt.bmap_sha256))
+        and _is_name(receipt.subject)
+    )
 
 
-def _is_place(slot: object) -> bool:
-    return slot is None or (type(slot) is int and slot >= 0)
+def _is_sha256(text: object) -> bool:
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
+
+
+def _is_name(text: object) -> bool:
+    """Whether a terminal can show it, and a line has room for it."""
+    return isinstance(text, str) and 0 < len(text) <= _LONGEST_SUBJECT and text.isprintable()
 
 
 def finish(

@@ -53,7 +53,7 @@ def test_nothing_boots_from_a_card_whose_files_did_not_pass(
     assert not any(card.read_bytes()[:MIB])
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', "[]", "\0"])
+@pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', "[]", "\0", '{"subject": "\x1b[2J"}'])
 def test_an_image_whose_receipt_cannot_be_read_is_refused(image: Path, text: str) -> None:
     image.with_name("titan-13.receipt.json").write_text(text)
     with (

@@ -183,6 +183,11 @@ RECEIPTS: dict[str, dict[str, Any]] = {
     "a size that is true": {"size": True},
     "too large a size": {"size": 1 << 50},
     "a slot below zero": {"slot": -1},
+    "half a character for a count": {"mapped": "\ud800"},
+    "no count": {"mapped": None},
+    "a count below zero": {"mapped": -1},
+    "a count without end": {"mapped": 1 << 1000},
+    "a list for a count": {"mapped": []},
     "no hash": {"bmap_sha256": 7},
     "another node": {"subject": "titan-14"},
     "another block map": {"bmap_sha256": "0" * 64},
@@ -208,15 +213,20 @@ def test_what_is_no_receipt_is_one_line(image: Path, receipt: bytes) -> None:
         node_artifact.about(plain_contents(), receipt, Path(f"{image}.bmap").read_bytes())
 
 
-def test_a_receipt_nested_without_end_is_not_followed(image: Path) -> None:
+@pytest.mark.parametrize("field", ["made_from", "mapped", "subject", "secrets"])
+@pytest.mark.parametrize("depth", [9, 400, 5000])
+def test_a_receipt_nested_without_end_is_not_followed(image: Path, field: str, depth: int) -> None:
     good = json.loads(image.with_name(f"{NODE}.receipt.json").read_bytes())
-    deep: dict[str, Any] = {}
-    for _ in range(400):
-        deep = {"deeper": deep}
-    said = node_artifact.about(
-        plain_contents(), json.dumps({**good, "made_from": deep}).encode(), Path(f"{image}.bmap").read_bytes()
-    )
-    assert said.receipt.made_from == {}
+    deep = json.dumps({**good, field: "DEEP"}).replace('"DEEP"', '{"a":' * depth + "{}" + "}" * depth)
+    with pytest.raises(MetisError, match="its receipt cannot be read"):
+        node_artifact.about(plain_contents(), deep.encode(), Path(f"{image}.bmap").read_bytes())
+
+
+def test_what_a_receipt_says_beside_what_a_burn_uses_is_not_kept(image: Path) -> None:
+    receipt = image.with_name(f"{NODE}.receipt.json").read_bytes()
+    said = node_artifact.about(plain_contents(), receipt, Path(f"{image}.bmap").read_bytes())
+    found = said.receipt
+    assert [found.made_from, found.places, found.secrets, found.stamp] == [{}, {}, {}, {}]
 
 
 # --------------------------------------------------------------------------------------- hostile bytes

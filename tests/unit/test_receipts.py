@@ -284,6 +284,24 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
         ).encode()
         for value in (-1, "4096", True, 1.5, [4096])
     },
+    **{
+        f"{field} of {str(value)[:20]!r}": lambda good, field=field, value=value: json.dumps(  # type: ignore[misc]
+            {**json.loads(good), field: value}
+        ).encode()
+        for field, values in {
+            "subject": (5, ["x"], "", "\x1b[2Jx", "two\nlines", "\u202ex", "\ud800", "x" * 256),
+            "id": ([1], "ab", "x" * 64, None),
+            "bmap_sha256": (7, "ab" * 33, "AB" * 32),
+            "size": ("x", -1, True, 1.5, 1 << 64, None),
+            "mapped": ("\ud800", -1, [], 1 << 1000, None),
+            "secrets": ({"node": "\ud800"}, {"\ud800": "1"}),
+            "made_from": ({"x": [[[[[[[[[]]]]]]]]]},),
+        }.items()
+        for value in values
+    },
+    "more than a receipt has": lambda good: json.dumps(
+        {**json.loads(good), "made_from": {"x": "x" * receipts.LARGEST}}
+    ).encode(),
     "maps that are none": lambda good: json.dumps(
         {**json.loads(good), "made_from": [], "places": 5, "stamp": None}
     ).encode(),
