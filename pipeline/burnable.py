@@ -11,8 +11,9 @@ from pathlib import Path
 
 from . import bmap, receipts
 from .artifacts import bmap_of, receipt_of
+from .card import record
 from .card.image import Image, open_image
-from .errors import MetisError, MismatchError
+from .errors import MetisError, MismatchError, one_line
 from .progress import Reporter
 from .ranges import Ranges
 from .store import stamp_of
@@ -38,7 +39,7 @@ def opened(path: Path, reporter: Reporter, *, deep: bool = False) -> Iterator[Bu
 
     It is what its receipt, or a block map beside it, says: by its looks, or by its hashes where it looks
     otherwise and with `deep`; and the burn itself hashes all that it reads. Raises MismatchError where it is
-    not.
+    not, or where its receipt has a burn's record written over something else than the place for it.
     """
     with open_image(path) as image:
         receipt = receipts.read(path)
@@ -49,8 +50,10 @@ def opened(path: Path, reporter: Reporter, *, deep: bool = False) -> Iterator[Bu
         if described.size != image.size:
             raise MismatchError(f"{path} is not as long as its block map says", "build it again")
         if receipt is None:
-            yield Burnable(image, described, path.name.removesuffix(".img"))
+            yield Burnable(image, described, one_line(path.name.removesuffix(".img")))
         else:
+            if receipt.slot is not None:
+                _check_slot(path, image, described, receipt.slot)
             yield Burnable(image, described, receipt.subject, receipt.id, receipt.slot)
 
 
@@ -71,6 +74,16 @@ def _map(
         return found
     with reporter.step(f"{path.name}: checking its hashes", found.mapped) as advance:
         return bmap.refined(image.read_into, found, advance)
+
+
+def _check_slot(path: Path, image: Image, described: bmap.Bmap, slot: int) -> None:
+    """Before a card is touched: who wrote the receipt may have named the partition table."""
+    end = slot + record.SIZE
+    held = sum(max(0, min(each.end, end) - max(each.start, slot)) for each in described.ranges)
+    if held != record.SIZE or image.read(slot, end) != record.blank():
+        raise MismatchError(
+            f"{path} has no place for the record of a burn where its receipt says", "build it again"
+        )
 
 
 def _unknown(path: Path, size: int, reporter: Reporter) -> bmap.Bmap:

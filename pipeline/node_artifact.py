@@ -54,7 +54,9 @@ def pack(what: Burnable, image: Path, folder: Path, reporter: Reporter, seal: Se
     block map says.
     """
     xml, receipt = bmap_of(image).read_bytes(), receipts.read(image)
-    if receipt is None or (receipt.id, receipt.bmap_sha256) != (what.id, hashlib.sha256(xml).hexdigest()):
+    is_its = receipt is not None and receipt.bmap_sha256 == hashlib.sha256(xml).hexdigest()
+    # The same may be built anew, with other bytes: the id alone does not tell.
+    if receipt is None or not is_its or receipt.id != what.id or bmap.parse(xml) != what.map:
         raise MismatchError(f"{image} was built anew meanwhile", "run again")
     # How the file looks here is nobody else's concern.
     about = durable.as_json(asdict(replace(receipt, stamp={})))

@@ -378,7 +378,15 @@ def forge(forged: Forged, lab: Lab, how: str) -> None:
         "a bomb": {image: compressed(bytes(256 << 20))},
         "an altered image": {image: compressed(altered)},
         "a receipt of another node": {receipt: json.dumps({**about, "subject": "titan-14"}).encode()},
-        "a slot beyond the image": {receipt: json.dumps({**about, "slot": 1 << 40}).encode()},
+        **{
+            name: {receipt: json.dumps({**about, "slot": slot}).encode()}
+            for name, slot in {
+                "a slot over the partition table": 1,
+                "a slot beside the record's place": about["slot"] + 1,
+                "a slot across the image's end": about["size"] - 1,
+                "a slot beyond the image": 1 << 40,
+            }.items()
+        },
     }
     forged.files |= files.get(how, {})
     if how == "a golden":
@@ -398,7 +406,10 @@ FORGED = {
     "a bomb": 4,
     "an altered image": 4,
     "a receipt of another node": 4,
-    "a slot beyond the image": 1,
+    "a slot over the partition table": 4,
+    "a slot beside the record's place": 4,
+    "a slot across the image's end": 4,
+    "a slot beyond the image": 4,
     "sealed, it says": 4,
     "a name for a terminal": 1,
 }
@@ -410,6 +421,7 @@ def test_what_was_forged_is_one_line_and_burns_nothing(
 ) -> None:
     forged = genuine(lab)
     forge(forged, lab, how)
+    flasher.card.write_bytes(before := b"used" * (9 << 18))
     report = flasher.burn(forged.push(server, tmp_path), "--identity", str(key))
     assert report.code == FORGED[how], report
     assert len([line for line in report.err.splitlines() if line.startswith("metis: ")]) == 1
@@ -417,8 +429,7 @@ def test_what_was_forged_is_one_line_and_burns_nothing(
     assert "\x1b" not in report.err
     assert "read back and the same" not in report.out
     assert flasher.left() == set()
-    if flasher.card.exists():
-        assert not any(flasher.card.read_bytes()[: 1 << 20])
+    assert flasher.card.read_bytes() == before
 
 
 def test_what_is_genuine_passes_for_it(lab: Lab, server: Server, flasher: Flasher, tmp_path: Path) -> None:

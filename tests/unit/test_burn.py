@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from pipeline import bmap, burn, burnable
+from pipeline import bmap, burn, burnable, process, receipts
+from pipeline.card import record
 from pipeline.card.here import here
 from pipeline.choosing import Rules, judged
 from pipeline.errors import MetisError, MismatchError
 from pipeline.progress import QuietReporter
+from tests.support.node_images import finished_image
 
 MIB = 1 << 20
 SIZE = 4 * MIB
@@ -61,3 +65,38 @@ def test_an_image_whose_receipt_cannot_be_read_is_refused(image: Path, text: str
         burnable.opened(image, QUIET),
     ):
         pass
+
+
+@pytest.mark.parametrize("slot", [1, 8 * MIB - 1, 8 * MIB, 1 << 40])
+def test_an_image_whose_receipt_has_the_record_written_elsewhere_is_refused(
+    tmp_path: Path, slot: int
+) -> None:
+    image = finished_image(tmp_path / "titan-13.img", "titan-13")
+    receipt = image.with_name("titan-13.receipt.json")
+    receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "slot": slot}))
+    with (
+        pytest.raises(MismatchError, match="has no place for the record of a burn where its receipt says"),
+        burnable.opened(image, QUIET),
+    ):
+        pass
+
+
+def test_a_record_that_the_block_map_leaves_out_is_no_place_for_one(tmp_path: Path) -> None:
+    """No card would hold what lies there."""
+    image = finished_image(tmp_path / "titan-13.img", "titan-13")
+    receipt = image.with_name("titan-13.receipt.json")
+    hole = next(one.end for one, other in pairwise(receipts.block_map(image).ranges) if one.end < other.start)
+    with image.open("r+b") as file:
+        file.seek(hole)
+        file.write(record.blank())
+    receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "slot": hole}))
+    with pytest.raises(MismatchError, match="has no place for the record"), burnable.opened(image, QUIET):
+        pass
+
+
+def test_a_file_whose_name_a_terminal_would_obey_is_named_by_what_it_can_show(tmp_path: Path) -> None:
+    image = tmp_path / "\x1b[2J.img"
+    image.write_bytes(bytes(SIZE))
+    process.run(["sfdisk", "--quiet", image], stdin=b"label: gpt\nstart=2048, type=linux\n")
+    with burnable.opened(image, QUIET) as what:
+        assert what.subject.isprintable()

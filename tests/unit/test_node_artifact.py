@@ -128,6 +128,22 @@ def test_an_image_that_rots_unseen_is_not_packed(tmp_path: Path) -> None:
         packed(copy, tmp_path / "out")
 
 
+def test_an_image_that_is_built_anew_while_it_is_packed_is_no_mixture(tmp_path: Path) -> None:
+    """From the same, and so with the same id; but a file system has times of its own."""
+    copy = finished_image(tmp_path / f"{NODE}.img", NODE)
+    (tmp_path / "out").mkdir()
+    with opened(copy, QUIET) as what:
+        finished_image(copy, NODE, secret=os.urandom(16))
+        with pytest.raises(MismatchError, match="was built anew meanwhile: run again"):
+            node_artifact.pack(what, copy, tmp_path / "out", QUIET, None)
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_an_image_that_only_looks_different_is_packed(image: Path, tmp_path: Path) -> None:
+    os.utime(image, ns=(0, 0))
+    assert packed(image, tmp_path / "out")
+
+
 # ------------------------------------------------------------------------------------ what is no image
 
 GOOD = {f"{NODE}.img.zst": 1, f"{NODE}.img.bmap": 1, f"{NODE}.receipt.json": 1}
