@@ -21,12 +21,18 @@ from .errors import MetisError, MismatchError
 from .progress import Advance
 from .ranges import BLOCK, PIECE, outside, split
 
-LARGEST_FILE = 64 << 20
-"""Bytes; the map of half a terabyte, all of it mapped, is smaller."""
+LARGEST_FILE = 32 << 20
+"""Bytes; the map of a quarter of a terabyte, all of it mapped, is smaller."""
 _NO_CHECKSUM = "0" * 64
 _CHECKSUM = re.compile(rb"<BmapFileChecksum>\s*([0-9a-f]{64})\s*</BmapFileChecksum>")
 _DEEPEST = 3  # bmap, BlockMap, Range
-
+_FIELDS = frozenset("ImageSize BlockSize BlocksCount MappedBlocksCount ChecksumType".split())
+_NAMES = _FIELDS | {"bmap", "BmapFileChecksum", "BlockMap", "Range", "version", "chksum"}
+_MOST_STRANGE = 64
+"""Names that we do not know; the parser keeps each of them."""
+_LONGEST_TEXT = 1 << 13
+_TOO_LONG = re.compile(rb"<[^<]{65536}")
+"""A tag, with what follows it, has fewer bytes: its attributes would all be kept at once."""
 
 ReadInto = Callable[[int, memoryview], None]
 """Fills memory with an image's bytes from a place on."""
@@ -114,7 +120,8 @@ def refined(read: ReadInto, bmap: Bmap, advance: Advance = lambda _: None) -> Bm
             piece = buffer[: end - start]
             read(start, piece)
             whole.update(piece)
-            found.append(Range(start, end, hashlib.sha256(piece).hexdigest()))
+            is_all = (start, end) == (each.start, each.end)  # then the range stays the same object
+            found.append(each if is_all else Range(start, end, hashlib.sha256(piece).hexdigest()))
             advance(end - start)
         if whole.hexdigest() != each.sha256:
             raise MismatchError(
@@ -135,15 +142,15 @@ def parse(data: bytes) -> Bmap:
     checksum = _CHECKSUM.search(data)
     if checksum is None:
         raise _bad("it has no SHA-256 of its own")
-    zeroed = data[: checksum.start(1)] + _NO_CHECKSUM.encode() + data[checksum.end(1) :]
-    if hashlib.sha256(zeroed).hexdigest() != checksum[1].decode():
+    found = hashlib.sha256(memoryview(data)[: checksum.start(1)])
+    found.update(_NO_CHECKSUM.encode())
+    found.update(memoryview(data)[checksum.end(1) :])
+    if found.hexdigest() != checksum[1].decode():
         raise MismatchError("the checksum of the block map is wrong", "make or fetch it again")
     if (document.field("ChecksumType"), document.count("BlockSize")) != ("sha256", BLOCK):
         raise _bad(f"only SHA-256 and blocks of {BLOCK} bytes are known")
     size = document.count("ImageSize")
-    ranges = tuple(_range(text, digest, size) for text, digest in document.ranges)
-    if any(before.end > after.start for before, after in pairwise(ranges)):
-        raise _bad("its ranges overlap or are not in order")
+    ranges = _within(document.ranges, size)
     counts = (document.count("BlocksCount"), document.count("MappedBlocksCount"))
     if counts != (_blocks(size), sum(_blocks(each.end - each.start) for each in ranges)):
         raise _bad("its counts of blocks do not fit its ranges")
@@ -151,24 +158,30 @@ def parse(data: bytes) -> Bmap:
 
 
 class _Document:
-    """What a map's XML says; a tree is never built, so a hostile file costs no more than its own size."""
+    """What a map's XML says of what we know; a tree is never built, so a hostile file costs no more than an
+    honest one. A range ends on a block here, also where the image ends before.
+    """
 
     def __init__(self) -> None:
-        self.ranges: list[tuple[str, str]] = []
+        self.ranges: list[Range] = []
         self._fields: dict[str, str] = {}
         self._path: list[str] = []
         self._text: list[str] = []
+        self._length = 0
+        self._strange = 0
         self._digest = ""
 
     def read(self, data: bytes) -> None:
         if len(data) > LARGEST_FILE:
             raise _bad(f"it is larger than {LARGEST_FILE >> 20} MiB")
+        if _TOO_LONG.search(data):
+            raise _bad("it has a tag or a text without end")
         parser = expat.ParserCreate("utf-8")
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = self._refuse
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text.append
+        parser.CharacterDataHandler = self._take
         try:
             parser.Parse(data, True)
         except expat.ExpatError as error:
@@ -185,9 +198,25 @@ class _Document:
     def _refuse(self, *_: object) -> None:
         raise _bad("it has a document type")
 
+    def _take(self, text: str) -> None:
+        self._length += len(text)
+        if self._length > _LONGEST_TEXT:
+            raise _bad("it has a tag or a text without end")
+        self._text.append(text)
+
+    def _taken(self) -> str:
+        """The text since the last tag."""
+        text = "".join(self._text).strip()
+        self._text.clear()
+        self._length = 0
+        return text
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._path.append(name)
-        self._text.clear()
+        self._taken()
+        self._strange += len({name, *attributes} - _NAMES)
+        if self._strange > _MOST_STRANGE:
+            raise _bad(f"it says too much that is not known, as in <{name[:40]}>")
         if self._path == ["bmap"] and attributes.get("version") != "2.0":
             raise _bad("it is not of version 2.0")
         if self._path[0] != "bmap" or len(self._path) > _DEEPEST:
@@ -195,23 +224,34 @@ class _Document:
         self._digest = attributes.get("chksum", "")
 
     def _end(self, name: str) -> None:
-        text = "".join(self._text).strip()
-        self._text.clear()
+        text = self._taken()
         if self._path == ["bmap", "BlockMap", "Range"]:
-            self.ranges.append((text, self._digest))
-        elif self._path[:-1] == ["bmap"] and self._fields.setdefault(name, text) != text:
+            self.ranges.append(_range(text, self._digest))
+        elif self._path == ["bmap", name] and name in _FIELDS and self._fields.setdefault(name, text) != text:
             raise _bad(f"it has two of {name[:40]}")
         self._path.pop()
 
 
-def _range(text: str, digest: str, size: int) -> Range:
+def _range(text: str, digest: str) -> Range:
     first, _, last = text.partition("-")
     start, end = _number(first) * BLOCK, (_number(last or first) + 1) * BLOCK
-    if not start < end < size + BLOCK:
-        raise _bad(f"the range {text[:40]} is empty or leaves the image")
+    if not start < end:
+        raise _bad(f"the range {text[:40]} is empty")
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise _bad(f"the range {text[:40]} has no SHA-256")
-    return Range(start, min(end, size), digest)
+    return Range(start, end, digest)
+
+
+def _within(ranges: list[Range], size: int) -> tuple[Range, ...]:
+    """Ranges of an image of `size` bytes, in order; the last may end with it."""
+    if any(before.end > after.start for before, after in pairwise(ranges)):
+        raise _bad("its ranges overlap or are not in order")
+    if not ranges:
+        return ()
+    last = ranges[-1]
+    if last.end >= size + BLOCK:
+        raise _bad(f"the range from byte {last.start} to {last.end} leaves the image")
+    return (*ranges[:-1], Range(last.start, min(last.end, size), last.sha256))
 
 
 def _number(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -330,10 +331,15 @@ ranges = re.findall(rb" *<Range.*\n", XML)
         (swap(b"</ImageSize>", b"</ImageSize><ImageSize> 1 </ImageSize>"), "two of ImageSize"),
         (swap(b"> 4096 <", b"> 512 <"), "blocks of 4096"),
         (swap(b"sha256", b"sha512"), "only SHA-256"),
-        (swap(b"128-255", b"255-128"), "empty or leaves"),
-        (swap(b"128-255", b"128-257"), "empty or leaves"),
+        (swap(b"128-255", b"255-128"), "is empty"),
+        (swap(b"128-255", b"128-257"), "leaves the image"),
         (swap(b"128-255", b"128-255-256"), "not a count"),
         (swap(b"128-255", b""), "not a count"),
+        (swap(b"128-255", b" " * 9000), "text without end"),
+        (swap(b"128-255", b"<![CDATA[" + b"<" * 9000 + b"]]>"), "text without end"),
+        (swap(b"<Range", b"<Range " + b"a" * (1 << 16)), "tag or a text without end"),
+        (swap(b"<BlockMap>", b"".join(b"<x%d/>" % i for i in range(99)) + b"<BlockMap>"), "not known"),
+        (swap(b"<Range", b"<Range " + b" ".join(b"x%d=''" % i for i in range(99))), "not known"),
         (swap(b"> 0 <", b"> 128 <"), "overlap"),
         (swap(ranges[0] + ranges[1], ranges[1] + ranges[0]), "not in order"),
         (swap(b' chksum="' + b"ab" * 32 + b'"', b""), "no SHA-256"),
@@ -341,7 +347,7 @@ ranges = re.findall(rb" *<Range.*\n", XML)
         (swap(b"BmapFileChecksum", b"BmapFileChecksun"), "mismatched tag"),
         (lambda data: data.decode().encode("utf-16"), "no SHA-256 of its own"),
         (lambda data: data.replace(b"BmapFileChecksum", b"Other"), "no SHA-256 of its own"),
-        (lambda _: b" " * (bmap.LARGEST_FILE + 1), "larger than 64 MiB"),
+        (lambda _: b" " * (bmap.LARGEST_FILE + 1), "larger than 32 MiB"),
     ],
 )
 def test_a_map_that_is_none_is_refused(spoil: Change, said: str) -> None:
@@ -354,3 +360,64 @@ def test_a_map_that_is_none_is_refused(spoil: Change, said: str) -> None:
 def test_a_wrong_checksum_is_a_mismatch() -> None:
     with pytest.raises(MismatchError, match="checksum"):
         bmap.parse(XML.replace(b"> 0 <", b"> 1 <"))
+
+
+# --------------------------------------------------------------------------------------- what it costs
+
+MEMORY = 150 << 20
+PARSE_AND_TELL = """
+import sys
+from pathlib import Path
+from pipeline import bmap
+from pipeline.errors import MetisError
+try:
+    print(len(bmap.parse(Path(sys.argv[1]).read_bytes()).ranges))
+except MetisError as error:
+    print(error)
+(peak,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(int(peak.split()[1]) * 1024)
+"""
+ROOM = bmap.LARGEST_FILE - (1 << 12)
+"""Bytes for what is repeated in a map."""
+
+
+def largest() -> bytes:
+    """As many ranges as a map has room for."""
+    line = '<Range chksum="{:064x}">{}</Range>'
+    count = ROOM // len(line.format(0, 10_000_000))
+    lines = "".join(line.format(number, 2 * number) for number in range(count))
+    small = bmap.Bmap(2 * count * BLOCK, ()).to_xml().decode()
+    return (
+        small.replace("MappedBlocksCount> 0", f"MappedBlocksCount> {count}")
+        .replace("<BlockMap>\n", f"<BlockMap>{lines}")
+        .encode()
+    )
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "ranges": (largest, r"\d{6}"),
+    "names": (
+        lambda: swap(b"</bmap>", b"".join(b"<%x/>" % n for n in range(0xA00000, 0xA00000 + ROOM // 9)))(XML),
+        "says too much that is not known",
+    ),
+    "attributes": (
+        lambda: swap(b"<Range", b"<Range " + b"".join(b" a%x=''" % n for n in range(ROOM // 12)))(XML),
+        "tag or a text without end",
+    ),
+    "text": (
+        lambda: swap(b"</bmap>", b"<x><![CDATA[" + b"<" * ROOM + b"]]></x></bmap>")(XML),
+        "tag or a text without end",
+    ),
+    "a comment": (lambda: swap(b"</bmap>", b"<!-- " + b"<" * ROOM + b" --></bmap>")(XML), "2"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_no_map_takes_more_memory_than_an_honest_one(tmp_path: Path, case: str) -> None:
+    make, said = HOSTILE[case]
+    file = tmp_path / "map"
+    file.write_bytes(sealed(make()))
+    out = process.run([sys.executable, "-c", PARSE_AND_TELL, file]).out.decode()
+    told, peak = out.splitlines()
+    assert re.search(said, told), told
+    assert int(peak) < MEMORY
