@@ -24,7 +24,7 @@ from .cli_nightly import nightly
 from .cli_push import push
 from .cli_secrets import secrets
 from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
-from .hardening import leave_no_cores
+from .hardening import end_as_by_ctrl_c, leave_no_cores
 from .options import (
     FLAG_VARIABLES,
     boot_option,
@@ -40,7 +40,7 @@ from .options import (
 if TYPE_CHECKING:
     from .lab import Lab
 
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended; SIGTERM is as good here
 
 
 @click.group(
@@ -256,6 +256,7 @@ def _print_summary(lab: Lab, node: str, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `metis`; the one place that turns errors into lines and exit codes."""
     leave_no_cores()
+    end_as_by_ctrl_c()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:
         os.environ["METIS_DEBUG"] = "1"

@@ -58,10 +58,8 @@ def nightly(
     is not what the inventory says, keeps its last one.
     """
     from . import nightly as steps
-    from .doit_setup import end_quietly
     from .newer import newer
 
-    end_quietly()
     lab = lab_of(flags, writes=True)
     wanted = steps.Wanted(jobs, update, metrics, partial(newer, lab), partial(_prune, lab, keep_days))
     report, error = steps.run(lab, wanted)

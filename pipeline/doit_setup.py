@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sqlite3
 import sys
-import threading
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +16,7 @@ from doit.reporter import ConsoleReporter
 
 from .durable import make_private
 from .errors import MetisError
-from .hardening import leave_no_cores
+from .hardening import end_as_by_ctrl_c, leave_no_cores
 from .lab import Lab
 from .settings import DELTAS
 from .tasks import Tasks
@@ -52,7 +50,7 @@ def load_tasks() -> Tasks:
     # All tasks live until the end: to look through thousands of them for garbage takes a tenth of a run.
     gc.set_threshold(GARBAGE_AFTER)
     leave_no_cores()
-    end_quietly()
+    _end_quietly()
     try:
         lab = Lab.from_environment()
         lab.warn()  # reads the index: now an error is still one of loading
@@ -61,10 +59,9 @@ def load_tasks() -> Tasks:
     return Tasks(lab)
 
 
-def end_quietly() -> None:
+def _end_quietly() -> None:
     """Make SIGTERM as good as Ctrl-C, and either of them one line; what was cut off is swept up later."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_as_by_ctrl_c()
     sys.excepthook = _say_interrupted
 
 

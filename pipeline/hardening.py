@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 
 CREDENTIALS = ("VAULT_TOKEN", "VAULT_SECRET_ID")
 """Variables that log in to Vault."""
@@ -26,6 +28,12 @@ def leave_no_cores() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE, NO_CORE))
     except (OSError, ValueError):  # the limit is 0, and only root may raise it
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def end_as_by_ctrl_c() -> None:
+    """Make SIGTERM as good as Ctrl-C: an exception, after which what is on its way is removed."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def forget_credentials() -> None:
