@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -70,7 +71,7 @@ class LabImages:
             raise SourceError(f"nothing is pushed to {to.host}: METIS_OFFLINE is set", "run without it")
         seal = partial(age_stream.seal, whom=recipients) if recipients else None
         image = self._image(node)
-        with self._has_room(), scratch(lab.artifacts.root, "push") as folder:
+        with self._has_room(), scratch(lab.artifacts.root, "push", lab.reporter.note) as folder:
             with opened(image, lab.reporter, deep=lab.settings.deep) as what:
                 if what.subject != node:
                     raise MismatchError(f"{image} is an image of {what.subject}", "build it again")
@@ -91,48 +92,50 @@ class LabImages:
     # ------------------------------------------------------------------------------------------ in
 
     @contextmanager
-    def pulled(self, source: Reference) -> Iterator[Burnable]:
+    def pulled(self, source: Reference, judge: Callable[[int], object]) -> Iterator[Burnable]:
         """An image from a registry while it is burned; what was unpacked has no name any more by then.
 
-        What was downloaded stays in the cache. Raises SourceError where it is out of reach, or we have no key
-        to it, MismatchError where it is not what its parts say of each other, MetisError for what is none.
+        `judge` gets its size in bytes before it is fetched, and raises where that is in vain. What was
+        downloaded stays in the cache. Raises SourceError where it is out of reach, or we have no key to it,
+        MismatchError where it is not what its parts say of each other, MetisError for what is none.
         """
         lab, registry = self._lab, self._registries.at(source.host)
         kept = KeptArtifact(source, registry, lab.store, lab.reporter, offline=lab.settings.offline)
         what = node_artifact.contents(kept.artifact, kept.name)
         if what.is_sealed:
             _ = self._keys.identities  # before gigabytes are fetched that nobody can open
-        with scratch(lab.artifacts.root, "burn") as folder, ExitStack() as stack:
-            with self._has_room(), _blaming_rot(kept, what):
-                found = stack.enter_context(opened(self._unpacked(what, kept, folder), lab.reporter))
+        with scratch(lab.artifacts.root, "burn", lab.reporter.note) as folder, ExitStack() as stack:
+            with self._has_room(), _naming(kept, what, folder):
+                image = self._unpacked(what, kept, folder, judge)
+                found = stack.enter_context(opened(image, lab.reporter))
             shutil.rmtree(folder)  # what is open stays until it is closed, and no kill leaves it behind
             lab.reporter.note(f"{what.node}: {kept.pinned}")
             yield found
 
-    def _unpacked(self, what: Contents, kept: KeptArtifact, folder: Path) -> Path:
+    def _unpacked(
+        self, what: Contents, kept: KeptArtifact, folder: Path, judge: Callable[[int], object]
+    ) -> Path:
         receipt, xml = (self._content(layer, what, kept) for layer in (what.receipt, what.bmap))
         said = node_artifact.about(what, receipt, xml)
-        packed = kept.file(what.image)
-        if what.is_sealed:
-            with (
-                self._lab.reporter.step(f"{what.node}: opening what is sealed"),
-                packed.open("rb") as sealed,
-                (folder / "packed").open("xb") as into,
-            ):
-                self._keys.unseal(sealed, into, f"{kept.name}: {what.image.title}")
-            packed = folder / "packed"
-        with packed.open("rb") as file:
-            return node_artifact.unpack(file, packed.stat().st_size, what, said, folder, self._lab.reporter)
+        judge(said.receipt.size)
+        with kept.open(what.image) as packed, ExitStack() as stack:
+            content = packed
+            if what.is_sealed:
+                content = stack.enter_context((folder / "packed").open("x+b"))
+                with self._lab.reporter.step(f"{what.node}: opening what is sealed"):
+                    self._keys.unseal(packed, content, f"{kept.name}: {what.image.title}")
+                content.seek(0)
+            size = os.fstat(content.fileno()).st_size
+            return node_artifact.unpack(content, size, what, said, folder, self._lab.reporter)
 
     def _content(self, layer: Layer, what: Contents, kept: KeptArtifact) -> bytes:
         """What a small file of an artifact holds."""
-        path = kept.file(layer)
-        if not what.is_sealed:
-            return path.read_bytes()
-        into = BytesIO()
-        with path.open("rb") as sealed:
-            self._keys.unseal(sealed, into, f"{kept.name}: {layer.title}")
-        return into.getvalue()
+        with kept.open(layer) as content:
+            if not what.is_sealed:
+                return content.read()
+            into = BytesIO()
+            self._keys.unseal(content, into, f"{kept.name}: {layer.title}")
+            return into.getvalue()
 
     # ----------------------------------------------------------------------------------- what is used
 
@@ -155,16 +158,24 @@ class LabImages:
             raise durable.out_of_room(root, error) from error
 
 
+_MADE_HERE = re.compile(r"(make|build|fetch)\b.* again")
+"""A hint for who has made what cannot be used."""
+
+
 @contextmanager
-def _blaming_rot(kept: KeptArtifact, what: Contents) -> Iterator[None]:
-    """Rot of the cache explains any other trouble with what is in it."""
+def _naming(kept: KeptArtifact, what: Contents, folder: Path) -> Iterator[None]:
+    """Say of what is wrong with an artifact whose it is; but rot of the cache explains any other trouble."""
     try:
         yield
-    except SourceError:
-        raise
-    except MetisError:
+    except MetisError as error:
         if kept.drop_rotten(what.layers):
             raise RottenError(
                 f"{kept.name} rotted in the cache and is removed from it", "run again to fetch it"
             ) from None
-        raise
+        # What is wrong with this machine, or with the card, is no fault of the artifact.
+        is_its = type(error) in {MetisError, MismatchError} and not isinstance(error.__cause__, OSError)
+        if not is_its or error.message.startswith(kept.name):
+            raise
+        message = error.message.replace(f"{folder}{os.sep}", "")
+        hint = "push it again" if _MADE_HERE.match(error.hint) else error.hint
+        raise type(error)(f"{kept.name}: {message}", hint) from error

@@ -197,8 +197,7 @@ def unpack(
     """Unpack an image of `size` bytes packed into a private folder, with block map and receipt beside it.
 
     They say what it must be; whoever opens it to burn it finds out by its hashes, as it was never looked at.
-    Raises MismatchError where it has not the length that its receipt names, MetisError where it cannot be
-    unpacked.
+    Raises MismatchError where it cannot be unpacked, or has not the length that its receipt names.
     """
     image = folder / f"{what.node}.img"
     length = said.receipt.size
@@ -210,10 +209,14 @@ def unpack(
             found = sparse.write_stream(iter(lambda: out.read(sparse.CHUNK), b""), image, length)
     except sparse.TooLongError:
         found = length + 1
-    except process.ToolError as error:
-        raise MetisError(f"{what.name}: its image cannot be unpacked: {error.message}", error.hint) from None
+    except process.FilterError as error:
+        raise MismatchError(
+            f"{what.name}: its image cannot be unpacked: {error.message}", "push it again"
+        ) from None
     if found != length:
-        raise MismatchError(f"{what.name}: its image has not the {length} bytes that its receipt names")
+        raise MismatchError(
+            f"{what.name}: its image has not the {length} bytes that its receipt names", "push it again"
+        )
     durable.write(bmap_of(image), said.xml)
     durable.write(receipt_of(image), durable.as_json(asdict(said.receipt)))
     return image

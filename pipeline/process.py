@@ -54,6 +54,10 @@ class ToolError(MetisError):
     """A program that is missing, failed or took too long."""
 
 
+class FilterError(ToolError):
+    """A filter that ended with another code than 0: mostly for what it was given."""
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment that children get: the allowed part of ours, a plain locale, and `extra`.
 
@@ -133,7 +137,7 @@ def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[by
     """Send `chunks` through a filter and yield its stdout, which the block reads to the end.
 
     A thread takes the chunks, and no more of them once the filter stops reading; it has ended when the block
-    is left. Raises ToolError when the filter fails, and what `chunks` raised.
+    is left. Raises FilterError when the filter fails, ToolError when it is missing, and what `chunks` raised.
     """
     # Nobody reads stderr while the filter runs: into a pipe, a talkative filter would wait for ever.
     with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno()) as child:
@@ -154,7 +158,7 @@ def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[by
         code = child.wait()
         complaints.seek(0)
         if code != 0:
-            raise ToolError(f"{argv[0]} failed: {Finished(code, b'', complaints.read()).last_words}")
+            raise FilterError(f"{argv[0]} failed: {Finished(code, b'', complaints.read()).last_words}")
 
 
 class Background:

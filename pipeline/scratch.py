@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,15 +17,18 @@ from .durable import PART, make_private
 
 
 @contextmanager
-def scratch(place: Path, purpose: str) -> Iterator[Path]:
-    """Yield a new folder of mode 0700 in `place`, which is gone afterwards; so is what a kill has left."""
+def scratch(place: Path, purpose: str, note: Callable[[str], None]) -> Iterator[Path]:
+    """Yield a new folder of mode 0700 in `place`, which is gone afterwards; so is what a kill has left.
+
+    Where one cannot be removed, `note` is told: what is in it are secrets.
+    """
     for left in make_private(place).glob(f".*{PART}"):
-        _remove_if_left(left)
+        _remove_if_left(left, note)
     folder, lock = _made(place, purpose)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, note)
         os.close(lock)
 
 
@@ -61,16 +64,23 @@ def _made(place: Path, purpose: str) -> tuple[Path, int]:
             os.close(lock)
 
 
-def _remove_if_left(folder: Path) -> None:
+def _remove_if_left(folder: Path, note: Callable[[str], None] = lambda _line: None) -> None:
     import fcntl
 
     with suppress(OSError):  # in use, or no folder
         lock = _opened(folder)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder)
+            _remove(folder, note)
         finally:
             os.close(lock)
+
+
+def _remove(folder: Path, note: Callable[[str], None]) -> None:
+    """Remove as much as can be."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        note(f"{folder} could not be removed, and may hold secrets: remove it")
 
 
 def _opened(folder: Path) -> int:

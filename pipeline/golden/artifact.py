@@ -34,6 +34,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_LAYERS = 64
 _MAX_TITLE = 255
 _LARGEST = 1 << 50
+LARGEST_MANIFEST = 1 << 18
+"""Bytes; what JSON makes in memory may be thirty times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,10 @@ def parse(content: bytes, name: str, wanted: str, told: str) -> Artifact:
                 f"{name}: the registry sends another manifest ({found}) than {expected}",
                 "see who changed it there",
             )
+    if len(content) > LARGEST_MANIFEST:
+        raise MetisError(
+            f"{name}: its manifest has more than {LARGEST_MANIFEST >> 10} KiB", "see what was pushed"
+        )
     try:
         data = json.loads(content)
         kind = data.get("mediaType", MANIFEST)

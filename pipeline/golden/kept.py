@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from .. import durable
-from ..errors import MismatchError, SourceError
+from ..errors import MetisError, MismatchError, SourceError
 from ..progress import Reporter
 from ..store import Store, digest
 from . import artifact as artifacts
-from .artifact import Artifact, Layer
+from .artifact import LARGEST_MANIFEST, Artifact, Layer
 from .oci import OciSource
 from .reference import Reference
 from .registry import Registry
@@ -52,32 +54,49 @@ class KeptArtifact:
         """The reference with the digest of what it names now."""
         return self._reference.pinned(self.artifact.digest)
 
-    def file(self, layer: Layer) -> Path:
-        """A file of the artifact, in the store from now on.
+    @contextmanager
+    def open(self, layer: Layer) -> Iterator[BinaryIO]:
+        """A file of the artifact while it is read; it is in the store from now on, until it is pruned.
 
-        Raises SourceError where it is out of reach, and MismatchError where the registry sends another one.
+        Raises SourceError where it is out of reach, and MismatchError where the registry sends another one,
+        or it has another size than its manifest says.
         """
-        key = layer.sha256
-        try:
-            with self._store.lock(key, f"fetching {self.name}"):
-                if path := self._store.find(key):
-                    return path
-                if self._offline:
-                    raise self._absent(layer.title, "run once without METIS_OFFLINE")
-                return self._fetched(layer, key)
-        except OSError as error:
-            raise durable.out_of_room(self._store.root, error) from error
+        with self._opened(layer) as content:
+            yield content
 
     def drop_rotten(self, layers: Iterable[Layer]) -> bool:
         """Remove those files from the store that are not what they were; says whether there were any."""
-        rotten = [
-            layer.sha256
-            for layer in layers
-            if (path := self._store.path(layer.sha256)).is_file() and digest(path) != layer.sha256
-        ]
+        rotten = [layer.sha256 for layer in layers if self._is_rotten(layer.sha256)]
         for sha256 in rotten:
             self._store.remove(sha256)
         return bool(rotten)
+
+    def _is_rotten(self, sha256: str) -> bool:
+        try:
+            return digest(self._store.path(sha256)) != sha256
+        except FileNotFoundError:
+            return False
+
+    def _opened(self, layer: Layer) -> BinaryIO:
+        """It is opened under its lock: who prunes holds that too."""
+        key = layer.sha256
+        try:
+            with self._store.lock(key, f"fetching {self.name}"):
+                path = self._store.find(key)
+                if path is None and self._offline:
+                    raise self._absent(layer.title, "run once without METIS_OFFLINE")
+                path = path or self._fetched(layer, key)
+                if path.stat().st_size != layer.size:
+                    raise MismatchError(
+                        f"{self.name}: {layer.title} has another size than its manifest says", "push it again"
+                    )
+                return path.open("rb")
+        except FileNotFoundError:
+            raise MetisError(
+                f"{self.name}: {layer.title} was removed from the cache meanwhile", "run again"
+            ) from None
+        except OSError as error:
+            raise durable.out_of_room(self._store.root, error) from error
 
     def _fetched(self, layer: Layer, key: str) -> Path:
         into = self._store.partial(key) / "layer"
@@ -92,10 +111,16 @@ class KeptArtifact:
         return path
 
     def _kept_manifest(self) -> bytes | None:
-        """What the store has for the digest, if one is named and it is still that."""
+        """What the store has for the digest, if one is named and it is still that.
+
+        A digest may name anything that is there: what is larger than a manifest is none.
+        """
         sha256 = self._reference.digest.removeprefix("sha256:")
         path = self._store.find(sha256) if sha256 else None
-        content = path.read_bytes() if path else b""
+        if path is None:
+            return None
+        with path.open("rb") as file:
+            content = file.read(LARGEST_MANIFEST + 1)
         return content if artifacts.digest_of(content) == self._reference.digest else None
 
     def _keep(self, key: str, content: bytes) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import UsageError
 from ..inventory.formats import oci_parts
+from ..inventory.wording import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,15 @@ class Reference:
 
     @classmethod
     def parse(cls, source: str) -> Reference:
-        """Read an `oci:` source; raises UsageError for what is none. Neither tag nor digest need be there."""
+        """Read an `oci:` source; raises UsageError for what is none. Neither tag nor digest need be there.
+
+        What is none may have a password in it, which is not repeated.
+        """
         try:
             return cls(**oci_parts(source))
         except ValueError:
             raise UsageError(
-                f"{source[:200]!r} names no artifact of a registry", "write oci://host/repository:tag"
+                f"{shown(source)} names no artifact of a registry", "write oci://host/repository:tag"
             ) from None
 
     def __str__(self) -> str:

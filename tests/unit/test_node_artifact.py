@@ -17,6 +17,7 @@ import pytest
 from pipeline import bmap, node_artifact, process, receipts
 from pipeline.burnable import opened
 from pipeline.errors import MetisError, MismatchError
+from pipeline.golden import artifact
 from pipeline.golden.artifact import GOLDEN, NODE_IMAGE, Artifact, Layer
 from pipeline.golden.push import Part
 from pipeline.node_artifact import About, Contents
@@ -186,6 +187,12 @@ def test_titles_that_are_there_twice_are_refused() -> None:
     layers = [Layer(f"sha256:{'0' * 64}", 1, "", title) for title in titles]
     with pytest.raises(MetisError, match="does not have the files"):
         node_artifact.contents(Artifact("sha256:" + "0" * 64, NODE_IMAGE, layers, LABELS), NAME)
+
+
+def test_a_manifest_without_end_is_not_read() -> None:
+    content = b'{"layers": [' + b"[]," * (artifact.LARGEST_MANIFEST // 3) + b"[]]}"
+    with pytest.raises(MetisError, match="its manifest has more than 256 KiB"):
+        artifact.parse(content, NAME, "1", "")
 
 
 RECEIPTS: dict[str, dict[str, Any]] = {

@@ -268,6 +268,15 @@ def test_a_build_that_was_cut_off_before_its_receipt_does_not_count(
 
 # ------------------------------------------------------------------------------- receipts that are none
 
+BAD_VALUES: dict[str, tuple[object, ...]] = {
+    "subject": (5, ["x"], "", "\x1b[2Jx", "two\nlines", "\u202ex", "\ud800", "x" * 256),
+    "id": ([1], "ab", "x" * 64, None),
+    "bmap_sha256": (7, "ab" * 33, "AB" * 32),
+    "size": ("x", -1, True, 1.5, 1 << 64, None),
+    "mapped": ("\ud800", -1, [], 1 << 1000, None),
+    "secrets": ({"node": "\ud800"}, {"\ud800": "1"}),
+    "made_from": ({"x": [[[[[[[[[]]]]]]]]]},),
+}
 BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "cut off": lambda good: good[: len(good) // 2],
     "empty": lambda _: b"",
@@ -288,15 +297,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
         f"{field} of {str(value)[:20]!r}": lambda good, field=field, value=value: json.dumps(  # type: ignore[misc]
             {**json.loads(good), field: value}
         ).encode()
-        for field, values in {
-            "subject": (5, ["x"], "", "\x1b[2Jx", "two\nlines", "\u202ex", "\ud800", "x" * 256),
-            "id": ([1], "ab", "x" * 64, None),
-            "bmap_sha256": (7, "ab" * 33, "AB" * 32),
-            "size": ("x", -1, True, 1.5, 1 << 64, None),
-            "mapped": ("\ud800", -1, [], 1 << 1000, None),
-            "secrets": ({"node": "\ud800"}, {"\ud800": "1"}),
-            "made_from": ({"x": [[[[[[[[[]]]]]]]]]},),
-        }.items()
+        for field, values in BAD_VALUES.items()
         for value in values
     },
     "more than a receipt has": lambda good: json.dumps(

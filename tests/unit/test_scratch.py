@@ -21,7 +21,7 @@ def left(tmp_path: Path) -> Path:
     """A folder whose owner was killed at work in it."""
     code = (
         "import sys, time, pathlib; from pipeline.scratch import scratch\n"
-        "with scratch(pathlib.Path(sys.argv[1]), 'push') as folder:\n"
+        "with scratch(pathlib.Path(sys.argv[1]), 'push', print) as folder:\n"
         "    (folder / 'image').write_bytes(b'secret'); print(folder, flush=True); time.sleep(600)"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
@@ -35,7 +35,7 @@ def left(tmp_path: Path) -> Path:
 
 def test_a_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:
     place = tmp_path / "new"
-    with suppress(RuntimeError), scratch(place, "push") as folder:
+    with suppress(RuntimeError), scratch(place, "push", print) as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (folder / "image").touch()
         raise RuntimeError
@@ -43,14 +43,25 @@ def test_a_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_removed_early_is_no_trouble(tmp_path: Path) -> None:
-    with scratch(tmp_path, "burn") as folder:
+    with scratch(tmp_path, "burn", print) as folder:
         folder.rmdir()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_kill_has_left_is_removed_by_the_next_who_works_there(tmp_path: Path, left: Path) -> None:
-    with scratch(tmp_path, "push") as folder:
+    with scratch(tmp_path, "push", print) as folder:
         assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_cannot_be_removed_is_told(tmp_path: Path, left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a medium that fails, or was made read-only meanwhile."""
+    notes: list[str] = []
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    with scratch(tmp_path, "push", notes.append) as folder:
+        (folder / "image").touch()
+    assert notes == [
+        f"{each} could not be removed, and may hold secrets: remove it" for each in (left, folder)
+    ]
 
 
 def test_what_a_kill_has_left_is_removed_by_a_sweep(tmp_path: Path, left: Path) -> None:
@@ -59,7 +70,7 @@ def test_what_a_kill_has_left_is_removed_by_a_sweep(tmp_path: Path, left: Path) 
 
 
 def test_nobody_removes_what_another_works_in(tmp_path: Path) -> None:
-    with scratch(tmp_path, "push") as one, scratch(tmp_path, "push") as other:
+    with scratch(tmp_path, "push", print) as one, scratch(tmp_path, "push", print) as other:
         (one / ".receipt.json.part").touch()
         sweep(tmp_path, tmp_path / "cache")
         assert (one / ".receipt.json.part").is_file()
