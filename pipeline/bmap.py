@@ -246,12 +246,11 @@ def _within(ranges: list[Range], size: int) -> tuple[Range, ...]:
     """Ranges of an image of `size` bytes, in order; the last may end with it."""
     if any(before.end > after.start for before, after in pairwise(ranges)):
         raise _bad("its ranges overlap or are not in order")
-    if not ranges:
-        return ()
-    last = ranges[-1]
-    if last.end >= size + BLOCK:
-        raise _bad(f"the range from byte {last.start} to {last.end} leaves the image")
-    return (*ranges[:-1], Range(last.start, min(last.end, size), last.sha256))
+    for last in ranges[-1:]:
+        if last.end >= size + BLOCK:
+            raise _bad(f"the range from byte {last.start} to {last.end} leaves the image")
+        ranges[-1] = Range(last.start, min(last.end, size), last.sha256)
+    return tuple(ranges)
 
 
 def _number(text: str) -> int:

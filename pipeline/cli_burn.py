@@ -146,8 +146,8 @@ def burn(
             "one image is burned at a time",
             "name one node with --node, or a file with --image, or an artifact with --from",
         )
-    if identity and source is None:
-        raise UsageError("--identity opens what --from brings", "leave it out")
+    if identity is not None and not (identity and source):
+        raise UsageError("--identity opens what --from brings, and names a file", "leave it out")
     other = bool(choice.devices or image or source or auto_mount)
     folders = mounted_folders(boot, root, other=other)
     if auto_mount and not nodes:
@@ -192,21 +192,22 @@ def _write_pulled(source: str, identity: str | None, flags: dict[str, str | None
         raise UsageError("no registry is read on Windows", "bring a finished image, and name it with --image")
     from .burn import Tools
     from .card.here import here
-    from .choosing import Rules
+    from .choosing import Rules, judged
     from .golden.reference import Reference
     from .lab_images import LabImages
 
-    if identity:
+    if identity is not None:
         os.environ["METIS_AGE_IDENTITY"] = identity
     reference = Reference.parse(source)
     if not reference.wanted:
         raise UsageError(
             f"{source} names no image", "name a tag, as in :2026-11, or a digest, as in @sha256:…"
         )
-    lab, platform = lab_of(flags), here()
+    lab, platform = lab_of(flags, secrets=False), here()
     rules = Rules(LARGEST_CARD, lab.artifacts.root, allow_fixed=choice.allow_fixed)
     _refuse_early(platform, rules, choice)
-    with LabImages(lab).pulled(reference) as image:
+    pulled = LabImages(lab).pulled(reference, lambda size: judged(platform, choice.devices, size, rules))
+    with pulled as image:
         reports = _burned(image, rules, Tools(platform, lab.reporter, choice.delta), choice)
     _end(image.subject, reports, choice)
 

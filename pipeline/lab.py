@@ -33,6 +33,7 @@ from .secrets.plain import plain_folder
 from .secrets.used import UsedSecrets
 from .settings import (
     LARGEST_CARD,
+    SECRETS_VARIABLES,
     PlainPlace,
     SealedPlace,
     Settings,
@@ -73,18 +74,21 @@ class Lab:
         self._remembers = remembers
 
     @classmethod
-    def from_environment(cls, *, remembers: bool = True) -> Lab:
+    def from_environment(cls, *, remembers: bool = True, secrets: bool = True) -> Lab:
         """The lab that the environment names; relative paths count from the current folder.
 
-        One that does not remember leaves no file behind by looking at the inventory.
+        One that does not remember leaves no file behind by looking at the inventory. What the environment
+        says of `secrets` counts only where they are wanted.
         """
         who = sudo.caller()
-        if who is None:
-            return cls(Settings.from_environment(os.environ, Path.cwd()), remembers=remembers)
-        sudo.at_home(who)
-        settings = Settings.from_environment(os.environ, Path.cwd())
-        own = (settings.artifacts, settings.cache, settings.secrets_folder, *user_folders(os.environ))
-        sudo.give_back_at_exit(who, own)
+        if who is not None:
+            sudo.at_home(who)
+        left_out = frozenset() if secrets else SECRETS_VARIABLES
+        environment = {name: value for name, value in os.environ.items() if name not in left_out}
+        settings = Settings.from_environment(environment, Path.cwd())
+        if who is not None:
+            own = (settings.artifacts, settings.cache, settings.secrets_folder, *user_folders(os.environ))
+            sudo.give_back_at_exit(who, own)
         return cls(settings, remembers=remembers)
 
     # ------------------------------------------------------------------------------- what is there

@@ -158,12 +158,15 @@ def each(make: Callable[[S], T], names: Iterable[S]) -> tuple[list[T], list[Meti
     return made, errors
 
 
-def lab_of(flags: dict[str, str | None], *, writes: bool = False) -> Lab:
-    """The lab that the flags and the environment name; one that does not write leaves nothing behind."""
+def lab_of(flags: dict[str, str | None], *, writes: bool = False, secrets: bool = True) -> Lab:
+    """The lab that the flags and the environment name; one that does not write leaves nothing behind.
+
+    Without `secrets` nobody asks where they are.
+    """
     from .lab import Lab
 
     set_flags(flags)
-    return Lab.from_environment(remembers=writes)
+    return Lab.from_environment(remembers=writes, secrets=secrets)
 
 
 def set_flags(flags: dict[str, str | None]) -> None:

@@ -25,6 +25,8 @@ DELTAS = ("auto", "always", "never")
 """Whether a card is compared first and written only where it differs; auto does so where one was burned."""
 LARGEST_CARD = 256 << 30
 """Bytes: what is larger is taken for something else than a card, unless card.max_size says otherwise."""
+SECRETS_VARIABLES = frozenset({"METIS_SECRETS", "VAULT_ADDR"})
+"""Where nodes' secrets are."""
 VAULT_TIMEOUT = 10
 """Seconds for one request, unless VAULT_CLIENT_TIMEOUT says otherwise."""
 _IMAGE = re.compile(r"METIS_IMAGE_([A-Z0-9_]+?)(_SHA256)?")

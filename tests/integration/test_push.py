@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import signal
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
 
-from pipeline import bmap, process, receipts
+from pipeline import bmap, durable, process, receipts
 from pipeline.card import inspect, record
 from pipeline.golden import push
 from pipeline.golden.artifact import GOLDEN, NODE_IMAGE
@@ -22,11 +25,12 @@ from pipeline.golden.registry import Registry
 from pipeline.node_artifact import NODE as NODE_LABEL
 from pipeline.node_artifact import SEALED
 from pipeline.store import stamp
-from tests.support.canaries import keep_plain, make_lab, plant, word
+from tests.support import canaries
+from tests.support.canaries import keep_plain, make_lab, word
 from tests.support.lab import BIN, Lab, Report
 from tests.support.leaks import Canaries, Sampler, folder_contents
 from tests.support.node_images import QUIET, finished_image, lab_with_image
-from tests.support.registry import PASSWORD, Server, between, own_address, serving
+from tests.support.registry import PASSWORD, Server, between, free_port, own_address, serving
 
 NODE = "titan-13"
 SECRET = word()
@@ -227,11 +231,8 @@ PUSHES: dict[str, tuple[list[str], int, str]] = {
     "no tag": (["--to", "oci://{host}/nodes", "--plain"], 2, "name a tag"),
     "a digest": (["--to", "{to}@sha256:" + "0" * 64, "--plain"], 2, "name a tag and no digest"),
     "no registry": (["--to", "https://{host}/nodes", "--plain"], 2, "names no artifact"),
-    "an unknown node": (
-        ["--to", "{to}", "--plain", "--node", "titan-99"],
-        2,
-        "one image is pushed at a time",
-    ),
+    "a password": (["--to", f"oci://me:{PASSWORD}@{{host}}/nodes:1", "--plain"], 2, "names no artifact"),
+    "two nodes": (["--to", "{to}", "--plain", "--node", "titan-99"], 2, "one image is pushed at a time"),
 }
 
 
@@ -246,8 +247,15 @@ def test_a_push_that_cannot_be_meant_is_one_line_and_sends_nothing(
     assert report.code == code, report
     (line,) = report.err.splitlines()
     assert said in line
-    assert str(KEY) not in line
+    assert not [secret for secret in (str(KEY), PASSWORD) if secret in line]
     assert sorted(server.storage.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["titan-99", "../titan-13", "\x1b[2J"])
+def test_a_node_that_nobody_declared_is_not_pushed(lab: Lab, server: Server, name: str) -> None:
+    report = lab.metis("push", "--node", name, "--to", f"oci://{server.host}/unknown:1", "--plain")
+    assert (report.code, "no node " in report.err) == (2, True), report
+    assert "\x1b" not in report.err
 
 
 @pytest.mark.parametrize(
@@ -284,10 +292,17 @@ def test_only_a_whole_image_is_pushed(
     assert not list(lab.artifacts.rglob("*.part"))
 
 
-def test_a_registry_that_is_not_there_or_not_to_be_asked_is_one_line(lab: Lab, server: Server) -> None:
+IMPATIENT = "from pipeline.golden import backoff\nbackoff.FIRST = 0.0\n"
+
+
+def test_a_registry_that_is_not_there_or_not_to_be_asked_is_one_line(lab: Lab, tmp_path: Path) -> None:
     words = ["push", "--node", NODE, "--plain", "--to"]
     report = lab.metis(*words, "oci://127.0.0.1/nodes:1", METIS_OFFLINE="1")
     assert (report.code, "METIS_OFFLINE is set" in report.err) == (5, True)
+    absent = f"127.0.0.1:{free_port()}"
+    report = lab.metis(*words, f"oci://{absent}/nodes:1", **plant(tmp_path, IMPATIENT))
+    assert (report.code, absent in report.err.splitlines()[-1]) == (5, True), report
+    assert "Traceback" not in report.err
     assert not list(lab.artifacts.rglob("*.part"))
 
 
@@ -319,6 +334,10 @@ def test_without_the_key_nothing_is_fetched_and_that_is_said(
             ["--node", "one", "--identity", "{card}", "--device", "{card}"],
             "--identity opens what --from brings",
         ),
+        (["--node", "one", "--identity", "", "--device", "{card}"], "--identity opens what --from brings"),
+        (["--from", "oci://127.0.0.1/a:1", "--identity", "", "--device", "{card}"], "and names a file"),
+        (["--from", "oci://127.0.0.1/a:1", "--identity", str(KEY), "--device", "{card}"], "is a key"),
+        (["--from", f"oci://me:{PASSWORD}@127.0.0.1/a:1", "--device", "{card}"], "names no artifact"),
         (["--from", "oci://127.0.0.1/a:1", "--root", "/mnt"], "write no device"),
     ],
 )
@@ -327,7 +346,26 @@ def test_a_burn_that_cannot_be_meant_is_one_line(flasher: Flasher, words: list[s
     assert report.code == 2, report
     (line,) = report.err.splitlines()
     assert said in line
+    assert not [secret for secret in (str(KEY), PASSWORD) if secret in line]
     assert not flasher.card.exists()
+
+
+@pytest.mark.parametrize("secrets", ["vault", "nothing of this kind"])
+def test_who_burns_needs_to_know_nothing_of_secrets(
+    lab: Lab, server: Server, flasher: Flasher, secrets: str
+) -> None:
+    assert flasher.burn(pushed(lab, server, "--plain"), METIS_SECRETS=secrets).code == 0
+
+
+def test_a_card_that_is_too_small_is_refused_before_the_image_is_fetched(
+    lab: Lab, server: Server, flasher: Flasher
+) -> None:
+    flasher.card.write_bytes(bytes(1 << 20))
+    report = flasher.burn(pushed(lab, server, "--plain"))
+    assert (report.code, "is too small" in report.err) == (3, True), report
+    cache = flasher.lab.artifacts / "cache/sha256"
+    assert sum(file.stat().st_size for file in cache.iterdir()) < 1 << 20
+    assert flasher.left() == set()
 
 
 # ------------------------------------------------------------------------------------ hostile registries
@@ -368,13 +406,27 @@ def compressed(content: bytes) -> bytes:
     return process.run(["zstd", "-qc"], stdin=content).out
 
 
+def give_map(forged: Forged, content: bytes) -> None:
+    """Put another block map in, which the receipt names too."""
+    _, xml, receipt = forged.files
+    about = {**json.loads(forged.files[receipt]), "bmap_sha256": hashlib.sha256(content).hexdigest()}
+    forged.files |= {xml: content, receipt: json.dumps(about).encode()}
+
+
 def forge(forged: Forged, lab: Lab, how: str) -> None:
     image, xml, receipt = forged.files
     about = json.loads(forged.files[receipt])
     raw = (lab.artifacts / f"{NODE}.img").read_bytes()
     start = bmap.parse(forged.files[xml]).ranges[-1].start
     altered = raw[:start] + bytes([raw[start] ^ 1]) + raw[start + 1 :]
+    maps = {
+        "a block map that is none": b"<x/>",
+        "an altered block map": forged.files[xml].replace(b"> 4096 <", b"> 4097 <"),
+    }
+    if how in maps:
+        give_map(forged, maps[how])
     files = {
+        "what is not packed": {image: raw},
         "a bomb": {image: compressed(bytes(256 << 20))},
         "an altered image": {image: compressed(altered)},
         "a receipt of another node": {receipt: json.dumps({**about, "subject": "titan-14"}).encode()},
@@ -403,6 +455,9 @@ def forge(forged: Forged, lab: Lab, how: str) -> None:
 FORGED = {
     "a golden": 1,
     "a title that leads elsewhere": 4,
+    "a block map that is none": 1,
+    "an altered block map": 4,
+    "what is not packed": 4,
     "a bomb": 4,
     "an altered image": 4,
     "a receipt of another node": 4,
@@ -422,14 +477,32 @@ def test_what_was_forged_is_one_line_and_burns_nothing(
     forged = genuine(lab)
     forge(forged, lab, how)
     flasher.card.write_bytes(before := b"used" * (9 << 18))
-    report = flasher.burn(forged.push(server, tmp_path), "--identity", str(key))
+    reference = forged.push(server, tmp_path)
+    report = flasher.burn(reference, "--identity", str(key))
     assert report.code == FORGED[how], report
-    assert len([line for line in report.err.splitlines() if line.startswith("metis: ")]) == 1
+    (line,) = [line for line in report.err.splitlines() if line.startswith("metis: ")]
+    assert line.startswith(f"metis: {reference}")
+    assert str(flasher.lab.root) not in line
+    assert "build" not in line
     assert "Traceback" not in report.err
     assert "\x1b" not in report.err
     assert "read back and the same" not in report.out
     assert flasher.left() == set()
     assert flasher.card.read_bytes() == before
+
+
+def test_what_was_sealed_but_not_packed_is_no_image_either(
+    lab: Lab, server: Server, key: Path, flasher: Flasher, tmp_path: Path
+) -> None:
+    forged = genuine(lab)
+    forge(forged, lab, "what is not packed")
+    forged.labels = {**forged.labels, SEALED: "true"}
+    forged.files = {
+        f"{title}.age": pyrage.encrypt(content, [KEY.to_public()]) for title, content in forged.files.items()
+    }
+    report = flasher.burn(forged.push(server, tmp_path), "--identity", str(key))
+    assert (report.code, "its image cannot be unpacked" in report.err) == (4, True), report
+    assert flasher.left() == set()
 
 
 def test_what_is_genuine_passes_for_it(lab: Lab, server: Server, flasher: Flasher, tmp_path: Path) -> None:
@@ -462,13 +535,108 @@ def test_a_cache_that_rots_is_told_from_a_registry_that_lies(
     reference = pushed(lab, server, "--plain")
     assert flasher.burn(reference).code == 0
     flasher.card.unlink()
-    cached = [file for file in (flasher.lab.artifacts / "cache/sha256").iterdir() if not file.suffix]
-    rot(max(cached, key=lambda file: file.stat().st_size))
+    files = [file for file in (flasher.lab.artifacts / "cache/sha256").iterdir() if not file.suffix]
+    rot(max(files, key=lambda file: file.stat().st_size))
     rot(flasher.lab.artifacts / "cache/sha256" / reference.rpartition(":")[2])
     report = flasher.burn(reference)
     assert (report.code, "rotted in the cache" in report.err) == (4, True), report
     assert not flasher.card.exists()
     assert flasher.burn(reference).code == 0
+
+
+PRUNED = """
+from pipeline.store import Store
+find = Store.find
+def pruned(self, sha256):
+    path = find(self, sha256)
+    if path:
+        path.unlink()
+    return path
+Store.find = pruned
+"""
+
+
+def plant(folder: Path, code: str) -> dict[str, str]:
+    """Have the commands that get this environment run some code first."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_what_is_removed_from_the_cache_meanwhile_is_told(
+    lab: Lab, server: Server, flasher: Flasher, tmp_path: Path
+) -> None:
+    reference = pushed(lab, server, "--plain")
+    assert flasher.burn(reference).code == 0
+    tag, _, _ = reference.partition("@")
+    report = flasher.burn(tag, **plant(tmp_path / "site", PRUNED))
+    assert report.code == 1, report
+    assert report.err.endswith("was removed from the cache meanwhile: run again\n")
+    assert flasher.burn(reference).code == 0
+
+
+# -------------------------------------------------------------------------------------------- hard ends
+
+ENDS = """
+import os, signal, threading
+from pipeline import sparse
+from pipeline.secrets import age_stream
+count = 0
+def ending(function):
+    def counted(*words):
+        global count
+        count += 1
+        if count == {at}:
+            os.kill(os.getpid(), signal.{name})
+            threading.Event().wait()
+        return function(*words)
+    return counted
+{what} = ending({what})
+"""
+"""Ends the process as one of its writes begins."""
+PACKS, UNPACKS = "age_stream._Writer.write", "sparse._write_data"
+
+
+@pytest.mark.parametrize("what", [PACKS, UNPACKS], ids=["opening", "unpacking"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_a_burn_that_is_ended_leaves_what_is_said_and_nothing_for_long(
+    lab: Lab, server: Server, key: Path, flasher: Flasher, tmp_path: Path, what: str, name: str
+) -> None:
+    reference, identity = pushed(lab, server, *TO), ("--identity", str(key))
+    code = ENDS.format(what=what, name=name, at=5)
+    said = flasher.burn(reference, *identity, **plant(tmp_path / "site", code))
+    check_end(flasher.lab, said, name, ".burn-*.part")
+    assert not flasher.card.exists()
+    assert flasher.burn(reference, *identity).code == 0
+    assert flasher.left() == set()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_a_push_that_is_ended_leaves_what_is_said_and_nothing_for_long(
+    server: Server, tmp_path: Path, name: str
+) -> None:
+    lab = lab_with_image(tmp_path / "ended")
+    words = ["push", "--node", NODE, "--to", f"oci://{server.host}/ended:1", *TO]
+    code = ENDS.format(what=PACKS, name=name, at=5)
+    check_end(lab, lab.metis(*words, **plant(tmp_path / "site", code)), name, ".push-*.part")
+    assert lab.metis(*words).code == 0
+    assert not list(lab.artifacts.rglob("*.part"))
+
+
+def check_end(lab: Lab, said: Report, name: str, pattern: str) -> None:
+    """After SIGKILL one private folder is left, else nothing."""
+    left = [path for path in lab.artifacts.rglob("*.part") if path.parent == lab.artifacts]
+    if name == "SIGKILL":
+        assert said.code == -signal.SIGKILL, said
+        (folder,) = left
+        assert folder.match(pattern)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert any(folder.iterdir())
+    else:
+        assert said.code == 130, said
+        assert said.err.splitlines()[-1] == "interrupted; nothing half-made counts as done"
+        assert "Traceback" not in said.err
+        assert left == []
 
 
 # ----------------------------------------------------------------------------------------------- memory
@@ -484,6 +652,56 @@ finally:
     (peak,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
     print(int(peak.split()[1]) * 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 """
+
+
+def peaks(lab: Lab, *words: str) -> tuple[process.Finished, int]:
+    """What a command says, and the most memory that it or one of its children takes."""
+    said = process.run(
+        [BIN / "python", "-c", RUN_AND_TELL, *words], check=False, extra_environment=lab.variables({})
+    )
+    return said, max(map(int, said.out.decode().splitlines()[-1].split()))
+
+
+def cached(lab: Lab, content: bytes) -> str:
+    """Put a file into the cache, and give its hash."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    durable.write(lab.artifacts / "cache/sha256" / sha256, content)
+    return sha256
+
+
+def manifest_of(server: Server, reference: str) -> dict[str, Any]:
+    found = Reference.parse(reference)
+    registry = Registry(server.host, server.access, QUIET)
+    data: dict[str, Any] = json.loads(registry.manifest(found.repository, found.wanted)[0])
+    return data
+
+
+@pytest.mark.parametrize("how", ["names", "a manifest", "a receipt", "a list of lists"])
+def test_what_is_hostile_takes_little_memory(
+    lab: Lab, server: Server, flasher: Flasher, tmp_path: Path, how: str
+) -> None:
+    forged = genuine(lab)
+    if how == "names":
+        names = b"".join(b"<n%06x/>" % number for number in range(bmap.LARGEST_FILE // 10 - 1000))
+        give_map(forged, forged.files[f"{NODE}.img.bmap"].replace(b"</bmap>", names + b"</bmap>"))
+    reference = forged.push(server, tmp_path)
+    if how == "a manifest":  # that is a golden of the cache, by its hash
+        reference = f"oci://{server.host}/forged:1@sha256:{cached(flasher.lab, bytes(160 << 20))}"
+    elif how == "a receipt":
+        manifest = manifest_of(server, reference)
+        (layer,) = (layer for layer in manifest["layers"] if "receipt" in str(layer["annotations"]))
+        layer["digest"] = f"sha256:{cached(flasher.lab, bytes(160 << 20))}"
+        reference = (
+            f"oci://{server.host}/forged:1@sha256:{cached(flasher.lab, json.dumps(manifest).encode())}"
+        )
+    elif how == "a list of lists":
+        lists = b'{"layers": [' + b"[[]]," * (4 << 17) + b"0]}"
+        reference = f"oci://{server.host}/forged:1@sha256:{cached(flasher.lab, lists)}"
+    said, peak = peaks(flasher.lab, "burn", "--from", reference, "--device", str(flasher.card), "--yes")
+    assert said.code in {1, 4, 5}, said
+    assert b"Traceback" not in said.err
+    assert peak < MEMORY
+    assert not flasher.card.exists()
 
 
 @pytest.mark.slow
@@ -506,9 +724,9 @@ def test_a_large_image_takes_little_memory(
         (flasher.lab, ["burn", "--from", to, "--identity", str(key), "--device", str(flasher.card), "--yes"]),
     ]
     for host, words in commands:
-        said = process.run([BIN / "python", "-c", RUN_AND_TELL, *words], extra_environment=host.variables({}))
-        own, childs = map(int, said.out.decode().splitlines()[-1].split())
-        assert max(own, childs) < MEMORY, words
+        said, peak = peaks(host, *words)
+        assert said.code == 0, said
+        assert peak < MEMORY, words
     flasher.card.unlink()
 
 
@@ -542,7 +760,7 @@ def test_a_sealed_image_shows_nothing_of_what_is_in_it(
 def test_a_card_of_a_lab_with_every_secret_is_whole_and_its_registry_knows_none(
     tiny_golden: Path, key: Path, flasher: Flasher, tmp_path: Path
 ) -> None:
-    lab, planted = make_lab(tmp_path / "lab", tiny_golden), plant()
+    lab, planted = make_lab(tmp_path / "lab", tiny_golden), canaries.plant()
     keep_plain(lab, planted)
     assert lab.metis("image", "--node", "alpha").code == 0
     with serving(tmp_path / "registry") as server:
