@@ -72,14 +72,18 @@ def run(lab: Lab, wanted: Wanted) -> tuple[Report, MetisError | None]:
             _prune(wanted, night)
         except (MetisError, OSError) as error:
             night.faults.append(from_os(error) if isinstance(error, OSError) else error)
+        except Exception as error:
+            # Its text may hold anything; who runs us sees all of it.
+            night.faults.append(MetisError(f"Metis itself failed: {type(error).__name__}", "report it"))
+            raise
         except BaseException:
             night.interrupted = True
             raise
         finally:
             folder = lab.artifacts.nightly
-            report = _report(lab.artifacts, night, begun, nightly_files.earlier_success(folder))
-            unkept = nightly_files.keep(report, folder, wanted.metrics or nightly_files.metrics(folder))
-    return report, _error(report, [*night.faults, *unkept], night.tasks, nightly_files.latest(folder))
+            report = _report(lab, night, begun, nightly_files.earlier_success(folder))
+            kept = nightly_files.keep(report, folder, wanted.metrics or nightly_files.metrics(folder))
+    return kept.report, _error(kept, [*night.faults, *kept.errors], night.tasks)
 
 
 @contextmanager
@@ -136,21 +140,29 @@ def _prune(wanted: Wanted, night: _Night) -> None:
         night.warnings.append("nothing was pruned, as what the inventory needs cannot be told")
 
 
-def _report(artifacts: Artifacts, night: _Night, begun: float, earlier: float | None) -> Report:
+def _report(lab: Lab, night: _Night, begun: float, earlier: float | None) -> Report:
     ended = time.time()
     return Report(
         started=f"{datetime.fromtimestamp(begun, UTC):%Y-%m-%dT%H:%M:%SZ}",
         ended=round(ended, 3),
         seconds=ended - begun,
-        nodes=[_node(artifacts, night, name) for name in (night.tasks.lab.nodes if night.tasks else ())],
+        nodes=[_node(lab.artifacts, night, name) for name in _nodes(lab, night)],
         newer=night.newer,
         diffs=night.diffs,
         warnings=night.warnings,
-        faults=[str(error) for error in night.faults],
+        faults=list(dict.fromkeys(map(str, night.faults))),
         pruned=night.pruned,
         interrupted=night.interrupted,
         earlier_success=earlier,
     )
+
+
+def _nodes(lab: Lab, night: _Night) -> tuple[str, ...]:
+    """All nodes, also where nothing came to be built; none where nobody can tell."""
+    try:
+        return (night.tasks.lab if night.tasks else lab).nodes
+    except (MetisError, OSError):
+        return ()
 
 
 def _node(artifacts: Artifacts, night: _Night, name: str) -> NodeReport:
@@ -162,17 +174,19 @@ def _node(artifacts: Artifacts, night: _Night, name: str) -> NodeReport:
             return NodeReport(name, "skipped")
         written = receipt.mapped if receipt else 0
         return NodeReport(name, "built", night.outcomes.done[task], written)
-    why = "the run was interrupted" if night.interrupted else "; ".join(map(str, night.faults)) or "not tried"
+    faults = "; ".join(dict.fromkeys(map(str, night.faults)))
+    why = "the run was interrupted" if night.interrupted else faults or "not tried"
     is_there = receipt is not None and image.is_file() and stamp(image) == receipt.stamp
     return NodeReport(name, "failed", reason=night.outcomes.reason(task) or why, keeps_last=is_there)
 
 
-def _error(report: Report, faults: list[MetisError], tasks: Tasks | None, latest: Path) -> MetisError | None:
+def _error(kept: nightly_files.Kept, faults: list[MetisError], tasks: Tasks | None) -> MetisError | None:
     """What the run ends with: a line with the nodes that failed; its exit code is that of the errors."""
-    if report.succeeded and not faults:
+    report = kept.report
+    if report.succeeded:
         return None
     failed = f"not built: {', '.join(report.failed)}" if report.failed else ""
-    said = [failed, *(str(error) for error in faults)]
-    error = MetisError(f"not all went well: {'; '.join(filter(None, said))}", f"see {latest}")
+    said = "; ".join(filter(None, [failed, *report.faults]))
+    error = MetisError(f"not all went well: {said}", f"see {kept.shown}" if kept.shown else "")
     error.exit_code = common_exit_code([*faults, *(tasks.failures if tasks else ())])
     return error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,26 +39,39 @@ def earlier_success(folder: Path) -> float | None:
     return None
 
 
-def keep(report: Report, folder: Path, metrics_file: Path) -> list[MetisError]:
-    """Leave a run's report and metrics, each file old or new; give what could not be written."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A run's report with what could not be written among its faults, and a file where people find it."""
+
+    report: Report
+    errors: Sequence[MetisError]
+    shown: Path | None
+
+
+def keep(report: Report, folder: Path, metrics_file: Path) -> Kept:
+    """Leave a run's report and metrics, each file old or new; each says of those before it what failed."""
     stamp = f"{datetime.fromtimestamp(report.ended, UTC):%Y%m%dT%H%M%S.%f}"[:-3] + "Z"
-    steps: tuple[Callable[[], object], ...] = (
-        lambda: durable.write(folder / f"{stamp}.json", durable.as_json(report.to_data())),
-        lambda: durable.write(latest(folder), report.to_text().encode()),
-        lambda: _write_for_all(metrics_file, report.to_metrics()),
-        lambda: _forget(folder),
-    )
-    return list(_errors_of(steps))
-
-
-def _errors_of(steps: tuple[Callable[[], object], ...]) -> Iterator[MetisError]:
-    for step in steps:
+    for_machines, for_people = folder / f"{stamp}.json", latest(folder)
+    steps: dict[Path, Callable[[Report], object]] = {
+        metrics_file: lambda now: _write_for_all(metrics_file, now.to_metrics()),
+        for_machines: lambda now: durable.write(for_machines, durable.as_json(now.to_data())),
+        for_people: lambda now: durable.write(for_people, now.to_text().encode()),
+        folder: lambda _: _forget(folder),
+    }
+    errors: list[MetisError] = []
+    written = set()
+    for file, step in steps.items():
         try:
-            step()
-        except MetisError as error:
-            yield error
-        except OSError as error:
-            yield from_os(error)
+            step(_with_faults(report, errors))
+            written.add(file)
+        except (MetisError, OSError) as error:
+            errors.append(from_os(error) if isinstance(error, OSError) else error)
+    shown = next((file for file in (for_people, for_machines) if file in written), None)
+    return Kept(_with_faults(report, errors), errors, shown)
+
+
+def _with_faults(report: Report, errors: Sequence[MetisError]) -> Report:
+    return replace(report, faults=tuple(dict.fromkeys([*report.faults, *map(str, errors)])))
 
 
 def _write_for_all(file: Path, text: str) -> None:

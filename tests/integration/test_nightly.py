@@ -253,6 +253,54 @@ def test_an_image_that_is_not_what_the_inventory_says_never_takes_the_place_of_t
     quiet(lab)
 
 
+# ------------------------------------------------------------------------- what has nothing to do with images
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "is_interrupted", "fault"),
+    [
+        ("raise ValueError('hunter2')", 1, False, ["Metis itself failed: ValueError: report it"]),
+        ("raise KeyboardInterrupt", 130, True, []),
+    ],
+)
+def test_a_night_that_ends_before_it_builds_tells_why_and_names_all_nodes(
+    small: Lab, tmp_path: Path, answer: str, code: int, is_interrupted: bool, fault: list[str]
+) -> None:
+    said = asked(small, tmp_path / "site", answer)
+    assert (said.code, said.out) == (code, "")
+    about = last(small)
+    assert (about["interrupted"], about["faults"], about["succeeded"]) == (is_interrupted, fault, False)
+    assert results(small) == dict.fromkeys(ASHES, "failed")
+    found = metrics(small.artifacts / "nightly/metis.prom")
+    assert {name for kind, name in found if kind == "node_failed"} == ASHES
+    assert "hunter2" not in (small.artifacts / "nightly/latest.txt").read_text()
+
+
+def test_a_night_whose_metrics_cannot_be_written_is_no_success(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = lab.metis("nightly", "--metrics", str(tmp_path / "file/metis.prom"))
+    assert said.code == 1
+    assert said.out == (lab.artifacts / "nightly/latest.txt").read_text()
+    (line,) = [line for line in said.out.splitlines() if line.startswith("failed: ")]
+    assert "metis.prom" in line
+    assert (last(lab)["succeeded"], results(lab)) == (False, dict.fromkeys(NODES, "skipped"))
+    assert said.err.splitlines()[-1].count("metis.prom") == 1
+    quiet(lab)
+
+
+def test_a_night_that_can_leave_no_report_points_to_none_and_says_each_fault_once(small: Lab) -> None:
+    small.write("all.yaml", "nodes: [\n")
+    small.artifacts.mkdir(mode=0o700)
+    (small.artifacts / "nightly").touch()
+    said = small.metis("nightly", METIS_INVENTORY=str(small.inventory / "all.yaml"))
+    assert said.code == 1
+    *_, line = said.err.splitlines()
+    assert "not all went well" in line
+    assert "latest.txt" not in line.rpartition(":")[2]
+    failed = [line for line in said.out.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == len(set(failed)) > 1
+
+
 # ------------------------------------------------------------------------------------ one at a time
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import nightly_files
-from pipeline.nightly_files import KEPT, earlier_success, keep, latest
+from pipeline.nightly_files import KEPT, Kept, earlier_success, keep, latest
 from pipeline.nightly_report import NodeReport, Report
 
 BEGUN = 1_772_586_000.0
@@ -36,7 +36,7 @@ def mode(file: Path) -> int:
 
 def test_a_night_leaves_its_report_the_text_and_the_metrics(tmp_path: Path) -> None:
     report, folder = night(0), tmp_path / "nightly"
-    assert keep(report, folder, nightly_files.metrics(folder)) == []
+    assert keep(report, folder, nightly_files.metrics(folder)) == Kept(report, [], latest(folder))
     assert sorted(file.name for file in folder.iterdir()) == [
         "20260304T010000.000Z.json",
         "latest.txt",
@@ -95,12 +95,33 @@ def test_no_night_no_success(tmp_path: Path) -> None:
     assert earlier_success(tmp_path / "nowhere") is None
 
 
-def test_what_cannot_be_written_is_told_and_keeps_nothing_else_back(tmp_path: Path) -> None:
+def test_metrics_that_cannot_be_written_are_told_and_keep_nothing_else_back(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    (error,) = keep(night(0), tmp_path / "nightly", file / "metis.prom")
+    folder = tmp_path / "nightly"
+    kept = keep(night(0), folder, file / "metis.prom")
+    (error,) = kept.errors
     assert "metis.prom" in str(error)
-    assert latest(tmp_path / "nightly").is_file()
+    assert list(kept.report.faults) == [str(error)]
+    assert not kept.report.succeeded
+    assert latest(folder).read_text() == kept.report.to_text()
+    (machines,) = folder.glob("*.json")
+    assert json.loads(machines.read_bytes()) == kept.report.to_data()
+    assert kept.report.to_data()["last_success"] is None
+    assert kept.shown == latest(folder)
+
+
+def test_who_looks_for_the_report_is_sent_to_one_that_was_written(tmp_path: Path) -> None:
+    latest(tmp_path).mkdir()
+    kept = keep(night(0), tmp_path, tmp_path / "metis.prom")
+    (error,) = kept.errors
+    assert "latest.txt" in str(error)
+    (machines,) = tmp_path.glob("*.json")
+    assert kept.shown == machines
+    (tmp_path / "file").touch()
+    kept = keep(night(0), tmp_path / "file", tmp_path / "metis.prom")
+    assert kept.shown is None
+    assert len(kept.report.faults) == len(set(kept.report.faults))
 
 
 def test_metrics_are_replaced_whole(tmp_path: Path) -> None:
