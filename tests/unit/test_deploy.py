@@ -36,6 +36,16 @@ def test_a_slip_in_a_unit_would_be_told(tmp_path: Path) -> None:
     assert "not executable" in said
 
 
+def test_whoever_installs_it_need_be_nobody_in_particular() -> None:
+    """The folder is another user's, who may not become root; packages are installed by root alone."""
+    lines = re.findall(r"^#   (.*)$", (DEPLOY / SERVICE).read_text(), re.M)
+    commands = [command for line in lines for command in line.split(" && ")]
+    assert commands
+    assert [command for command in commands if not command.startswith("sudo ")] == []
+    (making,) = (place for place, command in enumerate(commands) if " make " in command)
+    assert commands[making + 1].startswith("sudo chown -R metis: ")
+
+
 def test_the_service_starts_a_command_that_there_is() -> None:
     program, command, *options = started()
     assert program.endswith("/.venv/bin/metis")
