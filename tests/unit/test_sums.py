@@ -88,7 +88,7 @@ def test_without_one_answer_there_is_none(text: str, words: str) -> None:
     with pytest.raises(MetisError) as caught:
         sums.listed(text.encode(), NAME)
     assert words in str(caught.value)
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == 4
 
 
 def test_a_list_has_an_end() -> None:
