@@ -7,8 +7,15 @@ import signal
 import sys
 import threading
 
-CREDENTIALS = ("VAULT_TOKEN", "VAULT_SECRET_ID")
-"""Variables that log in to Vault."""
+CREDENTIALS = (
+    "VAULT_TOKEN",
+    "VAULT_SECRET_ID",
+    # all or none: who reads them again must not find an account that is said in part
+    "METIS_REGISTRY",
+    "METIS_REGISTRY_USER",
+    "METIS_REGISTRY_PASSWORD",
+)
+"""Variables that log in somewhere."""
 
 NO_CORE = 1
 """Bytes, too few for any core file. At just this limit the kernel starts no program that would take the core
@@ -37,7 +44,7 @@ def end_as_by_ctrl_c() -> None:
 
 
 def forget_credentials() -> None:
-    """Take what logs in to Vault out of our environment, before a library starts a child with all of it.
+    """Take what logs in somewhere out of our environment, before a library starts a child with all of it.
 
     The settings have read it by then; what `/proc` shows of our own environment stays as we were given it.
     """

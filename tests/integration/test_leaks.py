@@ -290,8 +290,9 @@ def test_no_canary_is_found_beside_an_appliance(tmp_path: Path, tiny_golden: Pat
     assert lab.doit("base").code == 0  # holds no secret, and an appliance would take its time for it
     lab.environment["METIS_INJECTOR"] = "guestfs"
     # libguestfs starts its programs itself, and with all of the environment that it finds.
-    tokens = {"VAULT_TOKEN": word(), "VAULT_SECRET_ID": word()}
+    tokens = {"VAULT_TOKEN": word(), "VAULT_SECRET_ID": word(), "METIS_REGISTRY_PASSWORD": word()}
     watched.planted.canaries |= tokens
+    tokens |= {"METIS_REGISTRY": "harbor.example", "METIS_REGISTRY_USER": "robot"}
     talking = {"LIBGUESTFS_TRACE": "1", "LIBGUESTFS_DEBUG": "1", **tokens}
     with watched.sampler:
         for words in (["image"], ["verify"]):

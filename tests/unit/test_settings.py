@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.errors import UsageError
+from pipeline.hardening import CREDENTIALS
 from pipeline.inventory.resolve import ImageOverride
 from pipeline.registry_access import RegistryAccess
 from pipeline.secrets.secret import Secret
@@ -252,3 +254,43 @@ def test_a_flag_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("METIS_INVENTORY", str(tmp_path / "environment.yaml"))
     assert hostname(tmp_path) == "hostname: environment"
     assert hostname(tmp_path, "--inventory", str(tmp_path / "flag.yaml")) == "hostname: flag"
+
+
+ACCOUNTS = {
+    "VAULT_ADDR": "https://vault.example",
+    "VAULT_ROLE_ID": "role",
+    "METIS_REGISTRY": "harbor.example",
+    "METIS_REGISTRY_USER": "robot",
+    **{
+        name: f"the secret of {name}"
+        for name in ("VAULT_TOKEN", "VAULT_SECRET_ID", "METIS_REGISTRY_PASSWORD")
+    },
+}
+
+
+def secrets_in(value: object) -> set[str]:
+    """The texts of all secrets in a value, however deep."""
+    if isinstance(value, Secret):
+        return {value.reveal()}
+    if is_dataclass(value):
+        return {text for part in fields(value) for text in secrets_in(getattr(value, part.name))}
+    return set()
+
+
+def test_each_variable_that_holds_a_secret_is_forgotten_before_a_library_starts_a_child() -> None:
+    held = secrets_in(read(**ACCOUNTS))
+    assert {name for name, text in ACCOUNTS.items() if text in held} == {
+        "VAULT_TOKEN",
+        "VAULT_SECRET_ID",
+        "METIS_REGISTRY_PASSWORD",
+    }
+    assert {name for name, text in ACCOUNTS.items() if text in held} <= set(CREDENTIALS)
+
+
+@pytest.mark.parametrize("name", ["METIS_REGISTRY", "METIS_REGISTRY_USER", "METIS_REGISTRY_PASSWORD"])
+def test_an_account_of_a_registry_is_said_in_whole(name: str) -> None:
+    said = refusal(**{name: "hunter2"})
+    assert said.startswith(
+        "only some of METIS_REGISTRY, METIS_REGISTRY_USER, METIS_REGISTRY_PASSWORD are set"
+    )
+    assert "hunter2" not in said
