@@ -16,7 +16,7 @@ from ..progress import Reporter
 from ..store import Store
 from . import schemes
 from .backoff import TRIES
-from .download import Manners
+from .download import USUAL, Manners
 from .evidence import Evidence
 from .oci import OciSource
 from .reference import Reference
@@ -55,6 +55,10 @@ class Means:
         """The inventory's folder."""
         return self.inventory.parent if self.inventory.is_file() else self.inventory
 
+    def terms(self, wanted: Wanted, manners: Manners = USUAL) -> Terms:
+        """What the sources of a file are opened with."""
+        return Terms(self.folder, wanted.arch, self.registries, wanted.sha256, manners)
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -72,7 +76,7 @@ def golden(wanted: Wanted, means: Means) -> Fetched:
     reached, or is not to be, MismatchError for a file that is not the one that is wanted, or not signed as it
     must be, and MetisError for one over the limit and for a store on a full disk. None of these enters.
     """
-    origin = schemes.opened(wanted.source, Terms(means.folder, wanted.arch, means.registries))
+    origin = schemes.opened(wanted.source, means.terms(wanted))
     key = wanted.sha256.lower() if wanted.sha256 else origin.recipe
     if key is None:
         key = published(wanted, means).sha256
@@ -134,8 +138,7 @@ def _offline(name: str, means: Means) -> SourceError:
 
 
 def _evidence(wanted: Wanted, means: Means) -> Evidence:
-    terms = Terms(means.folder, wanted.arch, means.registries, wanted.sha256)
-    return Evidence(wanted, terms, means.store, means.reporter, offline=means.offline)
+    return Evidence(wanted, means.terms(wanted), means.store, means.reporter, offline=means.offline)
 
 
 def _origins(wanted: Wanted, means: Means) -> list[Source]:
@@ -144,8 +147,7 @@ def _origins(wanted: Wanted, means: Means) -> list[Source]:
     found: list[Source] = []
     for left, name in enumerate(reversed(names)):
         manners = Manners(tries=TRIES_BEFORE_A_MIRROR if left else TRIES, any_host=True)
-        terms = Terms(means.folder, wanted.arch, means.registries, wanted.sha256, manners)
-        found.insert(0, schemes.opened(name, terms))
+        found.insert(0, schemes.opened(name, means.terms(wanted, manners)))
     may_be_asked = [origin for origin in found if not (means.offline and origin.remote)]
     if not may_be_asked:
         raise _offline(found[0].name, means)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -142,10 +143,14 @@ def plain_source(value: str) -> None:
 
 
 def file_source(value: str) -> None:
-    """Accept where a file can be fetched from: a plain source, or an artifact of a registry."""
-    if not value.startswith("oci:"):
-        plain_source(value)
-        return
+    """Accept where a file can be fetched from."""
+    scheme = value.partition(":")[0].lower()
+    _need(scheme in SOURCES and scheme != "debian")
+    SOURCES[scheme](value)
+
+
+def artifact_source(value: str) -> None:
+    """Accept an artifact of a registry, by its tag or digest."""
     parts = oci_parts(value)
     if not (parts["tag"] or parts["digest"]):
         raise UnfitError("name a tag, as in :2026-11, or a digest, as in @sha256:…")
@@ -163,11 +168,27 @@ def oci_parts(value: str) -> dict[str, str]:
 
 
 def image_source(value: str) -> None:
-    """Accept where a golden can come from: a file's source, or a suite of Debian to build one from."""
-    if value.startswith("debian:"):
-        _need(DEBIAN_SUITE.fullmatch(value.removeprefix("debian:")))
-    else:
-        file_source(value)
+    """Accept where a golden can come from."""
+    scheme = value.partition(":")[0].lower()
+    _need(scheme in SOURCES)
+    SOURCES[scheme](value)
+
+
+def debian_source(value: str) -> None:
+    """Accept a suite of Debian to build a golden from."""
+    _need(DEBIAN_SUITE.fullmatch(value.removeprefix("debian:")))
+
+
+SOURCES: Mapping[str, Callable[[str], None]] = MappingProxyType(
+    {
+        "file": plain_source,
+        "http": plain_source,
+        "https": plain_source,
+        "oci": artifact_source,
+        "debian": debian_source,
+    }
+)
+"""The form of each kind of source, by its scheme: those of `golden.schemes`, which opens them."""
 
 
 def no_credentials(value: str) -> None:

@@ -261,10 +261,9 @@ ACCOUNTS = {
     "VAULT_ROLE_ID": "role",
     "METIS_REGISTRY": "harbor.example",
     "METIS_REGISTRY_USER": "robot",
-    **{
-        name: f"the secret of {name}"
-        for name in ("VAULT_TOKEN", "VAULT_SECRET_ID", "METIS_REGISTRY_PASSWORD")
-    },
+    "VAULT_TOKEN": "secret 1",
+    "VAULT_SECRET_ID": "secret 2",
+    "METIS_REGISTRY_PASSWORD": "secret 3",
 }
 
 
@@ -279,11 +278,7 @@ def secrets_in(value: object) -> set[str]:
 
 def test_each_variable_that_holds_a_secret_is_forgotten_before_a_library_starts_a_child() -> None:
     held = secrets_in(read(**ACCOUNTS))
-    assert {name for name, text in ACCOUNTS.items() if text in held} == {
-        "VAULT_TOKEN",
-        "VAULT_SECRET_ID",
-        "METIS_REGISTRY_PASSWORD",
-    }
+    assert held == {text for text in ACCOUNTS.values() if text.startswith("secret ")}
     assert {name for name, text in ACCOUNTS.items() if text in held} <= set(CREDENTIALS)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError, Problem, UsageError
 from pipeline.golden import debian
+from pipeline.golden.schemes import SCHEMES
 from pipeline.inventory import formats
 from pipeline.inventory.document import Document, parse
 from pipeline.inventory.resolve import resolve_class, resolve_node, size_in_bytes
@@ -236,6 +237,10 @@ def test_what_is_no_size_is_refused(value: str | int) -> None:
 )
 def test_a_source_is_accepted(value: str) -> None:
     formats.image_source(value)
+
+
+def test_each_kind_of_source_that_can_be_declared_can_be_opened() -> None:
+    assert formats.SOURCES.keys() == SCHEMES.keys()
 
 
 @pytest.mark.parametrize(
