@@ -10,6 +10,8 @@ from ..progress import Reporter
 
 TRIES = 5
 """So many times in a row without getting on are enough."""
+TRIES_BEFORE_A_MIRROR = 2
+"""A host is asked so often in a row while there is another one that has the same file."""
 GETTING_ON = 1 << 20
 """Bytes; a server that gives fewer before it breaks off does not get us on."""
 FIRST, LONGEST = 1.0, 60.0

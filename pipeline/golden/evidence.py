@@ -7,7 +7,7 @@ taken out of the keyring since, or have expired.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import durable
@@ -17,6 +17,8 @@ from ..progress import Reporter
 from ..store import Store
 from . import schemes, signature, sums
 from . import url as urls
+from .backoff import TRIES_BEFORE_A_MIRROR
+from .download import Manners
 from .oci import OciSource
 from .schemes import Terms
 from .source import AbsentError, Source, TooLargeError, Wanted
@@ -129,7 +131,9 @@ class Evidence:
     def _brought_along(self) -> bytes | None:
         """The signature in the artifact of the first of its registries that can be reached."""
         names = (self._wanted.source, *self._wanted.mirrors)
-        origins = [schemes.opened(name, self._terms) for name in names]
+        soon = replace(self._terms, manners=Manners(tries=TRIES_BEFORE_A_MIRROR))
+        terms = [soon] * (len(names) - 1) + [self._terms]
+        origins = map(schemes.opened, names, terms)
         artifacts = [origin for origin in origins if isinstance(origin, OciSource)]
         for number, origin in enumerate(artifacts, 1):
             self._refuse_offline(origin)

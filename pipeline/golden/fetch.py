@@ -15,16 +15,13 @@ from ..errors import MetisError, MismatchError, SourceError, UsageError
 from ..progress import Reporter
 from ..store import Store
 from . import schemes
-from .backoff import TRIES
+from .backoff import TRIES, TRIES_BEFORE_A_MIRROR
 from .download import USUAL, Manners
 from .evidence import Evidence
 from .oci import OciSource
 from .reference import Reference
 from .schemes import Registries, Terms
 from .source import Source, TooLargeError, Wanted
-
-TRIES_BEFORE_A_MIRROR = 2
-"""A host is asked so often in a row while there is another one that has the same file."""
 
 
 @dataclass(frozen=True, slots=True)
