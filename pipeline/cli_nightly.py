@@ -78,7 +78,10 @@ def _prune(lab: Lab, keep_days: int) -> tuple[int, int]:
     from .lab_cache import LabCache
 
     anew = Lab(lab.settings)  # what was pinned in this run is needed too
-    pruned = LabCache(anew).prune(Limits(older_than=keep_days * DAY), dry_run=False)
+    cache, limits = LabCache(anew), Limits(older_than=keep_days * DAY)
+    if not cache.has_any(limits):  # most nights: to know what each node needs takes longer than all else
+        return 0, 0
+    pruned = cache.prune(limits, dry_run=False)
     if pruned.errors:
         raise SeveralErrors(pruned.errors)
     return len(pruned.gone.files) + len(pruned.gone.unfinished), pruned.gone.size

@@ -117,6 +117,10 @@ class LabCache:
 
     # --------------------------------------------------------------------------------- what goes
 
+    def has_any(self, limits: Limits) -> bool:
+        """Whether anything could go by these limits, needed or not; the inventory is not read for that."""
+        return bool(cache_policy.going(self.contents(), (), time.time(), limits).size)
+
     def prune(self, limits: Limits, *, dry_run: bool) -> Pruned:
         """Remove what goes by these limits, and say what; with `dry_run`, only say what would go.
 
