@@ -1,8 +1,9 @@
 """Three nights of a lab: all images are made, nothing is to do, and the files of one class have changed.
 
-The second night is compared with `doit image` over the same lab, which finds as little to do. On top, a night
-reads the classes to ask for newer goldens, looks into the cache, and leaves a report and metrics. The images are
-tiny, and where we are root they go through loop devices: what is measured is the run around them.
+The second night is compared with `doit image` over the same lab, which finds as little to do. On top, a
+night reads the classes to ask for newer goldens, looks into the cache, and leaves a report and metrics. The
+images are tiny, and where we are root they go through loop devices: what is measured is the run around
+them.
 """
 
 from __future__ import annotations
