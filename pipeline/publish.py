@@ -7,21 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .errors import UsageError
-from .golden import artifact, fetch
+from .golden import artifact, fetch, minisign
 from .golden import signature as signatures
 from .golden.fetch import Means
-from .golden.oci import MAX_SIGNATURE
 from .golden.push import Part, push
 from .golden.reference import Reference
 from .golden.registry import Registry
 from .golden.source import AbsentError, Wanted
-from .golden.unpack import packing, raw_sha256
+from .golden.unpack import digests, packing
 from .golden.url import file_name
 from .inventory.wording import masked
 from .model import ResolvedClass
-from .store import digest
 
-_MINISIGN = b"untrusted comment:"
 _ARMOUR = b"-----BEGIN PGP"
 
 
@@ -47,8 +44,8 @@ def own(file: Path, signature: Path | None) -> Golden:
 
 def _read(signature: Path) -> bytes:
     with signature.open("rb") as file:
-        content = file.read(MAX_SIGNATURE + 1)
-    if len(content) > MAX_SIGNATURE:
+        content = file.read(signatures.LARGEST + 1)
+    if len(content) > signatures.LARGEST:
         raise UsageError(f"{signature} is no signature", "it would have a few hundred bytes")
     return content
 
@@ -75,12 +72,12 @@ def publish(
     if not reference.tag:
         raise UsageError(f"{reference} names no tag", "name one, as in oci://host/repository:2026-11")
     _judge(golden, klass, means)
-    raw, _ = raw_sha256(golden.file, means.reporter, means.limit)
+    sha256, raw = digests(golden.file, means.reporter, means.limit)
     annotations = {artifact.OS: klass.os, artifact.ARCH: klass.arch, artifact.RAW_SHA256: raw}
     if golden.source:
         annotations[artifact.SOURCE] = golden.source
     with TemporaryDirectory(prefix="metis-") as folder:
-        parts = [Part(golden.file, packing(golden.file), golden.title, digest(golden.file))]
+        parts = [Part(golden.file, packing(golden.file), golden.title, sha256)]
         if golden.signature is not None:
             parts.append(_signature(Path(folder), golden.title, golden.signature))
         registry = means.registries.at(reference.host)
@@ -88,7 +85,7 @@ def publish(
         pushed = push(
             artifact.GOLDEN, parts, annotations, reference, registry, means.reporter, instead_of=there
         )
-    return pushed, str(parts[0].sha256)
+    return pushed, sha256
 
 
 def _judge(golden: Golden, klass: ResolvedClass, means: Means) -> None:
@@ -110,7 +107,7 @@ def _there(reference: Reference, registry: Registry) -> str:
 def _signature(folder: Path, title: str, content: bytes) -> Part:
     """A detached signature as a file of the artifact, under the name that its makers give it."""
     kind, ending = ("pgp", "asc" if content.startswith(_ARMOUR) else "sig")
-    if content.startswith(_MINISIGN):
+    if content.startswith(minisign.COMMENT):
         kind, ending = "minisign", "minisig"
     file = folder / "signature"
     file.write_bytes(content)

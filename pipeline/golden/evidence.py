@@ -23,9 +23,6 @@ from .oci import OciSource
 from .schemes import Terms
 from .source import AbsentError, Source, TooLargeError, Wanted
 
-LARGEST = 1 << 20
-"""Bytes, of a signature or a list of hashes."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Papers:
@@ -151,12 +148,13 @@ class Evidence:
         with tempfile.TemporaryDirectory(prefix="metis-") as folder:
             into = Path(folder) / "file"
             try:
-                origin.fetch(into, self._reporter, LARGEST)
+                origin.fetch(into, self._reporter, signature.LARGEST)
             except AbsentError as error:
                 raise MismatchError(f"there is no {what}: {error.message}", error.hint) from None
             except TooLargeError:
                 raise MismatchError(
-                    f"{origin.name} is no {what}: it has more than {LARGEST} bytes", "check its address"
+                    f"{origin.name} is no {what}: it has more than {signature.LARGEST} bytes",
+                    "check its address",
                 ) from None
             return into.read_bytes()
 

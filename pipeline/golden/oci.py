@@ -12,14 +12,12 @@ from typing import ClassVar
 from ..errors import MetisError, MismatchError
 from ..progress import Reporter
 from . import artifact as artifacts
+from . import signature
 from .artifact import Artifact, Layer
 from .download import USUAL, Download, Manners
 from .reference import Reference
 from .registry import Registry
 from .source import TooLargeError
-
-MAX_SIGNATURE = 1 << 20
-"""Bytes."""
 
 
 class OciSource:
@@ -115,7 +113,7 @@ class OciSource:
             return None
         if len(found) > 1:
             raise MetisError(f"{self.name} has {len(found)} signatures", "push it with one")
-        if found[0].size > MAX_SIGNATURE:
+        if found[0].size > signature.LARGEST:
             raise MismatchError(f"{self.name} has a signature of {found[0].size} bytes", "push it with one")
-        self.download(found[0], into, reporter, MAX_SIGNATURE)
+        self.download(found[0], into, reporter, signature.LARGEST)
         return into.read_bytes()

@@ -7,7 +7,8 @@ others to judge: here it is only bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,34 +54,36 @@ def packing(packed: Path) -> str:
     return _MEDIA_TYPES[argv[0]] if argv else "application/octet-stream"
 
 
-def raw_sha256(packed: Path, reporter: Reporter, limit: int) -> tuple[str, int]:
-    """The SHA-256 of the raw image that a file holds, and its size in bytes; nothing is written.
+def digests(packed: Path, reporter: Reporter, limit: int) -> tuple[str, str]:
+    """The SHA-256 of a file and that of the raw image that it holds, in one reading; nothing is written.
 
     Raises MetisError as `unpack` does.
     """
     result, size = hashlib.sha256(), 0
-
-    def take(chunks: Iterator[bytes]) -> None:
-        nonlocal size
-        for chunk in chunks:
-            result.update(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise _too_long(packed, limit)
-
     with packed.open("rb", buffering=0) as file:
         argv = _filter_for(packed, file)
         with reporter.step(f"unpacking {packed.name}", packed.stat().st_size) as advance:
             source = _Hashed(file, advance)
             try:
-                if argv:
-                    with process.piped(argv, source) as out:
-                        take(iter(lambda: out.read(sparse.CHUNK), b""))
-                else:
-                    take(iter(source))
+                with _raw(source, argv) as chunks:
+                    for chunk in chunks:
+                        result.update(chunk)
+                        size += len(chunk)
+                        if size > limit:
+                            raise _too_long(packed, limit)
             except process.ToolError as error:
                 raise MetisError(f"cannot unpack {packed}: {error.message}", error.hint) from None
-    return result.hexdigest(), size
+            return source.sha256(), result.hexdigest()
+
+
+@contextmanager
+def _raw(source: _Hashed, argv: tuple[str, ...]) -> Iterator[Iterable[bytes]]:
+    """The chunks of the raw image that is in a file."""
+    if not argv:
+        yield source
+        return
+    with process.piped(argv, source) as out:
+        yield iter(lambda: out.read(sparse.CHUNK), b"")
 
 
 def _too_long(packed: Path, limit: int) -> MetisError:
@@ -129,11 +132,8 @@ def _written(source: _Hashed, argv: tuple[str, ...], packed: Path, raw: Path, sh
     size = 0
     trouble: MetisError | None = None
     try:
-        if argv:
-            with process.piped(argv, source) as out:
-                size = sparse.write_stream(iter(lambda: out.read(sparse.CHUNK), b""), raw, limit)
-        else:
-            size = sparse.write_stream(source, raw, limit)
+        with _raw(source, argv) as chunks:
+            size = sparse.write_stream(chunks, raw, limit)
     except process.ToolError as error:
         hint = error.hint or "its hash is right, so it was published like this: take another image"
         trouble = MetisError(f"cannot unpack {packed}: {error.message}", hint)
