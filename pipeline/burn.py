@@ -25,7 +25,7 @@ from .card.cards import Card, size_in_words
 from .card.here import Platform
 from .card.medium import Medium
 from .card.table import Patch
-from .errors import MetisError, RefusedError, from_os
+from .errors import MetisError, RefusedError, known
 from .progress import Advance, Reporter
 
 CheckFiles = Callable[[Path], int]
@@ -106,7 +106,7 @@ def _burned(what: Burnable, card: Card, tools: Tools) -> Report:
             with engine.cleared_on_failure(medium):
                 return _checked(report, tools)
     except (MetisError, OSError) as raised:
-        return replace(report, error=from_os(raised) if isinstance(raised, OSError) else raised)
+        return replace(report, error=known(raised))
 
 
 def _written(what: Burnable, report: Report, medium: Medium, reporter: Reporter, *, delta: bool) -> Report:

@@ -23,7 +23,7 @@ from .cli_golden import golden
 from .cli_nightly import nightly
 from .cli_push import push
 from .cli_secrets import secrets
-from .errors import MetisError, MismatchError, SeveralErrors, UsageError, from_os
+from .errors import MetisError, MismatchError, SeveralErrors, UsageError, known
 from .hardening import end_as_by_ctrl_c, leave_no_cores
 from .options import (
     FLAG_VARIABLES,
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (MetisError, OSError) as raised:
         if os.environ.get("METIS_DEBUG", "0").lower() not in {"", "0", "false", "no", "off"}:
             traceback.print_exc()
-        failure = from_os(raised) if isinstance(raised, OSError) else raised
+        failure = known(raised)
         for line in str(failure).splitlines():
             click.echo(f"metis: {line}", err=True)
         sys.exit(failure.exit_code)

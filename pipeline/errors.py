@@ -48,11 +48,16 @@ def from_os(error: OSError) -> MetisError:
     return MetisError(f"{error.filename}: {what}" if error.filename else what)
 
 
+def known(error: MetisError | OSError) -> MetisError:
+    """An error as one of ours: as it is, or what the operating system says in one line."""
+    return from_os(error) if isinstance(error, OSError) else error
+
+
 def about(subject: str, error: MetisError | OSError) -> MetisError:
     """The same error, said of something; with its exit code."""
-    known = from_os(error) if isinstance(error, OSError) else error
-    said = MetisError(str(known) if str(known).startswith(f"{subject}:") else f"{subject}: {known}")
-    said.exit_code = known.exit_code
+    cause = known(error)
+    said = MetisError(str(cause) if str(cause).startswith(f"{subject}:") else f"{subject}: {cause}")
+    said.exit_code = cause.exit_code
     return said
 
 

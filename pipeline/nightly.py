@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import durable, graph, nightly_files, receipts
 from .artifacts import Artifacts
-from .errors import InventoryError, MetisError, SourceError, UsageError, about, common_exit_code, from_os
+from .errors import InventoryError, MetisError, SourceError, UsageError, about, common_exit_code, known
 from .golden.source import AbsentError, DeniedError
 from .lab import Lab
 from .lab_cache import UnknownNeedsError
@@ -71,7 +71,7 @@ def run(lab: Lab, wanted: Wanted) -> tuple[Report, MetisError | None]:
             _build(wanted, night)
             _prune(wanted, night)
         except (MetisError, OSError) as error:
-            night.faults.append(from_os(error) if isinstance(error, OSError) else error)
+            night.faults.append(known(error))
         except Exception as error:
             # Its text may hold anything; who runs us sees all of it.
             night.faults.append(MetisError(f"Metis itself failed: {type(error).__name__}", "report it"))

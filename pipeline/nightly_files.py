@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import durable
-from .errors import MetisError, from_os
+from .errors import MetisError, known
 from .nightly_report import Report
 
 KEPT = 30
@@ -65,7 +65,7 @@ def keep(report: Report, folder: Path, metrics_file: Path) -> Kept:
             step(_with_faults(report, errors))
             written.add(file)
         except (MetisError, OSError) as error:
-            errors.append(from_os(error) if isinstance(error, OSError) else error)
+            errors.append(known(error))
     shown = next((file for file in (for_people, for_machines) if file in written), None)
     return Kept(_with_faults(report, errors), errors, shown)
 

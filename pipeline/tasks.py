@@ -19,7 +19,7 @@ from doit.exceptions import TaskFailed
 
 from . import durable, hooks, receipts, scratch, secrets
 from .artifacts import bmap_of, receipt_of
-from .errors import MetisError, RefusedError, RottenError, SeveralErrors, UsageError, from_os
+from .errors import MetisError, RefusedError, RottenError, SeveralErrors, UsageError, known
 from .freshness import Unchanged, code_digest, look, look_if_there
 from .ids import BaseManifest, base_made_from, image_made_from
 from .inject.tree import VERSION
@@ -49,7 +49,7 @@ def action(
                 self.hold_artifacts()
             return method(self, *args, **kwargs)
         except (MetisError, OSError) as raised:
-            error = from_os(raised) if isinstance(raised, OSError) else raised
+            error = known(raised)
             self.failures.append(error)
             if self.lab.settings.debug:
                 self.lab.reporter.note(traceback.format_exc())
