@@ -80,7 +80,7 @@ class LabGoldens:
         """Bring one into the cache, checked; what its tag or list led to is recorded."""
         found = self._lab.goldens.fetched(name)
         receipt = self._lab.goldens.receipt(name, found)
-        if len(receipt) > 1:  # where the inventory pins it, the graph has no need to hear of it
+        if "source" in receipt:  # where the inventory pins it, the graph has no need to hear of it
             durable.write_if_changed(self._lab.artifacts.golden_receipt(name), durable.as_json(receipt))
         return found
 

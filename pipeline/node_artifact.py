@@ -8,7 +8,6 @@ but anybody can seal: that it is the image that was pushed, only the artifact's 
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,7 @@ from .card.image import Image
 from .errors import MetisError, MismatchError
 from .golden.artifact import NODE_IMAGE, Artifact, Layer
 from .golden.push import Part
+from .inventory.read import NAME
 from .progress import Advance, Reporter
 from .receipts import Receipt
 from .secrets.age_stream import Reads, Writes
@@ -32,7 +32,6 @@ from .settings import LARGEST_CARD
 NODE, SEALED = "dev.metis.node", "dev.metis.sealed"
 """Annotations: whose image it is, and whether age has sealed it, `true` or `false`."""
 SEALED_ENDING = ".age"
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _SEALED_MORE = 1 << 20
 """Bytes that a sealed file may have more than what is in it, but for a thousandth of it."""
 _TYPES = ("image.v1.raw+zstd", "image.v1.bmap+xml", "image.v1.receipt+json")
@@ -142,7 +141,7 @@ def contents(artifact: Artifact, name: str) -> Contents:
     node, sealed = artifact.annotations.get(NODE, ""), artifact.annotations.get(SEALED)
     found = {layer.title: layer for layer in artifact.layers}
     wanted = _titles(node, is_sealed=sealed == "true")
-    if not _NAME.fullmatch(node) or len(artifact.layers) != len(wanted) or found.keys() != set(wanted):
+    if not NAME.fullmatch(node) or len(artifact.layers) != len(wanted) or found.keys() != set(wanted):
         raise MetisError(f"{name} does not have the files of a node's image", "push it again")
     made = Contents(name, node, sealed == "true", *(found[title] for title in wanted))
     limits = (LARGEST_CARD, bmap.LARGEST_FILE, receipts.LARGEST)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import durable
-from ..errors import MetisError, MismatchError, SourceError, UsageError
+from ..errors import MismatchError, SourceError, UsageError
 from ..progress import Reporter
 from ..store import Store
 from . import schemes
@@ -196,4 +196,4 @@ def _brought(origins: Sequence[Source], key: str, means: Means, *, made: bool) -
             means.reporter.note(f"{error}; asking {origins[number].name} for it")
         else:
             return found, into, origin
-    raise MetisError("there is no source", "declare one")
+    raise AssertionError("the last origin returns or raises")
