@@ -1,10 +1,10 @@
 """The graph: golden → base → manifest → image → burn. `doit list` shows it, `doit image:<node>` walks it.
 
-Names and edges only. What a task does is a method of `pipeline.tasks.Tasks`; what it leaves are small files,
-and those are what the next task depends on.
+Names and edges only. What a task does is a method of `pipeline.graph.tasks.Tasks`; what it leaves are small
+files, and those are what the next task depends on.
 """
 
-from pipeline.doit_setup import BURN_PARAMS, doit_config, load_tasks
+from pipeline.graph.doit_setup import BURN_PARAMS, doit_config, load_tasks
 
 tasks = load_tasks()
 lab, files = tasks.lab, tasks.artifacts

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline import process
 from pipeline.errors import MetisError
+from pipeline.machine import process
 from tests.support import goldens, nbd
 from tests.support.blocks import attached as plain_loop
 from tests.support.lab import Lab, class_text

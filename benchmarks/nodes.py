@@ -16,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import process
-from pipeline.disk import Disk
 from pipeline.inject.tree import Chooser, Places, Status, Trees
+from pipeline.machine import process
 from pipeline.model import SecretRef
+from pipeline.raw.disk import Disk
 from pipeline.render.network import MANAGERS, NETPLAN
 from pipeline.secrets.keyring import Revealed
 from tests.support import goldens

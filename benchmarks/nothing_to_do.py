@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import process
 from pipeline.errors import MetisError
+from pipeline.machine import process
 from tests.support.lab import BIN, REPOSITORY, Lab
 
 from . import nodes

@@ -16,15 +16,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import disk, process, sparse
 from pipeline.artifacts import bmap_of, receipt_of
 from pipeline.errors import MetisError
 from pipeline.inject.apply import apply
 from pipeline.inject.partitions import exactly
 from pipeline.inject.sources import Sources
 from pipeline.inject.tree import Places, Tree, Trees
+from pipeline.machine import process
 from pipeline.manifest import secrets_of
 from pipeline.model import Side
+from pipeline.raw import disk, sparse
 from tests.support import goldens
 from tests.support.lab import BIN, REPOSITORY, Lab
 
@@ -139,8 +140,8 @@ def streams(folder: Path) -> list[str]:
     """Make the tar streams that go into the node's image; give the peer's words."""
     from pipeline.inject.appliance import Appliance
     from pipeline.inject.guestfs import GuestfsInjector
-    from pipeline.lab import Lab as Composed
-    from pipeline.lab import user_cache
+    from pipeline.lab.lab import Lab as Composed
+    from pipeline.lab.lab import user_cache
 
     lab = Composed.from_environment()
     appliance = Appliance(user_cache() / "appliance.json", lab.reporter)

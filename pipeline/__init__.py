@@ -1,6 +1,6 @@
 """Metis: from a declared inventory of lab nodes to recovery cards.
 
-`model` and `errors` hold the words. The rest is read in the order in which a node travels:
-`inventory` → `render` → `manifest` → `golden` → `inject` → `tasks`, which puts the parts together for
-`dodo.py` and `cli`.
+`errors`, `model` and `secret` hold the words. The rest is read in the order in which a node travels:
+`inventory` → `render` → `manifest` → `golden` → `inject` → `card`. `steps` ties these together, `lab` picks
+the adapters, `graph` is what doit does with a lab, and `commands` is what people ask of it.
 """

@@ -15,17 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_adopt import adopt
-from .cli_burn import burn
-from .cli_cache import cache
-from .cli_cards import cards
-from .cli_golden import golden
-from .cli_nightly import nightly
-from .cli_push import push
-from .cli_secrets import secrets
-from .errors import MetisError, MismatchError, SeveralErrors, UsageError, known
-from .hardening import end_as_by_ctrl_c, leave_no_cores
-from .options import (
+from .commands.adopt import adopt
+from .commands.burn import burn
+from .commands.cache import cache
+from .commands.cards import cards
+from .commands.golden import golden
+from .commands.nightly import nightly
+from .commands.options import (
     FLAG_VARIABLES,
     boot_option,
     common,
@@ -36,9 +32,13 @@ from .options import (
     print_json,
     root_option,
 )
+from .commands.push import push
+from .commands.secrets import secrets
+from .errors import MetisError, MismatchError, SeveralErrors, UsageError, known
+from .machine.hardening import end_as_by_ctrl_c, leave_no_cores
 
 if TYPE_CHECKING:
-    from .lab import Lab
+    from .lab.lab import Lab
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended; SIGTERM is as good here
 
@@ -135,7 +135,7 @@ def image(
     lab = lab_of(flags)
     if output is not None:
         lab.export_target(nodes[0], output)  # refused before anything is built
-    from . import graph
+    from .graph import run as graph
 
     lab = graph.run([f"image:{name}" for name in nodes] or ["image"], jobs)
     if output is not None:

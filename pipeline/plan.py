@@ -1,20 +1,21 @@
 """What a build will do, said before it is done.
 
-Pure: the facts (what is cached, what receipts say) are gathered by `tasks`; here they become a plan, as data
-and as text.
+Pure: the facts (what is cached, what receipts say) are gathered by `lab.lab`; here they become a plan, as
+data and as text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import MetisError
-from .inventory.wording import masked
 from .manifest import kind
 from .model import Directory, File, Manifest, Placed, RemoteFile, ResolvedNode
 from .render import k3s
+from .tables import columns
+from .wording import masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +192,3 @@ def _row(item: Placed) -> dict[str, str]:
         "group": owned.group if owned else "",
         "layer": item.layer,
     }
-
-
-def columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Rows of cells as lines in which the cells stand below each other."""
-    if not rows:
-        return
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

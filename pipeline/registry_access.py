@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
-from .secrets.secret import Secret
+from .secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

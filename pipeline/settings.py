@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .registry_access import RegistryAccess, registry_access
-from .secrets.secret import Secret
+from .secret import Secret
 
 if TYPE_CHECKING:
     from .inventory.resolve import ImageOverride

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from .inventory.wording import masked
 from .model import Image, ResolvedNode, thaw
+from .wording import masked
 
 WIDEST = 48
 """Characters; a longer value, such as a key, makes its own line long and not all others."""

@@ -12,8 +12,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .. import process
 from ..errors import MetisError, SourceError
+from ..machine import process
 from .items import MAX_BYTES
 from .source import Live
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import process
 from ..errors import MetisError
+from ..machine import process
 
 HOST = "127.0.0.1"
 _GREETING = b"SSH-"

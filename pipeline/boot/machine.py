@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from .. import process
+from ..machine import process
 from .programs import require, require_file
 
 OVMF = Path("/usr/share/OVMF")

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from .. import process
 from ..errors import MetisError
+from ..machine import process
 
 PACKAGES = {
     "mcopy": "mtools",

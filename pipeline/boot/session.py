@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import disk, process, sparse
 from ..errors import MetisError, one_line
+from ..machine import process
+from ..machine.progress import Reporter
 from ..model import Entry, Manifest, ResolvedNode
-from ..progress import Reporter
+from ..raw import disk, sparse
 from . import additions, checks, network, start
 from .additions import OFF_REQUEST, Exists
 from .checks import Check, Expected, Reveal

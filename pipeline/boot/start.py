@@ -10,8 +10,9 @@ import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import disk, process
 from ..errors import MetisError
+from ..machine import process
+from ..raw import disk
 from .machine import CONSOLES, Kernel
 from .programs import require
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..bmap import Bmap
 from ..errors import MetisError, MismatchError, RefusedError
-from ..ranges import BLOCK, PIECE, merged, outside, split
+from ..raw.bmap import Bmap
+from ..raw.ranges import BLOCK, PIECE, merged, outside, split
 from .table import BACKUP, SECTOR, Patch, fitted
 
 HEAD = 1 << 20

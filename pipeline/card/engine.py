@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from ..errors import RefusedError
-from ..progress import Advance, Reporter
+from ..machine.progress import Advance, Reporter
 from . import verdicts
 from .burn_plan import HEAD, BurnPlan, Extent, content, other_image, with_record
 from .image import Image

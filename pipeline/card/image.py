@@ -10,8 +10,8 @@ from io import FileIO
 from pathlib import Path
 from stat import S_ISBLK
 
-from .. import hashing
 from ..errors import MetisError
+from ..raw import hashing
 
 
 class Image:

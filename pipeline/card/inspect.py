@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import disk, ext, process
 from ..errors import MetisError, one_line
+from ..machine import process
+from ..raw import disk, ext
 from . import record
 
 NODE = "/etc/metis/node.json"

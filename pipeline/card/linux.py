@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from .. import mountinfo, process
 from ..artifacts import DEVICES
 from ..errors import MetisError, RefusedError, one_line
+from ..machine import mountinfo, process
 from . import lsblk
 from .cards import SWAP, Card
 from .lsblk import Fact

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..ranges import PIECE
+from ..raw.ranges import PIECE
 
 SECTOR = 512
 """Bytes: images have partition tables in sectors of this size, and start from no other disk."""

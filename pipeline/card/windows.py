@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .. import process
 from ..errors import RefusedError, UsageError, from_os
+from ..machine import process
 from . import get_disk
 from .cards import SWAP, Card
 from .kernel32 import kernel32

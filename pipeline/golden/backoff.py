@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from ..errors import SourceError
-from ..progress import Reporter
+from ..machine.progress import Reporter
 
 TRIES = 5
 """So many times in a row without getting on are enough."""

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import process
 from ..errors import MetisError, UsageError
+from ..machine import process
 from ..registry_access import RegistryAccess
-from ..secrets.secret import Secret
+from ..secret import Secret
 
 _HELPER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HELPER_TIME = 30.0

@@ -6,7 +6,7 @@ a tar. Here it becomes a disk: a FAT that the firmware reads, and an ext4 root w
 so that it can grow. For amd64 that is a GPT and an ESP with systemd-boot, kernel and initrd; for arm64 it is
 what a Raspberry Pi 3 or 4 starts from: an MBR and the FAT as Debian's raspi-firmware fills it.
 
-Verifying and unpacking published images is in the modules beside this one; caching is in `store`. The
+Verifying and unpacking published images is in the modules beside this one; caching is in `cache.store`. The
 recipe is data: its hash is what the cache knows the image by, because the packages have no hash of their own.
 """
 
@@ -29,11 +29,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from .. import process
-from ..durable import PART, out_of_room
 from ..errors import MetisError, MismatchError, SourceError, UsageError
 from ..inventory.formats import DEBIAN_SUITE
-from ..progress import Reporter
+from ..machine import process
+from ..machine.durable import PART, out_of_room
+from ..machine.progress import Reporter
 
 VERSION = 1
 """Raised when this code makes another image from the same recipe."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import SourceError
-from ..loopback import is_loopback
-from ..progress import Reporter
+from ..machine.loopback import is_loopback
+from ..machine.progress import Reporter
 from . import headers
 from . import url as urls
 from .backoff import TRIES, Patience, Sleep

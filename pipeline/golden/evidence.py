@@ -10,11 +10,11 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import durable
+from ..cache.store import Store
 from ..errors import MismatchError, SourceError
+from ..machine import durable
+from ..machine.progress import Reporter
 from ..manifest import digest
-from ..progress import Reporter
-from ..store import Store
 from . import schemes, signature, sums
 from . import url as urls
 from .backoff import TRIES_BEFORE_A_MIRROR

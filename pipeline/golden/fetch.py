@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import durable
+from ..cache.store import Store
 from ..errors import MismatchError, SourceError, UsageError
-from ..progress import Reporter
-from ..store import Store
+from ..machine import durable
+from ..machine.progress import Reporter
 from . import schemes
 from .backoff import TRIES, TRIES_BEFORE_A_MIRROR
 from .download import USUAL, Manners

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
-from .. import sparse
+from ..cache.store import digest
 from ..errors import SourceError, UsageError
-from ..progress import Reporter
-from ..store import digest
+from ..machine.progress import Reporter
+from ..raw import sparse
 from .source import AbsentError, TooLargeError
 
 

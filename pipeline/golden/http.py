@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ..progress import Reporter
+from ..machine.progress import Reporter
 from . import url as urls
 from .download import USUAL, Download, Manners
 

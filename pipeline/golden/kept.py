@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from .. import durable
+from ..cache.store import Store, digest
 from ..errors import MetisError, MismatchError, SourceError
-from ..progress import Reporter
-from ..store import Store, digest
+from ..machine import durable
+from ..machine.progress import Reporter
 from . import artifact as artifacts
 from .artifact import LARGEST_MANIFEST, Artifact, Layer
 from .oci import OciSource

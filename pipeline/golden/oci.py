@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..errors import MetisError, MismatchError
-from ..progress import Reporter
+from ..machine.progress import Reporter
 from . import artifact as artifacts
 from . import signature
 from .artifact import Artifact, Layer

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from .. import durable
-from ..progress import Reporter
-from ..sparse import CHUNK
+from ..machine import durable
+from ..machine.progress import Reporter
+from ..raw.sparse import CHUNK
 from .source import TooLargeError
 
 

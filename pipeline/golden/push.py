@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..cache.store import digest
 from ..errors import RefusedError
-from ..progress import Reporter
-from ..store import digest
+from ..machine.progress import Reporter
 from . import artifact as artifacts
 from .artifact import Layer
 from .reference import Reference

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import UsageError
 from ..inventory.formats import oci_parts
-from ..inventory.wording import shown
+from ..wording import shown
 
 
 @dataclass(frozen=True, slots=True)

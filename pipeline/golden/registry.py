@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urljoin
 
 from ..errors import RefusedError, SourceError
-from ..progress import Advance, Reporter
+from ..machine.progress import Advance, Reporter
 from ..registry_access import RegistryAccess
 from .artifact import DOCKER_MANIFEST, INDEX, MANIFEST
 from .backoff import Patience

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import RefusedError, SourceError, UsageError
-from ..loopback import is_loopback
+from ..machine.loopback import is_loopback
 from ..registry_access import RegistryAccess
 from .backoff import Patience
 from .download import (

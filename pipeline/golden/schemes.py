@@ -9,10 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
+from ..cache.store import digest
 from ..errors import UsageError
-from ..progress import Reporter
+from ..machine.progress import Reporter
 from ..registry_access import RegistryAccess
-from ..store import digest
 from .download import USUAL, Manners
 from .file import FileSource
 from .http import HttpSource

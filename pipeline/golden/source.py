@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import MetisError, SourceError
+from ..machine.progress import Reporter
 from ..model import Signature
-from ..progress import Reporter
 
 
 @dataclass(frozen=True, slots=True)

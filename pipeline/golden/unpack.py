@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .. import durable, process, sparse
 from ..errors import MetisError, RottenError
-from ..progress import Advance, Reporter
+from ..machine import durable, process
+from ..machine.progress import Advance, Reporter
+from ..raw import sparse
 
 # What file(1) knows them by; pzstd(1) begins with a frame to be skipped (RFC 8878, 3.1.2).
 _FILTERS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote, urljoin, urlsplit
 
 from ..errors import RefusedError, SourceError, UsageError
-from ..inventory.wording import masked
+from ..wording import masked
 
 __all__ = ["checked", "file_name", "masked", "redirected"]
 

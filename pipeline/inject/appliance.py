@@ -20,10 +20,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .. import durable, process
 from ..errors import MetisError
-from ..hardening import forget_credentials
-from ..progress import Reporter
+from ..machine import durable, process
+from ..machine.hardening import forget_credentials
+from ..machine.progress import Reporter
 
 if TYPE_CHECKING:
     from guestfs import GuestFS

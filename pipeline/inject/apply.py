@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..edits import registry as edits
+from ..edits import table as edits
 from ..errors import MetisError
 from ..model import Directory, Edit, Entry, File, Manifest, Needs, Remove, Side, Symlink
 from .owners import Owners

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..edits import registry as edits
+from ..edits import table as edits
 from ..errors import MetisError
 from ..manifest import kind, secret_refs
 from ..model import Blob, Directory, Edit, Entry, File, Manifest, Needs, Remove, Reserved, Side, Symlink

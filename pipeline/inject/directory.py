@@ -15,11 +15,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import NoReturn
 
-from .. import disk as disks
-from ..disk import Disk
 from ..errors import MetisError, RefusedError
+from ..machine.mountinfo import Mounted
 from ..model import Side
-from ..mountinfo import Mounted
+from ..raw import disk as disks
+from ..raw.disk import Disk
 from .beneath import Beneath
 from .folder import FolderTree
 from .mounts import mount_of, source_of

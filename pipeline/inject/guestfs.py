@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..disk import Disk
 from ..errors import MetisError
 from ..model import Side
+from ..raw.disk import Disk
 from .appliance import Appliance
 from .tree import (
     GROWABLE,

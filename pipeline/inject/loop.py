@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .. import process
-from ..disk import Disk, Partition
 from ..errors import MetisError, RefusedError
+from ..machine import process
+from ..raw.disk import Disk, Partition
 from .attaching import Loop, attached
 from .beneath import Beneath
 from .folder import FolderTree

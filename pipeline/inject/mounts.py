@@ -6,8 +6,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from .. import mountinfo
-from ..mountinfo import Mounted
+from ..machine import mountinfo
+from ..machine.mountinfo import Mounted
 from .attaching import backing_of
 
 _SECTOR = 512

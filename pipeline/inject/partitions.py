@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..disk import Disk, Partition
 from ..errors import MetisError
 from ..model import Side
+from ..raw.disk import Disk, Partition
 from .tree import OS_RELEASE, Chooser, Contents, Places
 
 ROOT_FILESYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"})

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from .. import ext
-from ..disk import Disk
 from ..errors import MetisError
 from ..model import Side
+from ..raw import ext
+from ..raw.disk import Disk
 
 VERSION = 4
 """Of everything in this package that decides about the bytes in an image: counts up when those change."""

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import yaml
 
 from ..errors import InventoryError, Problem
+from ..wording import dotted, shown
 from .scalars import TOO_LARGE, UNPRINTABLE, plain
-from .wording import dotted, shown
 
 Path = tuple[str | int, ...]
 

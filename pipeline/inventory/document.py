@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from ..errors import InventoryError, Problem
+from ..wording import dotted, shown
 from .builder import Builder, Path
 from .scalars import UNPRINTABLE
-from .wording import dotted, shown
 
 MAX_BYTES = 1 << 20
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import durable
 from ..errors import MetisError
+from ..machine import durable
 from .read import Inventory, check_name
 
 FORMAT = 2

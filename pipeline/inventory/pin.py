@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import yaml
 
 from ..errors import InventoryError, MetisError
+from ..wording import dotted, shown
 from .document import parse
-from .wording import dotted, shown
 
 Path = tuple[str, ...]
 """Of a value: the keys that lead to it."""

@@ -21,8 +21,8 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012, SchemaResource
 
+from ..wording import MAX_SHOWN, shown
 from .formats import UnfitError, checker
-from .wording import MAX_SHOWN, shown
 
 Place = tuple[str | int, ...]
 Kind = Literal["node", "class", "cluster", "inventory", "modes"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..inventory.wording import shown
 from ..model import Directory, Edit, Entry, Fault, File, ResolvedNode, SecretRef, Settings, Text
+from ..wording import shown
 
 DEFAULT_UID = 1000
 PASSWORD = SecretRef("ssh_password", "password-hash", optional=True)

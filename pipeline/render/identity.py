@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..inventory.formats import hostname_label
-from ..inventory.wording import shown
 from ..model import Edit, Entry, Fault, File, Remove, ResolvedNode, SecretRef, Symlink, Text
+from ..wording import shown
 
 HOST_KEYS = ("ed25519", "ecdsa", "rsa")
 """The kinds for which sshd(8) looks when nobody tells it which."""

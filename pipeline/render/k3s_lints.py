@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from ..inventory.formats import absolute_path
 from ..inventory.k3s_flags import AGENT, CRITICAL, SERVER
-from ..inventory.wording import shown
 from ..model import Fault, ResolvedNode, Settings
+from ..wording import shown
 from . import k3s_state
 from .k3s import kubelet_args
 from .links import links

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..durable import write_once
 from ..errors import InventoryError, MetisError, MismatchError, Problem, SecretError, SourceError
+from ..machine.durable import write_once
 from . import age_stream, private
 
 VARIABLE = "METIS_AGE_IDENTITY"

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
-from .. import durable
 from ..errors import MetisError, MismatchError, SourceError, from_os
+from ..machine import durable
+from ..secret import Secret
 from . import private
 from .age_keys import AgeKeys
 from .folder import SEALED
-from .secret import Secret
 from .source import CLUSTER, Stored, look
 
 FRESH = timedelta(hours=1)

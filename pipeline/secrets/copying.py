@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import MetisError, RefusedError, SeveralErrors
+from ..secret import Secret
 from .putting import put
-from .secret import Secret
 from .source import CLUSTER, SecretSource
 from .twins import refuse_shared
 

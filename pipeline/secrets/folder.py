@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from .. import durable
+from ..cache.store import stamp_of
 from ..errors import MetisError, RefusedError
-from ..store import stamp_of
+from ..machine import durable
+from ..secret import Secret
 from . import private
-from .secret import Secret
 from .source import NOTHING, ConflictError, Stored
 
 PLAIN, SEALED = ".yaml", ".age"

@@ -14,9 +14,9 @@ from ..errors import InventoryError, MetisError, SecretError, SeveralErrors
 from ..inventory.document import parse
 from ..model import SecretRef
 from ..render.user_data import merged
+from ..secret import Secret
 from . import quoting
 from .crypt import sha512_crypt
-from .secret import Secret
 from .ssh_keys import HalvesError, public_line
 
 SALT = "extra.ssh_password_salt"

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import SecretError
 from ..model import SecretRef
+from ..secret import Secret
 from . import ssh_keys
 from .forms import SALT, Given, needs_salt
-from .secret import Secret
 from .source import SecretSource
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import MetisError, RefusedError, SeveralErrors, SourceError
 from ..model import SecretRef
-from .secret import Secret
+from ..secret import Secret
 from .source import CLUSTER, ConflictError, SecretSource, Stored
 from .used import UsedSecrets
 

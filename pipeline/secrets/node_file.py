@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from ..errors import InventoryError, MetisError, SecretError
 from ..inventory.document import Document, parse
+from ..secret import Secret
 from .quoting import quoted
-from .secret import Secret
 
 FIELDS = ("ssh_password", "k3s_token", "cloud_init")
 EXTRA = "extra"

@@ -8,8 +8,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import sudo
 from ..errors import RefusedError, SourceError
+from ..machine import sudo
 
 OTHERS = 0o077
 OTHERS_WRITE = 0o022

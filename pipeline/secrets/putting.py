@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import MismatchError
-from .secret import Secret
+from ..secret import Secret
 from .source import SecretSource
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import durable
 from ..errors import MetisError, MismatchError, RefusedError, from_os
+from ..machine import durable
 from . import private
 from .age_keys import AgeKeys
 from .folder import PLAIN, SEALED

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import MetisError, SecretError, SeveralErrors, UsageError
 from ..model import SecretRef
+from ..secret import Secret
 from .node_file import EXTRA, FIELDS, is_name
-from .secret import Secret
 from .source import SecretSource
 from .survey import unfit
 from .twins import UNIQUE

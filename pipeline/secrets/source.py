@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ..errors import SourceError
-from .secret import Secret
+from ..secret import Secret
 
 CLUSTER = "_cluster"
 """The owner of what all nodes share; no node's name begins so."""

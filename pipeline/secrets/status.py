@@ -11,9 +11,9 @@ from typing import Literal
 
 from ..errors import MetisError
 from ..model import SecretRef
-from ..secrets_report import Kept, NodeReport, Row
 from . import identity
 from .keyring import Keyring, NodeSecrets
+from .report import Kept, NodeReport, Row
 from .source import CLUSTER, NOTHING, Stored
 from .survey import not_checked, states
 

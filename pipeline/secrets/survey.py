@@ -8,10 +8,10 @@ from dataclasses import replace
 from ..errors import MetisError, SourceError
 from ..model import SecretRef
 from ..plan import SecretState
+from ..secret import Secret
 from . import identity
 from .forms import SALT, reveal
 from .keyring import Keyring, NodeSecrets
-from .secret import Secret
 
 TO_BE_MADE = "will be made"
 _ANY_SALT = Secret("." * 16)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from ..errors import SecretError
+from ..secret import Secret
 from .forms import SALT
 from .identity import MAKERS
-from .secret import Secret
 from .source import SecretSource
 
 UNIQUE = MAKERS.keys() - {SALT}

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from ..durable import write_once
 from ..errors import MetisError
+from ..machine.durable import write_once
+from ..secret import Secret
 from . import private
-from .secret import Secret
 
 KEY = "secrets-key"
 KEY_BYTES = 32

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MetisError, SourceError
+from ..secret import Secret
 from .copies import Copies, Copy, age_in_words
-from .secret import Secret
 from .source import CLUSTER, NOTHING, ConflictError, Stored, look
 from .vault_http import AT_ONCE, NoAnswerError, strange
 from .vault_login import Clock, Session

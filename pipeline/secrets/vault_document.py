@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SecretError
+from ..secret import Secret
 from .node_file import EXTRA, FIELDS, is_name
-from .secret import Secret
 
 Document = Mapping[str, Any]
 _LOOK = "look there with `vault kv get`; it is not shown, as it may be secret"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ..errors import RefusedError, UsageError
-from ..loopback import is_loopback
+from ..machine.loopback import is_loopback
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk, process
+from pipeline.machine import process
+from pipeline.raw import disk
 from pipeline.secrets.plain import plain_folder
 from tests.support import blocks, goldens
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text

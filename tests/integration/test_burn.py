@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import bmap, disk, process
 from pipeline.card import burn_plan, inspect
+from pipeline.machine import process
+from pipeline.raw import bmap, disk
 from tests.support import goldens
 from tests.support.blocks import MIB, attached, mounted, need_disks
 from tests.support.cards import wrong

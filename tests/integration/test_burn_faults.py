@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
 from pipeline.card.burn_plan import HEAD, BurnPlan
 from pipeline.card.cards import Card
 from pipeline.card.engine import write_card
@@ -27,7 +26,8 @@ from pipeline.card.image import open_image
 from pipeline.card.posix import PosixOpener
 from pipeline.card.table import BACKUP, Patch
 from pipeline.errors import MetisError
-from pipeline.progress import QuietReporter
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
 from tests.support.blocks import need_disks
 from tests.support.cards import FIRST, RECORD, Small, small_image, wrong
 from tests.support.faulty import Faulty

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.cache.store import Store
 from pipeline.golden.debian import recipe_key
 from pipeline.golden.fetch import golden
 from pipeline.golden.source import Wanted
-from pipeline.progress import QuietReporter
-from pipeline.store import Store
+from pipeline.machine.progress import QuietReporter
 from tests.support.fetching import means
 from tests.support.lab import Lab, Report
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk, process, sparse
 from pipeline.errors import MetisError, SourceError, UsageError
 from pipeline.golden import debian
-from pipeline.progress import QuietReporter
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
+from pipeline.raw import disk, sparse
 
 pytestmark = [pytest.mark.slow]
 

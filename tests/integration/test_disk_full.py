@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
 from pipeline.errors import MetisError
 from pipeline.golden.fetch import golden
 from pipeline.golden.source import Wanted
 from pipeline.golden.unpack import unpack
-from pipeline.progress import QuietReporter
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
 from tests.integration.web import publish, serving
 from tests.support.fetching import means
 

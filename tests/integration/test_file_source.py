@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import sparse
 from pipeline.errors import SourceError, UsageError
 from pipeline.golden.file import FileSource
-from pipeline.progress import QuietReporter
+from pipeline.machine.progress import QuietReporter
+from pipeline.raw import sparse
 
 CONTENT = b"a golden"
 QUIET = QuietReporter(io.StringIO())

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cache.store import Store
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
 from pipeline.golden import debian
 from pipeline.golden.fetch import Fetched, golden
 from pipeline.golden.source import Wanted
-from pipeline.progress import QuietReporter, Reporter
-from pipeline.store import Store
+from pipeline.machine.progress import QuietReporter, Reporter
 from tests.integration.web import Answer, Web, publish, serving
 from tests.support.fetching import means
 

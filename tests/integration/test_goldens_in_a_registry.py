@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
+from pipeline.machine import process
 from tests.support import goldens, signing
 from tests.support import registry as registries
 from tests.support.lab import BIN, QUICK_INJECTOR, REPOSITORY, Lab, Report

@@ -19,7 +19,7 @@ from threading import Thread
 
 import pytest
 
-from pipeline import durable, process
+from pipeline.machine import durable, process
 from tests.support import goldens
 from tests.support.lab import BIN, QUICK_INJECTOR, REPOSITORY, Lab, class_text
 

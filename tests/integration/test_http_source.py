@@ -22,7 +22,7 @@ from pipeline.errors import MetisError, RefusedError, SourceError, UsageError
 from pipeline.golden.backoff import TRIES
 from pipeline.golden.download import Manners
 from pipeline.golden.http import HttpSource
-from pipeline.progress import QuietReporter
+from pipeline.machine.progress import QuietReporter
 from tests.integration.web import Answer, Headers, Script, Web, publish, serving
 
 BODY = os.urandom(300_000)

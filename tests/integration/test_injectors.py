@@ -20,8 +20,6 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from pipeline import disk, process
-from pipeline.disk import Disk
 from pipeline.errors import MetisError
 from pipeline.inject.appliance import Appliance
 from pipeline.inject.apply import apply
@@ -33,10 +31,13 @@ from pipeline.inject.partitions import by_label_or_content
 from pipeline.inject.rehearsal import rehearsed
 from pipeline.inject.sources import Sources, no_secrets
 from pipeline.inject.tree import READ_LIMIT, Chooser, Contents, Injector, Places, Tree, Trees
-from pipeline.lab import user_cache
+from pipeline.lab.lab import user_cache
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Blob, Directory, Edit, Entry, File, Manifest, Remove, Side, Symlink, Text
-from pipeline.progress import QuietReporter
+from pipeline.raw import disk
+from pipeline.raw.disk import Disk
 from tests.support import blocks, goldens
 
 MIB = 1 << 20

@@ -18,8 +18,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 import yaml
 
-from pipeline import disk
-from pipeline.process import run
+from pipeline.machine.process import run
+from pipeline.raw import disk
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.sealed import sealed_folder
 from tests.support.canaries import (
@@ -331,7 +331,7 @@ IQN = "iqn.1993-08.org.debian:01:"
 KILL = """
 import os, signal
 from pipeline.inject import apply
-from pipeline import receipts
+from pipeline.steps import receipts
 def killed(*arguments, **names):
     os.kill(os.getpid(), signal.{})
 {} = killed
@@ -506,10 +506,11 @@ LEAKING: Mapping[str, str] = {
 LEAKS = """
 import base64, sys, tempfile
 from pathlib import Path
-from pipeline import build, process
+from pipeline.machine import process
+from pipeline.steps import build
 from pipeline.errors import MetisError
 from pipeline.secrets.keyring import Keyring
-from pipeline.secrets.secret import Secret
+from pipeline.secret import Secret
 seen, reveal, make_image = [], Secret.reveal, build.make_image
 def revealed(self):
     seen.append(reveal(self))

@@ -19,11 +19,12 @@ from typing import BinaryIO
 
 import pytest
 
-from pipeline import disk, process
 from pipeline.errors import MetisError, MismatchError, RefusedError
 from pipeline.inject import directory
 from pipeline.inject.directory import NO_DISK, DirectoryInjector
+from pipeline.machine import process
 from pipeline.model import Blob, Edit, Entry, ImageFact, SecretRef
+from pipeline.raw import disk
 from tests.support import blocks, goldens
 from tests.support.mounted import (
     BOOT,

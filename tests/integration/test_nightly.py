@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline import durable
+from pipeline.machine import durable
 from tests.support import goldens
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 
@@ -214,7 +214,7 @@ def test_an_inventory_that_cannot_be_read_is_reported_too(small: Lab) -> None:
 
 FORGETS = """
 from dataclasses import replace
-from pipeline import build
+from pipeline.steps import build
 apply = build.apply
 def forgetful(manifest, *rest):
     kept = [item for item in manifest.entries if item.entry.path != "/etc/hostname"]
@@ -329,7 +329,7 @@ def test_a_build_that_goes_on_meanwhile_is_a_failure_that_is_told(small: Lab) ->
 
 ENDS = """
 import os, signal, threading
-from pipeline import receipts
+from pipeline.steps import receipts
 finish, lock, count = receipts.finish, threading.Lock(), [0]
 def ending(part, image, *rest):
     with lock:
@@ -375,14 +375,15 @@ def test_a_night_that_was_interrupted_says_how_far_it_came(
 
 ASKED = """
 import sys
-from pipeline import cli_nightly, newer
+from pipeline.commands import nightly
+from pipeline.lab import newer
 from pipeline.errors import MismatchError, SourceError
-from pipeline.nightly_report import Newer
+from pipeline.golden.newer import Newer
 def found(lab, name):
     print("asked:", name, file=sys.stderr)
     {}
 newer.newer = found
-cli_nightly._prune = lambda lab, days: (2, 3 << 20)
+nightly._prune = lambda lab, days: (2, 3 << 20)
 """
 
 

@@ -15,16 +15,18 @@ from typing import Any
 import pyrage
 import pytest
 
-from pipeline import bmap, durable, process, receipts
+from pipeline.cache.store import stamp
 from pipeline.card import inspect, record
 from pipeline.golden import push
 from pipeline.golden.artifact import GOLDEN, NODE_IMAGE
 from pipeline.golden.push import Part
 from pipeline.golden.reference import Reference
 from pipeline.golden.registry import Registry
-from pipeline.node_artifact import NODE as NODE_LABEL
-from pipeline.node_artifact import SEALED
-from pipeline.store import stamp
+from pipeline.machine import durable, process
+from pipeline.raw import bmap
+from pipeline.steps import receipts
+from pipeline.steps.node_artifact import NODE as NODE_LABEL
+from pipeline.steps.node_artifact import SEALED
 from tests.support import canaries
 from tests.support.canaries import keep_plain, make_lab, word
 from tests.support.lab import BIN, Lab, Report
@@ -545,7 +547,7 @@ def test_a_cache_that_rots_is_told_from_a_registry_that_lies(
 
 
 PRUNED = """
-from pipeline.store import Store
+from pipeline.cache.store import Store
 find = Store.find
 def pruned(self, sha256):
     path = find(self, sha256)
@@ -579,7 +581,7 @@ def test_what_is_removed_from_the_cache_meanwhile_is_told(
 
 ENDS = """
 import os, signal, threading
-from pipeline import sparse
+from pipeline.raw import sparse
 from pipeline.secrets import age_stream
 count = 0
 def ending(function):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk, process
+from pipeline.machine import process
+from pipeline.raw import disk
 from tests.support import goldens
 from tests.support.lab import Lab
 

@@ -22,9 +22,9 @@ from pipeline.golden.push import Part, push
 from pipeline.golden.reference import Reference
 from pipeline.golden.registry import Registry
 from pipeline.golden.source import Wanted
-from pipeline.progress import QuietReporter
+from pipeline.machine.progress import QuietReporter
 from pipeline.registry_access import RegistryAccess, Robot
-from pipeline.secrets.secret import Secret
+from pipeline.secret import Secret
 from tests.integration.web import Answer, Web
 from tests.integration.web import publish as answer
 from tests.integration.web import serving as web_serving

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
+from pipeline.machine import process
 from tests.support import goldens
 from tests.support.lab import QUICK_INJECTOR, Lab, class_text
 from tests.support.rendering import program

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import build, disk, secrets
-from pipeline.lab import Lab as OwnLab
-from pipeline.process import run
+from pipeline import secrets
+from pipeline.graph.tasks import Tasks
+from pipeline.lab.lab import Lab as OwnLab
+from pipeline.machine.process import run
+from pipeline.raw import disk
 from pipeline.settings import Settings
-from pipeline.tasks import Tasks
+from pipeline.steps import build
 from tests.support import goldens
 from tests.support.lab import QUICK_INJECTOR, REPOSITORY, Lab, class_text
 

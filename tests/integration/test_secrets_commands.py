@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk
-from pipeline.process import run
+from pipeline.machine.process import run
+from pipeline.raw import disk
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.crypt import sha512_crypt
 from pipeline.secrets.forms import SALT

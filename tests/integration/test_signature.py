@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import MetisError, MismatchError, UsageError
 from pipeline.golden import minisign, openpgp, signature
+from pipeline.machine import process
 from tests.support import signing
 from tests.support.scripts import stand_in
 from tests.support.signing import DATA, LATER, LONG_AGO, Keys

@@ -19,8 +19,8 @@ from pipeline.golden.push import Part, push
 from pipeline.golden.reference import Reference
 from pipeline.golden.registry import Registry
 from pipeline.golden.source import Wanted
+from pipeline.machine.progress import QuietReporter
 from pipeline.model import Signature
-from pipeline.progress import QuietReporter
 from tests.integration.web import Answer, Web, publish, serving
 from tests.support import registry as registries
 from tests.support import signing

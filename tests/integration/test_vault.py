@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from pipeline.errors import SourceError
-from pipeline.secrets.secret import Secret
+from pipeline.secret import Secret
 from pipeline.secrets.source import NOTHING, ConflictError, look
 from pipeline.secrets.vault import Vault
 from tests.support import race

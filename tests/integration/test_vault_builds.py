@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk
-from pipeline.process import run
+from pipeline.machine.process import run
+from pipeline.raw import disk
 from tests.support import goldens
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 from tests.support.vault import Answer, Vault, vault_server

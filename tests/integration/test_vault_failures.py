@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from pipeline.errors import MetisError, RefusedError, SecretError, SourceError, UsageError
+from pipeline.secret import Secret
 from pipeline.secrets import vault_http
-from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import CLUSTER, NOTHING, ConflictError
 from pipeline.secrets.vault import Vault
 from pipeline.settings import Settings, VaultAccess, VaultPlace

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from pipeline import disk, process, receipts
 from pipeline.card import record
 from pipeline.inject.appliance import Appliance
 from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.loop import LoopInjector
 from pipeline.inject.partitions import by_label_or_content
 from pipeline.inject.tree import Injector
-from pipeline.lab import user_cache
-from pipeline.progress import QuietReporter
+from pipeline.lab.lab import user_cache
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
+from pipeline.raw import disk
+from pipeline.steps import receipts
 from tests.support import blocks, goldens
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 

@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline import burn, burnable, choosing, disk, process
 from pipeline.card.cards import Card
 from pipeline.card.here import here
 from pipeline.errors import RefusedError
 from pipeline.inject.directory import DirectoryInjector
-from pipeline.progress import Advance, QuietReporter, Reporter
+from pipeline.machine import process
+from pipeline.machine.progress import Advance, QuietReporter, Reporter
+from pipeline.raw import disk
+from pipeline.steps import burn, burnable, choosing
 from tests.support.mounted import BOOT, BY_ID, NODE, SECRET, Work, check_is_applied, seen
 
 CARD = Path("/dev/sda")

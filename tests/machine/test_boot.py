@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import disk, process
+from pipeline.machine import process
+from pipeline.raw import disk
 from tests.support import goldens
 from tests.support.lab import Lab, Report
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk
-from pipeline.process import run
+from pipeline.machine.process import run
+from pipeline.raw import disk
 from tests.support import goldens, machine
 from tests.support.lab import REPOSITORY, Lab
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
+from pipeline.machine import process
 
 MIB = 1 << 20
 

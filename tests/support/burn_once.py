@@ -10,14 +10,14 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline import bmap
 from pipeline.card import burn_plan
 from pipeline.card.cards import Card
 from pipeline.card.engine import write_card
 from pipeline.card.image import open_image
 from pipeline.card.posix import PosixOpener
 from pipeline.card.table import Patch
-from pipeline.progress import QuietReporter
+from pipeline.machine.progress import QuietReporter
+from pipeline.raw import bmap
 from tests.support.cards import RECORD
 from tests.support.faulty import tell
 

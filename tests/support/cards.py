@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline import process
-from pipeline.bmap import Bmap, describe
 from pipeline.card import burn_plan
 from pipeline.card.burn_plan import HEAD, BurnPlan, Extent
 from pipeline.card.image import open_image
 from pipeline.card.table import BACKUP, Patch
+from pipeline.machine import process
+from pipeline.raw.bmap import Bmap, describe
 
 FIRST = 4096
 Kind = Literal[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline import process
+from pipeline.machine import process
 
 
 def make_certificate(folder: Path) -> Path:

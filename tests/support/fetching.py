@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.cache.store import Store
 from pipeline.golden.fetch import Means
 from pipeline.golden.schemes import Registries
-from pipeline.progress import QuietReporter, Reporter
+from pipeline.machine.progress import QuietReporter, Reporter
 from pipeline.registry_access import RegistryAccess
-from pipeline.store import Store
 
 NO_LIMIT = 1 << 40
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline import process
 from pipeline.golden import debian, fetch
 from pipeline.golden.source import Wanted
+from pipeline.machine import process
 from tests.support.fetching import means
 
 MIB = 1 << 20

@@ -10,12 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline import disk
-from pipeline.build import Tools
-from pipeline.ids import BaseManifest
 from pipeline.inject.directory import DirectoryInjector
 from pipeline.inject.loop import LoopInjector
 from pipeline.inject.tree import Injector
+from pipeline.machine.progress import QuietReporter
 from pipeline.manifest import Contribution, collect
 from pipeline.model import (
     Blob,
@@ -30,9 +28,11 @@ from pipeline.model import (
     Side,
     Text,
 )
-from pipeline.mounted import apply_to
-from pipeline.progress import QuietReporter
-from pipeline.verify import Verdict
+from pipeline.raw import disk
+from pipeline.steps.build import Tools
+from pipeline.steps.ids import BaseManifest
+from pipeline.steps.mounted import apply_to
+from pipeline.steps.verify import Verdict
 
 SECRET = "canary-of-the-token"
 TOKEN = SecretRef("k3s_token")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pipeline import process
+from pipeline.machine import process
 
 WAIT = 30.0
 """Seconds for the server to come up."""

@@ -39,9 +39,9 @@ ATTRIBUTES = {
     errno: "EMEDIUMTYPE ENOMEDIUM ENOTBLK",
 }
 EVERYTHING = (
-    "bmap burn choosing cli cli_burn cli_cards receipts card.burn_plan card.cards card.engine card.get_disk "
-    "card.here card.kernel32 card.medium card.physical_drive card.policy card.record card.image card.table "
-    "card.verdicts card.waiting card.windows"
+    "cli commands.burn commands.cards raw.bmap steps.burn steps.choosing steps.receipts card.burn_plan "
+    "card.cards card.engine card.get_disk card.here card.kernel32 card.medium card.physical_drive "
+    "card.policy card.record card.image card.table card.verdicts card.waiting card.windows"
 ).split()
 """What a burn of a finished image is made of."""
 
@@ -73,8 +73,8 @@ def become_windows() -> None:
 
 def put_in(setup: dict[str, Any]) -> None:
     """Give the machine its disks and volumes, and PowerShell an answer."""
-    from pipeline import process
     from pipeline.card import get_disk, windows
+    from pipeline.machine import process
     from tests.support.win32 import Volume, Win32
 
     machine = Win32(Path(tempfile.gettempdir()))

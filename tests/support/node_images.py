@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from pipeline import receipts
 from pipeline.card import record
-from pipeline.progress import QuietReporter
+from pipeline.machine.progress import QuietReporter
+from pipeline.steps import receipts
 from tests.support.cards import small_image
 from tests.support.lab import Lab
 

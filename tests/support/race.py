@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from subprocess import PIPE, Popen
 from sys import executable
 
-from pipeline import process
+from pipeline.machine import process
 from pipeline.secrets.identity import MAKERS
 from tests.support.lab import REPOSITORY
 

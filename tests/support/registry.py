@@ -19,9 +19,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from pipeline import process
+from pipeline.machine import process
 from pipeline.registry_access import RegistryAccess, Robot
-from pipeline.secrets.secret import Secret
+from pipeline.secret import Secret
 from tests.support.rendering import program
 
 USER, PASSWORD = "robot$metis", "hunter2-robot"

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline import process
-from pipeline.process import Finished
+from pipeline.machine import process
+from pipeline.machine.process import Finished
 from pipeline.render import assets
 
 FOLDER = Path(assets.__file__).with_name("files")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import process
+from pipeline.machine import process
 
 DATA = b"an image\r\nas published\n\0" * 100
 LONG_AGO = ("--faked-system-time", "20200101T000000")

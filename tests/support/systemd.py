@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline import process
+from pipeline.machine import process
 from pipeline.model import Directory, Entry, File, Symlink
 from tests.support.rendering import files, program
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
+from pipeline.machine import process
 
 REPOSITORY = Path(__file__).parents[2]
 MODULES = Path("/usr/lib/uml/modules")

@@ -12,24 +12,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import capture, process
 from pipeline.adopt import ssh
 from pipeline.adopt.items import INITIATOR, ITEMS, MACHINE_ID, MAX_BYTES, PATHS, host_name, value_of
 from pipeline.adopt.source import Folder, Image, Live, parse
-from pipeline.adoption import Adoption, adopt, examine
 from pipeline.boot.guest import fingerprint
-from pipeline.capture import Tools, root_by_content
-from pipeline.disk import Disk, Partition
 from pipeline.errors import MetisError, MismatchError, SecretError, SeveralErrors, SourceError, UsageError
 from pipeline.inject.beneath import Beneath
 from pipeline.inject.folder import FolderTree
 from pipeline.inject.tree import Places
+from pipeline.machine import process
+from pipeline.raw.disk import Disk, Partition
+from pipeline.secret import Secret
 from pipeline.secrets import ssh_keys
 from pipeline.secrets.keyring import Keyring
 from pipeline.secrets.plain import plain_folder
-from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import ConflictError, Stored
 from pipeline.secrets.used import UsedSecrets
+from pipeline.steps import capture
+from pipeline.steps.adoption import Adoption, adopt, examine
+from pipeline.steps.capture import Tools, root_by_content
 
 KEY, OTHER_KEY = ssh_keys.new_ed25519(), ssh_keys.new_ed25519()
 KEY_PATH = "/etc/ssh/ssh_host_ed25519_key"

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import InventoryError, MetisError, MismatchError, RefusedError, SecretError, SourceError
+from pipeline.machine import process
 from pipeline.secrets import ssh_keys
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.settings import Settings

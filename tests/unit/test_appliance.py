@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
 from pipeline.errors import MetisError
 from pipeline.inject import appliance
 from pipeline.inject.appliance import Accelerator, Appliance
-from pipeline.progress import QuietReporter
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
 
 LIMITS: dict[Accelerator, float] = {"kvm": 2, "tcg": 300}
 

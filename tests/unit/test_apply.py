@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import InventoryError, MetisError
 from pipeline.inject import syscalls
 from pipeline.inject.apply import apply
@@ -26,6 +25,7 @@ from pipeline.inject.beneath import Beneath
 from pipeline.inject.folder import FolderTree
 from pipeline.inject.sources import Reveal, Sources, no_secrets
 from pipeline.inject.tree import Places, Trees
+from pipeline.machine import process
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Blob, Directory, Edit, Entry, File, Needs, Remove, SecretRef, Symlink, Text
 

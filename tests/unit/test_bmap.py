@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import bmap, hashing, mapped, process, sparse
 from pipeline.errors import MetisError, MismatchError
-from pipeline.ranges import BLOCK, Ranges, merged, outside, split
+from pipeline.machine import process
+from pipeline.raw import bmap, hashing, mapped, sparse
+from pipeline.raw.ranges import BLOCK, Ranges, merged, outside, split
 
 MIB = 1 << 20
 ROOT = 5 * MIB  # where the ext4 file system of `card` lies
@@ -368,7 +369,7 @@ MEMORY = 150 << 20
 PARSE_AND_TELL = """
 import sys
 from pathlib import Path
-from pipeline import bmap
+from pipeline.raw import bmap
 from pipeline.errors import MetisError
 try:
     print(len(bmap.parse(Path(sys.argv[1]).read_bytes()).ranges))

@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import cli, process
+from pipeline import cli
 from pipeline.boot import additions, checks, guest, machine, network, programs, session, start
-from pipeline.disk import Disk, Partition
 from pipeline.errors import MetisError, UsageError
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
 from pipeline.manifest import Contribution, collect
 from pipeline.model import File, ResolvedNode, SecretRef, Text
-from pipeline.progress import QuietReporter
+from pipeline.raw.disk import Disk, Partition
 from tests.support.rendering import node_of as node_of_pi
 from tests.support.rendering import program
 
@@ -173,7 +174,7 @@ def test_only_the_consoles_of_a_command_line_are_changed() -> None:
 
 def test_a_golden_without_a_kernel_says_what_is_missing(tiny_pi_golden: Path, tmp_path: Path) -> None:
     program("mcopy", "mtools")
-    from pipeline import disk
+    from pipeline.raw import disk
 
     fat = disk.read(tiny_pi_golden).partitions[0]
     with pytest.raises(MetisError, match=r"no kernel8\.img or vmlinuz"):
@@ -188,7 +189,7 @@ def test_a_hostile_config_takes_nothing_from_elsewhere(
     config: str, tiny_pi_golden: Path, tmp_path: Path
 ) -> None:
     program("mcopy", "mtools")
-    from pipeline import disk
+    from pipeline.raw import disk
 
     image = tmp_path / "image"
     image.write_bytes(tiny_pi_golden.read_bytes())

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import bmap, burn, burnable, process, receipts
 from pipeline.card import record
 from pipeline.card.here import here
-from pipeline.choosing import Rules, judged
 from pipeline.errors import MetisError, MismatchError
-from pipeline.progress import QuietReporter
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
+from pipeline.raw import bmap
+from pipeline.steps import burn, burnable, receipts
+from pipeline.steps.choosing import Rules, judged
 from tests.support.node_images import finished_image
 
 MIB = 1 << 20

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
-from pipeline.bmap import Bmap, Range
 from pipeline.card.burn_plan import HEAD, BurnPlan, Extent, ReadImage, make, with_record
 from pipeline.card.table import BACKUP, SECTOR, Patch, fitted
 from pipeline.errors import MetisError, MismatchError, RefusedError
-from pipeline.ranges import BLOCK, merged, split
+from pipeline.machine import process
+from pipeline.raw.bmap import Bmap, Range
+from pipeline.raw.ranges import BLOCK, merged, split
 
 MIB = 1 << 20
 SIZE = 6 * MIB

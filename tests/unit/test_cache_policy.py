@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cache_policy import DAY, Contents, Held, Limits, going, seconds
+from pipeline.cache.policy import DAY, Contents, Held, Limits, going, seconds
 
 NOW = 1_000 * DAY
 OLD, MIDDLE, FRESH = Held("a", 10, NOW - 90 * DAY), Held("b", 20, NOW - 40 * DAY), Held("c", 40, NOW - 60)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import choosing
 from pipeline.card.cards import Card, Mount
 from pipeline.card.here import Platform, here
 from pipeline.errors import RefusedError
+from pipeline.steps import choosing
 
 GB = 10**9
 CARD = Card("/dev/sda", "disk", 32 * GB, removable=True, number="8:0", sequence="7")

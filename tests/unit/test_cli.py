@@ -13,9 +13,9 @@ import pytest
 import yaml
 from click.shell_completion import ShellComplete
 
+from pipeline.cache.store import Store
 from pipeline.cli import cli, main
-from pipeline.progress import QuietReporter
-from pipeline.store import Store
+from pipeline.machine.progress import QuietReporter
 from tests.support.lab import Lab
 
 COMMANDS = sorted(cli.commands)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.card import here
 from pipeline.card.cards import Card, Mount
-from pipeline.cli_burn import burn, complete_card
+from pipeline.commands.burn import burn, complete_card
 from pipeline.errors import MetisError
 
 CARD = Card(

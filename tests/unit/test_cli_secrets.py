@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from pipeline import cli_secrets
 from pipeline.cli import main
-from pipeline.lab import Lab
+from pipeline.commands import secrets as cli_secrets
+from pipeline.lab.lab import Lab
+from pipeline.secret import Secret
 from pipeline.secrets.crypt import sha512_crypt
 from pipeline.secrets.folder import Folder
 from pipeline.secrets.forms import SALT
+from pipeline.secrets.report import in_words
 from pipeline.secrets.rotate import ITEMS
-from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import CLUSTER, NOTHING, Stored
-from pipeline.secrets_report import in_words
 
 CANARY = "kanarienvogel"
 """In every value that is given here, and in no output."""
@@ -382,7 +382,7 @@ def test_a_rotation_that_cannot_be_meant_changes_nothing(
 
 
 def test_who_wrote_meanwhile_is_not_written_over(metis: Metis, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline import prompts
+    from pipeline.commands import prompts
 
     monkeypatch.setattr(prompts, "confirm", lambda *_, **__: metis.put("alpha", extra_mine=CANARY))
     ended = metis("rotate", "--node", "alpha", "--item", "node-password", "--yes")

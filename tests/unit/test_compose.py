@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.compose import Composer
 from pipeline.errors import InventoryError
 from pipeline.inventory.overlay import Found
 from pipeline.inventory.read import Inventory
 from pipeline.model import Manifest
+from pipeline.steps.compose import Composer
 
 SERVER = "k3s: {role: server, server: https://192.0.2.7:6443}"
 AGENT = "k3s: {role: agent, server: https://192.0.2.7:6443}"

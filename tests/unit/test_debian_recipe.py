@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 import pytest
 
-from pipeline import process
 from pipeline.errors import MetisError, MismatchError, SourceError, UsageError
 from pipeline.golden import debian
-from pipeline.progress import QuietReporter
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
 
 LISTED = """\
 Debian bookworm http://192.0.2.1/debian/

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk, process
 from pipeline.errors import MetisError
+from pipeline.machine import process
+from pipeline.raw import disk
 
 MIB = 1 << 20
 LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import durable
 from pipeline.errors import MetisError
+from pipeline.machine import durable
 
 
 def test_a_new_file_and_the_folders_made_for_it_are_ours_alone(tmp_path: Path) -> None:

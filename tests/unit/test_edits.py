@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.edits.registry import apply
+from pipeline.edits.table import apply
 from pipeline.errors import MetisError
 
 NODE = {"names": "titan-13"}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
-from pipeline.edits.registry import apply
+from pipeline.edits.table import apply
 from pipeline.errors import MetisError
+from pipeline.machine import process
 from tests.support.rendering import program
 
 

@@ -24,7 +24,7 @@ from pipeline.card.engine import Written, write_card
 from pipeline.card.image import Image, open_image
 from pipeline.card.table import Patch
 from pipeline.errors import MetisError, MismatchError, RefusedError
-from pipeline.progress import QuietReporter
+from pipeline.machine.progress import QuietReporter
 from tests.support.cards import FIRST, Fault, Kind, Memory, ordered, plan_of, wrong
 
 SIZE = 4 << 20

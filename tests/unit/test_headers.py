@@ -14,7 +14,7 @@ from requests.structures import CaseInsensitiveDict
 from pipeline.errors import MetisError
 from pipeline.golden import headers, url
 from pipeline.golden.partial import Partial
-from pipeline.progress import QuietReporter
+from pipeline.machine.progress import QuietReporter
 
 BEGINNINGS = ["", "http://", "https://a", "//", "bytes 1-2/", "Sat, 01 Jun 2024 10:00:00 +", '"', "9"]
 HOSTILE = st.builds(str.__add__, st.sampled_from(BEGINNINGS), st.text(st.characters(max_codepoint=255)))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import hooks
-from pipeline.compose import Composer
 from pipeline.errors import InventoryError, MetisError
 from pipeline.inventory.read import Inventory
 from pipeline.model import File, Manifest, Text
+from pipeline.steps.compose import Composer
 
 ENTRY = "from pipeline.model import File, Text\n"
 UDEV = f"{ENTRY}def render(node):\n    return [File('/etc/udev/rules.d/60-hdd.rules', (Text(node.name),))]\n"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cache.store import stamp
 from pipeline.errors import InventoryError, UsageError
 from pipeline.inventory.index import Index, build
 from pipeline.inventory.read import Inventory
-from pipeline.store import stamp
 
 FILES = {
     "cluster.yaml": "flash_host: titan-22\n",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
+from pipeline.machine import process
 from pipeline.render import k3s
 from pipeline.render.assets import asset
 from tests.support.peer import Certificates, Peer, make_certificates, serving, sha256

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import disk, mapped, process, sparse
-from pipeline.ranges import BLOCK, Ranges, merged
+from pipeline.machine import process
+from pipeline.raw import disk, mapped, sparse
+from pipeline.raw.ranges import BLOCK, Ranges, merged
 
 MIB = 1 << 20
 SIZE = 64 * MIB

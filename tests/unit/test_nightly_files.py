@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import nightly_files
-from pipeline.nightly_files import KEPT, Kept, earlier_success, keep, latest
-from pipeline.nightly_report import NodeReport, Report
+from pipeline.nightly import files as nightly_files
+from pipeline.nightly.files import KEPT, Kept, earlier_success, keep, latest
+from pipeline.nightly.report import NodeReport, Report
 
 BEGUN = 1_772_586_000.0
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.nightly_report import Newer, NodeReport, Report
-from pipeline.outcomes import Outcomes
+from pipeline.golden.newer import Newer
+from pipeline.graph.outcomes import Outcomes
+from pipeline.nightly.report import NodeReport, Report
 
 ALPHA = NodeReport("alpha", "built", 3.25, 3 << 20)
 BETA = NodeReport("beta", "skipped")

@@ -14,16 +14,18 @@ from typing import Any
 import pyrage
 import pytest
 
-from pipeline import bmap, node_artifact, process, receipts
-from pipeline.burnable import opened
+from pipeline.cache.store import stamp
 from pipeline.errors import MetisError, MismatchError
 from pipeline.golden import artifact
 from pipeline.golden.artifact import GOLDEN, NODE_IMAGE, Artifact, Layer
 from pipeline.golden.push import Part
-from pipeline.node_artifact import About, Contents
-from pipeline.receipts import Receipt
+from pipeline.machine import process
+from pipeline.raw import bmap
 from pipeline.secrets import age_stream
-from pipeline.store import stamp
+from pipeline.steps import node_artifact, receipts
+from pipeline.steps.burnable import opened
+from pipeline.steps.node_artifact import About, Contents
+from pipeline.steps.receipts import Receipt
 from tests.support.node_images import MIB, QUIET, finished_image
 
 NODE = "titan-13"

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline.options import registry_options
+from pipeline.commands.options import registry_options
 
 VARIABLES = ("METIS_INSECURE_REGISTRY", "METIS_REGISTRY_CA")
 

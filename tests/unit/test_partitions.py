@@ -7,11 +7,11 @@ from itertools import permutations
 
 import pytest
 
-from pipeline.disk import Disk, Partition
 from pipeline.errors import MetisError
 from pipeline.inject.partitions import by_label_or_content, exactly
 from pipeline.inject.tree import Places
 from pipeline.model import Side
+from pipeline.raw.disk import Disk, Partition
 
 MIB = 1 << 20
 

@@ -19,7 +19,7 @@ from pipeline.card.image import open_image
 from pipeline.card.medium import buffer
 from pipeline.card.posix import PosixOpener
 from pipeline.errors import MetisError, RefusedError
-from pipeline.progress import QuietReporter
+from pipeline.machine.progress import QuietReporter
 from tests.support.cards import plan_of, wrong
 
 SIZE = (2 << 20) + 512 * 5

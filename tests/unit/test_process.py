@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
-from pipeline.process import ToolError
+from pipeline.machine import process
+from pipeline.machine.process import ToolError
 
 
 def through(argv: list[str], chunks: list[bytes]) -> bytes:
@@ -118,7 +118,7 @@ def test_a_child_in_the_background_is_gone_with_what_it_started_when_its_block_f
 
 def test_a_child_in_the_background_is_gone_when_we_are_killed(tmp_path: Path) -> None:
     code = (
-        "import os, signal, pathlib, sys; from pipeline import process\n"
+        "import os, signal, pathlib, sys; from pipeline.machine import process\n"
         "with process.background(['sh', '-c', 'sleep 1; touch late'], pathlib.Path('log')) as child:\n"
         "    child.wait(0.3); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pipeline.progress import QuietReporter, TerminalReporter
+from pipeline.machine.progress import QuietReporter, TerminalReporter
 
 
 def seen(stream: io.StringIO) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipeline import process
+from pipeline.machine import process
 
 AT_ONCE = """
 import sys, threading

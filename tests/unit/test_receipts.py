@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import receipts, sparse
 from pipeline.artifacts import bmap_of, receipt_of
+from pipeline.cache.store import stamp
 from pipeline.errors import RefusedError
-from pipeline.progress import Advance
-from pipeline.store import stamp
+from pipeline.machine.progress import Advance
+from pipeline.raw import sparse
+from pipeline.steps import receipts
 
 MADE_FROM = {"golden": "ab" * 32, "headroom": 0}
 

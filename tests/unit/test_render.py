@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.compose import Composer
 from pipeline.errors import InventoryError
 from pipeline.inventory.overlay import Found
 from pipeline.inventory.read import Inventory
@@ -18,6 +17,7 @@ from pipeline.manifest import secret_refs
 from pipeline.model import Blob, Edit, Entry, File, Reserved, ResolvedNode, SecretRef, Text
 from pipeline.render import record
 from pipeline.render.concerns import CONCERNS
+from pipeline.steps.compose import Composer
 from tests.support.rendering import (
     CASES,
     all_entries,

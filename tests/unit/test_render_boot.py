@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk, process
-from pipeline.edits.registry import apply
+from pipeline.edits.table import apply
+from pipeline.machine import process
 from pipeline.model import Edit
+from pipeline.raw import disk
 from tests.support import blocks, scripts, systemd
 from tests.support.blocks import MIB
 from tests.support.rendering import FOLDER, cases_of, files, program, rendered

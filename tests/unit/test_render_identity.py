@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
+from pipeline.machine import process
 from pipeline.model import Edit, Entry, File, ResolvedNode, SecretRef, Text
 from pipeline.render import access, identity
+from pipeline.secret import Secret
 from pipeline.secrets import identity as made
 from pipeline.secrets.forms import reveal
-from pipeline.secrets.secret import Secret
 from tests.support.rendering import cases_of, name_of, node_of, node_of_case, program
 
 SECRETS = {name: Secret(make()) for name, make in made.MAKERS.items()}

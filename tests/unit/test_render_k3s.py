@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import InventoryError
 from pipeline.inventory import k3s_flags
 from pipeline.inventory.document import parse
 from pipeline.inventory.validate import check
+from pipeline.machine import process
 from pipeline.model import Entry, File, RemoteFile, Remove, ResolvedNode, SecretRef, Symlink
 from pipeline.render import k3s
 from pipeline.render.k3s_lints import kubelet_may_set

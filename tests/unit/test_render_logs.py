@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process
+from pipeline.machine import process
 from pipeline.render import logs
 from tests.support.rendering import FOLDER, cases_of, files, node_of, program, rendered
 

@@ -11,12 +11,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.inventory.validate import claims, duplicates
+from pipeline.machine import process
 from pipeline.model import Entry, File, Remove, SecretRef, Symlink, Text
 from pipeline.render.concerns import CONCERNS
+from pipeline.secret import Secret
 from pipeline.secrets import forms
-from pipeline.secrets.secret import Secret
 from tests.support.rendering import FOLDER, cases_of, files, node_of, program, rendered
 
 PASSWORD = " \"a\\b;c#d: %' "

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
-from pipeline.edits.registry import apply
+from pipeline.edits.table import apply
+from pipeline.machine import process
 from pipeline.model import Edit, Entry, Remove, Symlink
 from pipeline.render.concerns import CONCERNS
 from tests.support.rendering import FOLDER, node_of_case, program

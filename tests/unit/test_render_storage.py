@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import process
-from pipeline.edits.registry import apply
+from pipeline.edits.table import apply
+from pipeline.machine import process
 from pipeline.model import Directory, Edit, Entry, File, Remove
 from pipeline.render import boot, storage
 from pipeline.render.units import mount_unit

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import repin as module
 from pipeline.errors import MetisError
+from pipeline.golden.newer import Newer
 from pipeline.inventory.read import Inventory
-from pipeline.nightly_report import Newer
+from pipeline.steps import repin as module
 
 
 def repin(inventory: Inventory, found: list[Newer]) -> tuple[list[str], list[MetisError]]:

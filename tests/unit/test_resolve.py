@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from pipeline import show
-from pipeline.compose import Composer, check_image
 from pipeline.errors import InventoryError, MetisError
 from pipeline.inventory.document import Document, parse
 from pipeline.inventory.read import Inventory
 from pipeline.inventory.resolve import ImageOverride, class_chain, resolve_class, resolve_node, size_in_bytes
 from pipeline.model import ResolvedNode
+from pipeline.steps.compose import Composer, check_image
 
 CASES = sorted((Path(__file__).parents[1] / "cases/resolve").iterdir())
 NODE = "titan-13"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.scratch import scratch, sweep
+from pipeline.machine.scratch import scratch, sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def left(tmp_path: Path) -> Path:
     """A folder whose owner was killed at work in it."""
     code = (
-        "import sys, time, pathlib; from pipeline.scratch import scratch\n"
+        "import sys, time, pathlib; from pipeline.machine.scratch import scratch\n"
         "with scratch(pathlib.Path(sys.argv[1]), 'push', print) as folder:\n"
         "    (folder / 'image').write_bytes(b'secret'); print(folder, flush=True); time.sleep(600)"
     )

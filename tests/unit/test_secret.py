@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
-from pipeline import durable, process
-from pipeline.secrets.secret import MASK, Secret
+from pipeline.machine import durable, process
+from pipeline.secret import MASK, Secret
 from pipeline.secrets.source import Stored
 from pipeline.settings import VaultAccess
 from tests.support.lab import REPOSITORY
@@ -218,7 +218,10 @@ def behind(door: str, tail: str, folder: Path) -> process.Finished:
 def test_no_core_is_left_behind_a_door(door: str, who: str, tmp_path: Path) -> None:
     tail = "print(open('/proc/self/limits').read())"
     if who == "its children":
-        tail = "from pipeline import process; print(process.run(['cat', '/proc/self/limits']).out.decode())"
+        tail = (
+            "from pipeline.machine import process; "
+            "print(process.run(['cat', '/proc/self/limits']).out.decode())"
+        )
     said = behind(door, tail, tmp_path).out.decode()
     row = next(line for line in said.splitlines() if line.startswith("Max core file size"))
     assert {int(word) for word in row.split()[4:6]} <= {0, 1}
@@ -227,7 +230,7 @@ def test_no_core_is_left_behind_a_door(door: str, who: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("door", STARTS)
 @pytest.mark.parametrize("who", ["itself", "its children"])
 def test_a_crash_leaves_no_core(door: str, who: str, tmp_path: Path) -> None:
-    tail = f"from pipeline import process; process.run({CHILD!r}, check=False)"
+    tail = f"from pipeline.machine import process; process.run({CHILD!r}, check=False)"
     if who == "itself":
         tail = "import os; os.kill(os.getpid(), 11)"
     ended = behind(door, tail, tmp_path)

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError
 from pipeline.model import SecretRef
+from pipeline.secret import Secret
 from pipeline.secrets import copies as module
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.copies import Copies, Copy, OfflineCopies, age_in_words
 from pipeline.secrets.keyring import Keyring
 from pipeline.secrets.node_file import FIELDS, values_of
 from pipeline.secrets.sealed import sealed_folder
-from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import CLUSTER, NOTHING, Stored, look
 from pipeline.secrets.used import UsedSecrets
 from tests.support.rendering import program

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MismatchError, SecretError, SeveralErrors
+from pipeline.secret import Secret
 from pipeline.secrets.copying import carry_out, steps
 from pipeline.secrets.folder import Folder
 from pipeline.secrets.node_file import FIELDS, values_of, with_changes
 from pipeline.secrets.plain import plain_folder
-from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import CLUSTER, ConflictError
 
 NODES = ("alpha", "beta")

@@ -11,13 +11,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import MetisError, SeveralErrors
+from pipeline.machine import process
 from pipeline.model import SecretRef
+from pipeline.secret import Secret
 from pipeline.secrets import ssh_keys
 from pipeline.secrets.forms import FORMS, SALT, reveal, reveal_all
 from pipeline.secrets.quoting import keyfile, quoted
-from pipeline.secrets.secret import Secret
 from tests.support.rendering import program
 
 CA = "ab" * 32

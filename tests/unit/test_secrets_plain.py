@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, RefusedError, SourceError
+from pipeline.secret import Secret
 from pipeline.secrets.folder import Folder
 from pipeline.secrets.node_file import FIELDS, values_of, with_changes
 from pipeline.secrets.plain import plain_folder
-from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import NOTHING, ConflictError
 
 NODE = "titan-13"

@@ -11,8 +11,9 @@ from subprocess import PIPE, Popen, run
 
 import pytest
 
-from pipeline import durable, process
 from pipeline.errors import MetisError, MismatchError, RefusedError, SecretError, SourceError
+from pipeline.machine import durable, process
+from pipeline.secret import Secret
 from pipeline.secrets import seal as sealing
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.folder import Folder
@@ -20,7 +21,6 @@ from pipeline.secrets.node_file import values_of
 from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.seal import Report
 from pipeline.secrets.sealed import sealed_folder
-from pipeline.secrets.secret import Secret
 from pipeline.secrets.source import CLUSTER, NOTHING, ConflictError
 from tests.support import race
 from tests.support.rendering import program
@@ -375,7 +375,7 @@ def test_after_a_kill_at_any_moment_a_whole_file_is_there_and_the_next_run_finis
 
 def test_sealing_waits_for_who_writes(folder: Path) -> None:
     told: list[str] = []
-    holder = "import sys; from pathlib import Path; from pipeline.durable import locked\n"
+    holder = "import sys; from pathlib import Path; from pipeline.machine.durable import locked\n"
     holder += "with locked(Path(sys.argv[1]), print): print('held', flush=True); sys.stdin.readline()"
     argv = [sys.executable, "-c", holder, str(folder / ".lock")]
     root = str(Path(__file__).parents[2])

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.errors import UsageError
-from pipeline.hardening import CREDENTIALS
 from pipeline.inventory.resolve import ImageOverride
+from pipeline.machine.hardening import CREDENTIALS
 from pipeline.registry_access import RegistryAccess
-from pipeline.secrets.secret import Secret
+from pipeline.secret import Secret
 from pipeline.settings import PlainPlace, SealedPlace, SecretPlace, Settings, VaultPlace, image_variable
 
 HERE = Path("/somewhere/here")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import disk, process, slot
+from pipeline.machine import process
 from pipeline.model import Reserved
+from pipeline.raw import disk, slot
 
 MIB = 1 << 20
 PATH = "/etc/metis/burn.json"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import sparse
+from pipeline.raw import sparse
 
 FEW = settings(max_examples=40, deadline=None)
 # Pieces around the grain at which zeros are looked for, and a byte to fill each with.

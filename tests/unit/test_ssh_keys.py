@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import SecretError
+from pipeline.machine import process
 from pipeline.model import SecretRef
+from pipeline.secret import Secret
 from pipeline.secrets import ssh_keys
 from pipeline.secrets.forms import reveal
-from pipeline.secrets.secret import Secret
 from tests.support.rendering import program
 
 BEGIN, END = "-----BEGIN OPENSSH PRIVATE KEY-----\n", "-----END OPENSSH PRIVATE KEY-----\n"

@@ -10,12 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import store as store_module
-from pipeline.cache_policy import Contents, Held
+from pipeline.cache import store as store_module
+from pipeline.cache.contents import (
+    Rotten,
+    contents,
+    drop_file,
+    drop_rotten,
+    drop_unfinished,
+    recipes,
+)
+from pipeline.cache.policy import Contents, Held
+from pipeline.cache.store import BusyError, Store
 from pipeline.errors import UsageError
-from pipeline.progress import QuietReporter
-from pipeline.store import BusyError, Store
-from pipeline.store_contents import Rotten, contents, drop_file, drop_rotten, drop_unfinished, recipes
+from pipeline.machine.progress import QuietReporter
 
 CONTENT = b"a golden"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import sudo
-from pipeline.sudo import Caller
+from pipeline.machine import sudo
+from pipeline.machine.sudo import Caller
 
 MINE = Caller(os.getuid(), os.getgid(), "me", "/home/me")
 OTHER = Caller(54321, 54321, "other", "/home/other")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import MetisError
 from pipeline.golden import sums
+from pipeline.machine import process
 
 A, B = "a1" * 32, "b2" * 32
 NAME = "x.img.xz"

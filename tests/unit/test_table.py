@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import disk, process
 from pipeline.card.table import BACKUP, SECTOR, Table, fitted
+from pipeline.machine import process
+from pipeline.raw import disk
 from tests.support.rendering import program
 
 MIB = 1 << 20

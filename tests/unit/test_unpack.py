@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import process, sparse
 from pipeline.errors import MetisError, RottenError
 from pipeline.golden.unpack import unpack
-from pipeline.progress import QuietReporter
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
+from pipeline.raw import sparse
 
 IMAGE = os.urandom(1 << 20) + bytes(4 << 20) + b"the end"
 LIMIT = 64 << 20

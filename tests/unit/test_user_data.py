@@ -11,13 +11,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import process
 from pipeline.errors import MetisError
+from pipeline.machine import process
 from pipeline.model import File, SecretRef
 from pipeline.render.concerns import CONCERNS
 from pipeline.render.user_data import OURS, REFUSED, merged
+from pipeline.secret import Secret
 from pipeline.secrets import forms
-from pipeline.secrets.secret import Secret
 from tests.support.rendering import all_entries, node_of, program
 
 GOOD = """#cloud-config

@@ -18,8 +18,8 @@ from pipeline.inventory.document import Document, parse
 from pipeline.inventory.resolve import resolve_class, resolve_node, size_in_bytes
 from pipeline.inventory.schemas import Kind, faults
 from pipeline.inventory.validate import check, claims, duplicates
-from pipeline.inventory.wording import shown
 from pipeline.render.concerns import checked
+from pipeline.wording import shown
 
 CASES = sorted(file for file in Path(__file__).parent.with_name("cases").glob("inventory/*/*.yaml"))
 SCHEMAS = sorted(Path(__file__).parents[2].glob("pipeline/**/*.schema.json"))

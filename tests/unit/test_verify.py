@@ -44,7 +44,7 @@ from pipeline.model import (
     Symlink,
     Text,
 )
-from pipeline.verify import Verdict
+from pipeline.steps.verify import Verdict
 from tests.unit.test_apply import ENTRIES, Nodes, plant, trees
 
 TOKEN = b"K10-hunter2"

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import bmap, durable, process, receipts
 from pipeline.artifacts import bmap_of, receipt_of
+from pipeline.cache.store import stamp
 from pipeline.card import burn_plan, record
-from pipeline.process import Finished
-from pipeline.store import stamp
+from pipeline.machine import durable, process
+from pipeline.machine.process import Finished
+from pipeline.raw import bmap
+from pipeline.steps import receipts
 from tests.support.cards import wrong
 from tests.unit.test_get_disk import GOOD, PARTITION
 

@@ -1,0 +1,1 @@
+"""The content-addressed cache: its store, what is in it, and what may go."""

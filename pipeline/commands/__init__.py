@@ -1,0 +1,1 @@
+"""The commands of `metis`, one file for each group; `pipeline.cli` puts them together."""

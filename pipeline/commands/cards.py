@@ -1,0 +1,70 @@
+"""`metis cards`: which cards there are, and what is on one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import MetisError
+from ..settings import LARGEST_CARD
+from .options import artifacts_folder, common, lab_of, print_json, set_flags
+
+if TYPE_CHECKING:
+    from ..card.cards import Card
+    from ..card.here import Platform
+
+
+@click.command()
+@common
+@click.option(
+    "--inspect",
+    "inspected",
+    metavar="DEVICE",
+    help="Say what is on this card or image: its partitions, and the node that was burned to it.",
+)
+@click.option("--all", "everything", is_flag=True, help="List also disks that are refused, and say why.")
+def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str | None) -> None:
+    """List the cards that an image could be burned to. Changes nothing."""
+    from ..card.here import here
+    from ..steps.choosing import Rules, listed
+
+    set_flags(flags)
+    platform = here()
+    if inspected is not None:
+        _print_content(platform, platform.card_at(inspected), as_json=as_json)
+        return
+    rules = Rules(LARGEST_CARD, artifacts_folder())
+    try:
+        from ..lab.cards import LabCards
+
+        rules = LabCards(lab_of(flags)).rules(None)
+    except (MetisError, OSError):  # where nobody named an inventory, what holds for all
+        if os.environ.get("METIS_INVENTORY"):
+            raise
+    found_cards = listed(platform, rules, everything=everything)
+    if as_json:
+        print_json([item.to_data() for item in found_cards])
+    else:
+        for item in found_cards:
+            click.echo(item.to_text())
+        if not found_cards:
+            click.echo("no card is there; --all lists the disks that are refused", err=True)
+
+
+def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:
+    if platform.inspect is None:
+        raise MetisError("nothing here can read a card's file systems", "look on a Linux host")
+    if card.size == 0:
+        raise MetisError(f"nothing is at {card.path}", "insert the card, or find its name with `metis cards`")
+    found = platform.inspect(Path(card.path)).to_data()
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{card.path}: {found['summary']}")
+    for each in found["partitions"]:
+        click.echo(f"  {each['number']}  {each['filesystem'] or 'unknown'}  {each['label'] or ''}".rstrip())
+    for name, value in (found["record"] or {}).items():
+        click.echo(f"  {name}: {value}")

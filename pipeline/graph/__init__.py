@@ -1,0 +1,1 @@
+"""doit's side: what the tasks of dodo.py do, when they need not, and how a run of them is told."""

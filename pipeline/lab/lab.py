@@ -1,0 +1,471 @@
+"""The composition root: one inventory with its artifacts, and the adapters that work on them.
+
+What the graph does with a lab is in `graph.tasks`; what people ask of one is answered here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ..artifacts import Artifacts
+from ..cache.store import Store
+from ..errors import InventoryError, MetisError, MismatchError, Problem, UsageError
+from ..inventory.index import Index
+from ..inventory.index import build as build_index
+from ..inventory.overlay import Found
+from ..inventory.read import Inventory
+from ..machine import durable, sudo
+from ..machine.progress import Reporter, reporter
+from ..manifest import digest, from_data, secrets_of
+from ..model import Side
+from ..secrets.keyring import Keyring, Revealed
+from ..secrets.plain import plain_folder
+from ..secrets.used import UsedSecrets
+from ..settings import (
+    LARGEST_CARD,
+    SECRETS_VARIABLES,
+    PlainPlace,
+    SealedPlace,
+    Settings,
+    image_variable,
+    user_folder,
+    user_folders,
+)
+from ..steps import receipts
+from ..steps.ids import base_made_from, image_made_from
+from ..wording import masked
+
+# What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
+if TYPE_CHECKING:
+    from ..boot.additions import Exists
+    from ..boot.session import Options as BootOptions
+    from ..boot.session import Report as BootReport
+    from ..golden.fetch import Means
+    from ..inject.appliance import Appliance
+    from ..inject.tree import Injector
+    from ..model import Blob, Entry, Manifest
+    from ..plan import Plan
+    from ..secrets.age_keys import AgeKeys
+    from ..secrets.seal import Report as Sealed
+    from ..secrets.source import SecretSource
+    from ..steps.adoption import Adoption
+    from ..steps.build import Tools
+    from ..steps.compose import Composer
+    from ..steps.goldens import Goldens
+    from ..steps.verify import Verdict
+
+
+class Lab:
+    """One inventory with its artifacts. Safe to use from threads once `index` has been read."""
+
+    def __init__(self, settings: Settings, *, remembers: bool = True) -> None:
+        self.settings = settings
+        self.reporter: Reporter = reporter()
+        self.artifacts = Artifacts(settings.artifacts)
+        self.store = Store(settings.cache, self.reporter)
+        self._remembers = remembers
+
+    @classmethod
+    def from_environment(cls, *, remembers: bool = True, secrets: bool = True) -> Lab:
+        """The lab that the environment names; relative paths count from the current folder.
+
+        One that does not remember leaves no file behind by looking at the inventory. What the environment
+        says of `secrets` counts only where they are wanted.
+        """
+        who = sudo.caller()
+        if who is not None:
+            sudo.at_home(who)
+        left_out = frozenset() if secrets else SECRETS_VARIABLES
+        environment = {name: value for name, value in os.environ.items() if name not in left_out}
+        settings = Settings.from_environment(environment, Path.cwd())
+        if who is not None:
+            own = (settings.artifacts, settings.cache, settings.secrets_folder, *user_folders(os.environ))
+            sudo.give_back_at_exit(who, own)
+        return cls(settings, remembers=remembers)
+
+    # ------------------------------------------------------------------------------- what is there
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The declared state."""
+        return Inventory(self.settings.inventory)
+
+    @cached_property
+    def index(self) -> Index:
+        """What the graph knows of the inventory without resolving it."""
+        cache = self.artifacts.index(self.settings.inventory_key)
+        return build_index(self.inventory, cache, remember=self._remembers)
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """All nodes."""
+        return tuple(self.index.nodes)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """All classes that have an image."""
+        return tuple(name for name, about in self.index.classes.items() if not about.abstract)
+
+    @cached_property
+    def overlays(self) -> tuple[str, ...]:
+        """The folders of all overlays, relative to the inventory."""
+        folders = [folder for about in self.index.classes.values() for folder in about.overlays]
+        folders += [folder for about in self.index.nodes.values() for folder in about.overlays]
+        return tuple(dict.fromkeys(folders))
+
+    @cached_property
+    def composer(self) -> Composer:
+        """Resolves and renders from what the graph has listed."""
+        from ..steps.compose import Composer
+
+        return Composer(self.inventory, self.settings.override, self._listed)
+
+    @cached_property
+    def live_composer(self) -> Composer:
+        """Resolves and renders from the folders themselves, without the graph."""
+        from ..steps.compose import Composer, live_listing
+
+        return Composer(self.inventory, self.settings.override, live_listing(self.inventory))
+
+    def warn(self) -> None:
+        """Say what was surely meant otherwise: no nodes, files that are none, goldens that nobody uses."""
+        if not self.nodes:
+            self.reporter.note(f"no nodes in {self.settings.inventory}")
+        for file in self.inventory.misnamed():
+            self.reporter.note(f"{self.inventory.shown(file)} is not read: name it .yaml")
+        used = {self.settings.override(name) for name in self.classes}
+        for override in self.settings.overrides.values():
+            if override not in used:
+                self.reporter.note(f"{override.variable} names no class of this inventory, and is not used")
+
+    # ------------------------------------------------------------------------------------- answers
+
+    def plan(self, name: str, folders: tuple[Path, Path] | None = None) -> Plan:
+        """What a build of a node would do; nothing is changed by asking.
+
+        With `folders`, what would go into a card's boot and root that are mounted there.
+        """
+        from .. import plan
+        from ..secrets.survey import survey
+        from ..steps.compose import check_image
+
+        node = self.live_composer.node(name)
+        self.refuse_conflicts(name)
+        image = check_image(node.klass, image_variable(node.klass.name))
+        wanted = self.live_composer.base_manifest(node.klass.name)
+        manifest = self.live_composer.manifest(name)
+        sha256 = self.goldens.known(node.klass, image)
+        base, target = self.artifacts.base(node.klass.name), self.artifacts.image(name)
+        made_from, last = base_made_from(sha256 or "", wanted), receipts.read(target)
+        found = plan.Found(
+            golden_sha256=sha256,
+            golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
+            base_is_current=receipts.is_current(base, made_from),
+            image_is_current=self._is_current(manifest, digest(made_from)),
+            cached_files=frozenset(
+                item.sha256
+                for item in (*node.klass.files, *self.live_composer.fetched(name))
+                if self.store.path(item.sha256).is_file()
+            ),
+            secrets=survey(self.keyring, name, secrets_of(manifest), last.secrets if last else None),
+        )
+        override = self.settings.override(node.klass.name)
+        source = masked(image.source) + (f" (by {override.variable})" if override else "")
+        made = plan.make(node, source, wanted.manifest, manifest, found, str(target))
+        return plan.into_folders(made, (str(folders[0]), str(folders[1])), found) if folders else made
+
+    def _is_current(self, manifest: Manifest, base_id: str) -> bool:
+        """Whether a node's image is what would be made; it is not where nobody can tell of its secrets."""
+        name = manifest.subject
+        try:
+            used = self.keyring.used(name, secrets_of(manifest))
+        except MetisError:
+            return False
+        made_from = image_made_from(manifest.id, base_id, used)
+        return receipts.is_current(self.artifacts.image(name), made_from)
+
+    def manifest(self, name: str) -> Manifest:
+        """What was put into a node's image."""
+        return from_data(read_json(self.artifacts.manifest(name)))
+
+    def base_manifest(self, name: str) -> Manifest:
+        """What was put into the base of a node's image."""
+        return from_data(read_json(self.artifacts.base_manifest(self.index.nodes[name].klass or "")))
+
+    def export(self, name: str, output: Path) -> Path:
+        """Put a copy of a node's image, its block map and its receipt elsewhere; gives the copy."""
+        image, target = self.artifacts.image(name), self.export_target(name, output)
+        if target != image:
+            receipts.export(image, target, self.reporter)
+        return target
+
+    def export_target(self, name: str, output: Path) -> Path:
+        """Where an export goes; raises RefusedError where something else would be lost."""
+        image = self.artifacts.image(name)
+        target = (output / image.name if output.is_dir() else output).absolute()
+        if target != image:
+            receipts.check_target(target, name)
+        return target
+
+    def verify(self, name: str, image: Path | None = None) -> Verdict:
+        """Compare a node's image, or another image or card of it, with what the inventory says now."""
+        from ..steps import verify
+
+        target = image or self.artifacts.image(name)
+        if not (target.is_file() or target.is_block_device()):
+            hint = (
+                "name an image or a card with --image" if image else f"`metis image --node {name}` makes it"
+            )
+            raise MetisError(f"{target} is no image", hint)
+        wanted = self.live_composer.base_manifest(self.live_composer.node(name).klass.name)
+        manifest = self.live_composer.manifest(name)
+        return verify.read_back(target, wanted, manifest, self.keyring.as_they_are(name), self.tools)
+
+    def boot(
+        self, name: str, options: BootOptions, image: Path | None = None, *, keep: bool = False
+    ) -> BootReport:
+        """Boot a copy of a node's image, or of another one, and compare what comes up with the node.
+
+        With `keep` the copy and what its console said stay among the artifacts.
+        """
+        from ..boot import session
+
+        node = self.live_composer.node(name)
+        source = image or self.artifacts.image(name)
+        if not source.is_file():
+            hint = "name an image with --image" if image else f"`metis image --node {name}` makes it"
+            raise MetisError(f"{source} is no image", hint)
+        folder = self.artifacts.boot(name)
+
+        def put_in(copy: Path, entries: Callable[[Exists], Iterable[Entry]]) -> int | None:
+            return self._put_in(copy, node.klass.labels, entries)
+
+        reveal = self.keyring.as_they_are(name)
+        tools = session.Tools(put_in, self._appliance.accelerator, reveal, self.reporter)
+        with durable.locked(folder.with_name(f".{name}.lock"), self._waits(f"booting {name}")):
+            shutil.rmtree(folder, ignore_errors=True)  # what a kill has left
+            try:
+                durable.make_private(folder)
+                return session.run(node, self.manifest(name), source, folder, options, tools)
+            finally:
+                if not keep:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _put_in(
+        self, image: Path, labels: Mapping[Side, str], entries: Callable[[Exists], Iterable[Entry]]
+    ) -> int | None:
+        """Put a few more entries into an image, without a receipt; gives the number of its boot partition."""
+        from ..inject.apply import apply
+        from ..inject.partitions import by_label_or_content
+        from ..inject.sources import Sources, no_secrets
+        from ..manifest import Contribution, collect
+        from ..raw import disk
+
+        layout = disk.read(image)
+        with self.tools.injector.open(image, layout, by_label_or_content(labels)) as trees:
+            wanted = entries(lambda path: trees.root.status(path) is not None)
+            manifest = collect(image.name, [Contribution("boot", tuple(wanted))])
+            apply(manifest, trees, Sources(self.open_blob, no_secrets, {}), image.parent)
+        return trees.places.boot
+
+    def adopt(
+        self,
+        name: str,
+        source: str,
+        *,
+        replace: bool = False,
+        renamed: bool = False,
+        ssh_config: Path | None = None,
+    ) -> Adoption:
+        """Store the identity that a source, as an operator names it, has of a node; see `adoption`."""
+        from ..adopt.source import parse
+        from ..steps import adoption, capture
+
+        if name not in self.nodes:
+            raise UsageError(f"no node {name} in {self.settings.inventory}", "see `metis plan`")
+        origin = parse(source)
+
+        def root_label() -> str | None:
+            return self.live_composer.node(name).klass.labels.get("root")
+
+        with self.reporter.step(f"{name}: reading {origin}"):
+            files = capture.capture(origin, capture.Tools(self._injector, root_label, ssh_config))
+        hosts = {node: about.hostname for node, about in self.index.nodes.items()}
+        return adoption.adopt(name, str(origin), files, self.keyring, hosts, replace=replace, renamed=renamed)
+
+    def _waits(self, purpose: str) -> Callable[[str], None]:
+        return lambda holder: self.reporter.note(f"{purpose}: waiting for {holder}")
+
+    def describe(self, image: Path) -> dict[str, Any]:
+        """What the receipt beside an image says, for machines."""
+        receipt = receipts.read(image)
+        return {"image": str(image), **(asdict(receipt) if receipt else {})}
+
+    def refuse_conflicts(self, name: str) -> None:
+        """Raise where another node claims the same name or address."""
+        about = self.index.nodes[name]
+        if about.conflicts:
+            file = self.inventory.shown(about.files[0])
+            raise InventoryError([Problem(file, 0, "", conflict) for conflict in about.conflicts])
+
+    def is_there(self, image: Path, made_from: Mapping[str, Any]) -> bool:
+        """Whether an image is just what would be made: doit's state may be younger than the artifacts."""
+        receipt = receipts.read(image)
+        return receipt is not None and receipt.id == digest(made_from) and self.is_whole(image, receipt)
+
+    def is_whole(self, image: Path, receipt: receipts.Receipt) -> bool:
+        """Whether an image or a base is what its receipt says, by its hashes where the settings want that."""
+        return receipts.is_whole(image, deep=self.settings.deep, reporter=self.reporter, receipt=receipt)
+
+    # ------------------------------------------------------------------------------------ adapters
+
+    @cached_property
+    def tools(self) -> Tools:
+        """What the heavy steps work with."""
+        from ..inventory.resolve import size_in_bytes
+        from ..steps.build import Tools
+
+        limit = self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD)
+        return Tools(self._injector(), self.open_blob, self.reporter, size_in_bytes(limit))
+
+    @cached_property
+    def _appliance(self) -> Appliance:
+        """Also what knows whether KVM works here."""
+        from ..inject.appliance import Appliance
+
+        return Appliance(user_cache() / "appliance.json", self.reporter)
+
+    def _injector(self) -> Injector:
+        def guestfs() -> Injector:
+            from ..inject.guestfs import GuestfsInjector
+
+            return GuestfsInjector(self._appliance)
+
+        def loop() -> Injector:
+            from ..inject.loop import LoopInjector
+
+            return LoopInjector()
+
+        return {"guestfs": guestfs, "loop": loop}[self.settings.injector]()
+
+    def open_blob(self, blob: Blob) -> BinaryIO:
+        """The bytes of a blob, if they are still those that its hash names."""
+        from ..steps.compose import CACHED
+
+        if blob.source.startswith(CACHED):
+            path = self.store.find(blob.sha256)
+            if path is None:
+                raise MetisError(f"{blob.sha256[:12]} is not in the cache any more", "run again")
+            return path.open("rb")
+        descriptor = os.open(self.inventory.root / blob.source, os.O_RDONLY | os.O_NOFOLLOW)
+        content = os.fdopen(descriptor, "rb")
+        if hashlib.file_digest(content, "sha256").hexdigest() != blob.sha256:
+            content.close()
+            raise MismatchError(f"{blob.source} changed while it was used", "run again")
+        content.seek(0, io.SEEK_SET)
+        return content
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """What nodes have of secrets."""
+        used = UsedSecrets(self.artifacts.state, makes_key=self._remembers)
+        return Keyring(self.secret_source, self.nodes, used)
+
+    def revealed(self, name: str, manifest: Manifest) -> Revealed:
+        """The secrets that a node's manifest refers to; what is missing of its identity is made and kept.
+
+        Raises RefusedError where the node's last image had an identity that the source has lost.
+        """
+        last = receipts.read(self.artifacts.image(name))
+        revealed = self.keyring.revealed(name, secrets_of(manifest), last.secrets if last else None)
+        if revealed.made:
+            place = self.secret_source.place(name)
+            self.reporter.note(f"{name}: made, and kept in {place}: {', '.join(revealed.made)}")
+        return revealed
+
+    @cached_property
+    def secret_source(self) -> SecretSource:
+        """Where nodes' secrets are kept."""
+        place = self.settings.secrets
+        if isinstance(place, PlainPlace):
+            return plain_folder(place.folder)
+        if isinstance(place, SealedPlace):
+            from ..secrets.sealed import sealed_folder
+
+            return sealed_folder(place.folder, self._age_keys(place.identity, self.reporter.note))
+        keys = self._age_keys(place.identity)
+        from ..secrets.copies import Copies, OfflineCopies
+
+        copies = Copies(place.copies, keys)
+        if self.settings.offline:
+            return OfflineCopies(copies, self.reporter.note)
+        from ..secrets.vault import Vault
+
+        return Vault(place.access, copies, keeps_copies=self._remembers, note=self.reporter.note)
+
+    def _age_keys(self, identity: Path, note: Callable[[str], None] = lambda _line: None) -> AgeKeys:
+        from ..secrets.age_keys import AgeKeys
+
+        def recipients() -> Iterable[str]:
+            return tuple(self.inventory.cluster().data.get("age_recipients", ()))
+
+        return AgeKeys(identity, recipients, makes_key=self._remembers, note=note)
+
+    def seal(self) -> Sealed:
+        """Seal all files of secrets for the present recipients, also those that lie in the clear."""
+        from ..secrets.seal import seal
+
+        place = self.settings.secrets
+        if not isinstance(place, SealedPlace):
+            raise UsageError(
+                "the secrets in use are no sealed files", "name their folder: METIS_SECRETS=sealed:DIR"
+            )
+        keys = self._age_keys(place.identity, self.reporter.note)
+        return seal(place.folder, keys, self._waits("sealing secrets"))
+
+    @cached_property
+    def goldens(self) -> Goldens:
+        """Classes' goldens and what else nodes need from outside."""
+        from ..steps.goldens import Goldens
+
+        return Goldens(self.composer.klass, self.artifacts.golden_receipt, self.means)
+
+    @cached_property
+    def means(self) -> Means:
+        """What fetching works with."""
+        from ..golden.fetch import Means
+        from ..golden.schemes import Registries
+
+        return Means(
+            self.inventory.root,
+            self.store,
+            self.reporter,
+            Registries(self.settings.registries, self.reporter),
+            self.settings.offline,
+            self.tools.size_limit,
+        )
+
+    def _listed(self, folder: str) -> tuple[Found, ...]:
+        return tuple(Found(**item) for item in read_json(self.artifacts.overlay(folder)))
+
+
+def user_cache() -> Path:
+    """Where what is known of this machine is kept."""
+    return user_folder(os.environ, "XDG_CACHE_HOME", "~/.cache")
+
+
+def read_json(file: Path) -> Any:  # noqa: ANN401 - the callers know the shape, they wrote it
+    """The content of one of our own JSON files."""
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        raise MetisError(f"{file} cannot be read", "remove it and run again") from None

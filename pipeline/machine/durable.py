@@ -1,0 +1,158 @@
+"""What holds through a crash: files, either old or new (written beside, synced, renamed), and locks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import MetisError
+
+PART = ".part"
+"""The ending of whatever is not finished; nothing that ends so is ever a target."""
+_PID_WIDTH = 20
+"""Digits of the process that holds a lock, with zeros before it."""
+
+
+def make_private(folder: Path) -> Path:
+    """Make a folder, and the parents that are missing, so that only we can enter; give it back."""
+    # mkdir(parents=True) would give the parents the mode of the umask.
+    for part in reversed((folder, *folder.parents)):
+        if not part.exists():
+            part.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` for what is not finished; whatever is there afterwards is removed.
+
+    What a kill left there is removed by the next try. An error of the file system becomes one line.
+    """
+    part = target.with_name(f".{target.name}{PART}")
+    try:
+        make_private(target.parent)
+        part.unlink(missing_ok=True)
+        yield part
+    except OSError as error:
+        raise out_of_room(target, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` to write to; it becomes `target` when the block ends well.
+
+    After an exception, or a kill, `target` is what it was.
+    """
+    with beside(target) as part:
+        yield part
+        settle(part, target)
+
+
+def settle(part: Path, target: Path) -> None:
+    """Give a finished file its name, once what it holds is on the medium (rename(2), fsync(2))."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.replace(target)
+    sync_folder(target.parent)
+
+
+@contextmanager
+def locked(file: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock that the kernel gives back when we die (flock(2)); it holds between threads too.
+
+    `on_wait` is called once, with words for who holds it, when there is somebody to wait for. The file stays:
+    removing it would let two in.
+    """
+    import fcntl  # Windows has none, and no use for it: nothing is built there
+
+    make_private(file.parent)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait(_holder(descriptor))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # As wide each time: it is written over the last holder's, so that nobody finds the file empty.
+        os.pwrite(descriptor, f"{os.getpid():0{_PID_WIDTH}}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    holder = os.pread(descriptor, _PID_WIDTH, 0)
+    if not holder.isdigit():
+        return "another process"
+    return "another task of this run" if int(holder) == os.getpid() else f"process {int(holder)}"
+
+
+def out_of_room(target: Path, error: OSError) -> MetisError:
+    """Say an error of the file system in one line, with what to do about a full one."""
+    reason = (error.strerror or str(error)).lower()
+    is_part = target.name.endswith(PART)
+    shown = target.with_name(target.name.removeprefix(".").removesuffix(PART)) if is_part else target
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return MetisError(
+        f"cannot write {shown}: {reason}",
+        "free some space there and run again" if full else "",
+    )
+
+
+def write(target: Path, data: bytes) -> None:
+    """Write a whole file of mode 0600."""
+    with replacing(target) as part:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+
+
+def write_once(target: Path, data: bytes) -> None:
+    """Write a whole file of mode 0600 where there is none: who comes second leaves the file of the first.
+
+    Both find a whole file afterwards, as a name is linked to it when it is on the medium (link(2)).
+    """
+    try:
+        folder = make_private(target.parent)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{target.name}.") as part:
+            part.write(data)
+            part.flush()
+            os.fsync(part.fileno())
+            with suppress(FileExistsError):
+                target.hardlink_to(part.name)
+        sync_folder(folder)
+    except OSError as error:
+        raise out_of_room(target, error) from None
+
+
+def write_if_changed(target: Path, data: bytes) -> bool:
+    """Write a file unless it holds these bytes already; say whether it was written."""
+    try:
+        if target.read_bytes() == data:
+            return False
+    except FileNotFoundError:
+        pass
+    write(target, data)
+    return True
+
+
+def as_json(value: object) -> bytes:
+    """JSON for people and for diffs: sorted keys, two spaces, a newline at the end."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring to the medium which names a folder has (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,299 @@
+"""The only place that starts a child process.
+
+A child gets an environment by allowlist, so that a secret in ours never reaches it; its errors come
+back as one line.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from ..errors import MetisError
+
+# What programs need to find themselves, their temporary space and the network; LIBGUESTFS_* and the
+# proxies are set by operators on purpose.
+ALLOWED = frozenset(
+    "HOME LANG LC_ALL LOGNAME PATH TERM TMPDIR TZ USER XDG_CACHE_HOME XDG_RUNTIME_DIR "
+    "http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SOURCE_DATE_EPOCH".split()
+)
+# Without these, programs of Windows do not find themselves.
+ALLOWED |= frozenset("APPDATA COMSPEC LOCALAPPDATA PATHEXT SYSTEMROOT TEMP TMP USERPROFILE WINDIR".split())
+ALLOWED_PREFIXES = ("LIBGUESTFS_", "SUPERMIN_")
+LAST_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A child that ended: its exit code, or the negative number of the signal that ended it."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def last_words(self) -> str:
+        """The last line of the child's stderr, for an error message."""
+        lines = self.err.decode(errors="replace").strip().splitlines()
+        return lines[-1].strip()[:LAST_WORDS] if lines else f"exit code {self.code}"
+
+
+class ToolError(MetisError):
+    """A program that is missing, failed or took too long."""
+
+
+class FilterError(ToolError):
+    """A filter that ended with another code than 0: mostly for what it was given."""
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment that children get: the allowed part of ours, a plain locale, and `extra`.
+
+    The folders of mkfs and sfdisk, which an ordinary user's PATH leaves out, come last on it.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
+    }
+    path = os.pathsep.join([kept.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", **(extra or {})}
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    stdin: bytes = b"",
+    timeout: float | None = None,
+    check: bool = True,
+    extra_environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    limit: int | None = None,
+) -> Finished:
+    """Run a program to its end and return what it said.
+
+    `timeout` is in seconds; when it passes, the child and everything that it started are killed. `limit` is
+    in bytes of each output, for a program that passes on what a stranger says. Raises ToolError when the
+    program is missing, takes too long, says more than that, or (with `check`) ends with another code than 0.
+    """
+    with _started(argv, extra_environment, cwd) as child:
+        try:
+            out, err = (
+                child.communicate(stdin, timeout)
+                if limit is None
+                else _communicate(str(argv[0]), child, stdin, timeout, limit)
+            )
+        except subprocess.TimeoutExpired:
+            raise ToolError(f"{argv[0]} did not end within {timeout:g} s") from None
+    finished = Finished(child.returncode, out, err)
+    if check and finished.code != 0:
+        raise ToolError(f"{argv[0]} failed: {finished.last_words}")
+    return finished
+
+
+def _communicate(
+    name: str, child: subprocess.Popen[bytes], stdin: bytes, timeout: float | None, limit: int
+) -> tuple[bytes, bytes]:
+    """As Popen.communicate, with an end to what is kept; `stdin` is what a pipe takes at once (pipe(7))."""
+    assert child.stdin is not None
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with suppress(BrokenPipeError):
+        child.stdin.write(stdin)
+        child.stdin.close()
+    said = [bytearray(), bytearray()]
+    with selectors.DefaultSelector() as selector:
+        for stream, kept in zip((child.stdout, child.stderr), said, strict=True):
+            assert stream is not None
+            selector.register(stream, selectors.EVENT_READ, kept)
+        while selector.get_map():
+            ready = selector.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise subprocess.TimeoutExpired(child.args, timeout or 0)
+            for key, _ in ready:
+                chunk = os.read(key.fd, limit)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk)
+                if len(key.data) > limit:
+                    raise ToolError(f"{name} said more than {limit} bytes")
+    child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    return bytes(said[0]), bytes(said[1])
+
+
+@contextmanager
+def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[bytes]]:
+    """Send `chunks` through a filter and yield its stdout, which the block reads to the end.
+
+    A thread takes the chunks, and no more of them once the filter stops reading; it has ended when the block
+    is left. Raises FilterError when the filter fails, ToolError when it is missing, and what `chunks` raised.
+    """
+    # Nobody reads stderr while the filter runs: into a pipe, a talkative filter would wait for ever.
+    with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno()) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        feeder = _Feeder(chunks, child.stdin)
+        feeder.start()
+        try:
+            yield child.stdout
+            child.stdout.close()
+        except BaseException:
+            _kill(child)
+            raise
+        finally:
+            feeder.join()
+        if feeder.error is not None:
+            raise feeder.error
+        code = child.wait()
+        complaints.seek(0)
+        if code != 0:
+            raise FilterError(f"{argv[0]} failed: {Finished(code, b'', complaints.read()).last_words}")
+
+
+class Background:
+    """A child that runs beside us; it has no input, and what it says goes to a file."""
+
+    def __init__(self, child: subprocess.Popen[bytes], log: Path) -> None:
+        self._child = child
+        self._log = log
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._child.poll() is None
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it said, else its exit code."""
+        return Finished(self._child.returncode or 0, b"", self._log.read_bytes()).last_words
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most so many seconds for its end, and say whether it came."""
+        try:
+            self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it at once, with everything that it started."""
+        _kill(self._child)
+
+
+@contextmanager
+def background(
+    argv: Sequence[str | Path], log: Path, *, extra_environment: Mapping[str, str] | None = None
+) -> Iterator[Background]:
+    """Run a program for as long as the block runs; both its outputs go to `log`, which starts empty.
+
+    It ends with the thread that started it too, even where that is killed (setpriv(1), --pdeathsig). Raises
+    ToolError when the program is missing.
+    """
+    if shutil.which(argv[0], path=environment(extra_environment)["PATH"]) is None:
+        raise ToolError(f"{argv[0]} is not installed", "run `make setup`")
+    words = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+    with (
+        log.open("wb") as sink,
+        _started(words, extra_environment, None, sink.fileno(), sink.fileno()) as child,
+    ):
+        assert child.stdin is not None
+        child.stdin.close()
+        yield Background(child, log)
+
+
+class _Feeder(threading.Thread):
+    """Writes chunks to a filter; keeps what went wrong for the thread that waits."""
+
+    def __init__(self, chunks: Iterable[bytes], sink: IO[bytes]) -> None:
+        super().__init__(name="feeder", daemon=True)
+        self._chunks = chunks
+        self._sink = sink
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            for chunk in self._chunks:
+                if not self._give(chunk):
+                    break
+        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+            self.error = error
+        finally:
+            with suppress(OSError):
+                self._sink.close()
+
+    def _give(self, chunk: bytes) -> bool:
+        """Write one chunk; False when the filter has closed its end, whose reason its exit code tells."""
+        try:
+            self._sink.write(chunk)
+        except BrokenPipeError:
+            return False
+        return True
+
+
+@contextmanager
+def _started(
+    argv: Sequence[str | Path],
+    extra_environment: Mapping[str, str] | None,
+    cwd: Path | None,
+    stderr: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a process group of its own, which is gone when the block is left."""
+    words = [os.fspath(word) for word in argv]
+    try:
+        child = subprocess.Popen(  # noqa: S603 - argv is a list, no shell takes part
+            words,
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment(extra_environment),
+            cwd=cwd,
+            process_group=0,
+        )
+    except FileNotFoundError:
+        raise ToolError(f"{words[0]} is not installed", "run `make setup`") from None
+    except OSError as error:
+        raise ToolError(f"cannot start {words[0]}: {error.strerror}") from None
+    try:
+        yield child
+    finally:
+        _kill(child)
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End a child that still runs, with everything that it started."""
+    if child.poll() is None:
+        if sys.platform == "win32":  # it has no groups of processes that could be killed
+            child.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def kill_children_with(word: str) -> None:
+    """Kill our own children with `word` in one of their arguments; a library may have started them."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            arguments = (folder / "cmdline").read_bytes()
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == os.getpid() and word.encode() in arguments:
+            with suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""A night: rebuild what is stale, read it back, say what happened, and keep that."""

@@ -1,0 +1,126 @@
+"""The two heavy steps: a golden into a base, and a base into an image.
+
+Both work on a part file, put a manifest into it and end with the receipt. What goes in is decided in
+`compose`; how it gets in, in `inject`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import MetisError
+from ..golden.fetch import Fetched
+from ..golden.unpack import unpack
+from ..inject.apply import apply
+from ..inject.partitions import by_label_or_content, exactly
+from ..inject.sources import OpenBlob, Sources, no_secrets
+from ..inject.tree import Chooser, Contents, Injector, Places
+from ..machine import durable
+from ..machine.progress import Reporter
+from ..manifest import has_image_facts, reserved
+from ..model import Manifest
+from ..raw import disk, slot, sparse
+from ..secrets.keyring import Revealed
+from . import receipts
+from .ids import BaseManifest, base_made_from, image_made_from
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What both steps work with."""
+
+    injector: Injector
+    open_blob: OpenBlob
+    reporter: Reporter
+    size_limit: int
+    """No raw image may be larger, in bytes."""
+
+
+Check = Callable[[Path], None]
+"""Raises where a file is not what it must be."""
+
+
+def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:
+    """Unpack a golden, make room in it, and put the class's files in."""
+    subject = wanted.manifest.subject
+    with durable.beside(target) as part:
+        unpack(golden.path, part, golden.sha256, tools.reporter, tools.size_limit)
+        layout = disk.read(part)
+        last = max(layout.partitions, key=lambda item: item.start).number
+        choose = by_label_or_content(wanted.labels)
+        if wanted.headroom:
+            layout = disk.grow_last(part, last, wanted.headroom)
+            choose = _root_is(last, choose)
+        with (
+            tools.reporter.step(f"{subject}: injecting"),
+            tools.injector.open(part, layout, choose, grow=wanted.headroom > 0) as trees,
+        ):
+            sources = Sources(tools.open_blob, no_secrets, {})
+            apply(wanted.manifest, trees, sources, target.parent)
+        made_from = base_made_from(golden.sha256, wanted)
+        receipts.finish(part, target, subject, made_from, asdict(trees.places), tools.reporter)
+
+
+def make_image(
+    manifest: Manifest,
+    base: Path,
+    target: Path,
+    secrets: Revealed,
+    tools: Tools,
+    check: Check | None = None,
+) -> None:
+    """Copy a base and put a node's manifest, with its secrets, into the copy.
+
+    `check` gets the finished file, and raises where it is not to take the place of the target.
+    """
+    receipt = receipts.read(base)
+    if receipt is None:
+        raise MetisError(f"{base} has no receipt", "build the class's base first")
+    subject = manifest.subject
+    with durable.beside(target) as part:
+        with tools.reporter.step(f"{subject}: copying the base", sparse.mapped_bytes(base)) as advance:
+            sparse.copy(base, part, advance)
+        choose = exactly(Places(**receipt.places))  # type: ignore[arg-type]
+        # What names partitions by id gets ids that no other node's card has.
+        layout = disk.with_own_ids(part, subject) if has_image_facts(manifest) else disk.read(part)
+        with (
+            tools.reporter.step(f"{subject}: injecting"),
+            tools.injector.open(part, layout, choose) as trees,
+        ):
+            facts = disk.facts(layout, trees.places.root, trees.places.boot)
+            sources = Sources(tools.open_blob, secrets.reveal, facts)
+            apply(manifest, trees, sources, target.parent)
+        if check:
+            check(part)
+        made_from = image_made_from(manifest.id, receipt.id, secrets.used)
+        place = _slot(part, layout, trees.places.root, manifest)
+        receipts.finish(
+            part, target, subject, made_from, receipt.places, tools.reporter, secrets.versions, place
+        )
+
+
+def _slot(image: Path, layout: disk.Disk, root: int, manifest: Manifest) -> int | None:
+    """Where the content lies that a burn fills, if there is just one on the root."""
+    wanted = reserved(manifest)
+    partitions = [each for each in layout.partitions if each.number == root]
+    if len(wanted) != 1 or len(partitions) != 1:
+        return None
+    ((path, piece),) = wanted
+    return slot.find(image, partitions[0], path, piece.blank)
+
+
+def _root_is(last: int, choose: Chooser) -> Chooser:
+    """A chooser that insists on the partition that was grown."""
+
+    def checked(layout: disk.Disk, contents: Contents) -> Places:
+        places = choose(layout, contents)
+        if places.root != last:
+            raise MetisError(
+                f"the golden's root (partition {places.root}) is not its last partition ({last})",
+                "no room can be made for it: set image.headroom of the class to 0",
+            )
+        return places
+
+    return checked

@@ -1,0 +1,240 @@
+"""Receipts: what an image or a base was made from, and what its file looked like when it was whole.
+
+A file's presence proves nothing. An image counts as whole when its receipt is there and the file has the
+size, times and inode that the receipt names; else, when every mapped range has the hash of its block map.
+The receipt is written last, so a build that was cut off leaves none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts import DEVICES, bmap_of, lies_below, receipt_of
+from ..cache.store import stamp
+from ..errors import RefusedError
+from ..machine import durable
+from ..machine.progress import Reporter
+from ..manifest import digest
+
+if TYPE_CHECKING:
+    from ..raw import bmap
+
+FORMAT = 1
+LARGEST = 1 << 16
+"""Bytes; ours have a few thousand."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST_SUBJECT = 255
+_MOST = 1 << 63
+"""No count of bytes is so large."""
+_DEEPEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is known of one image or base.
+
+    `id` is the hash of everything that it was made from, which `made_from` names; `places` are the numbers
+    of its root and boot partitions; `stamp` is the file's state, in bytes and nanoseconds. `secrets` says
+    for people which source and versions the secrets in it came from; it decides about nothing. `slot` is the
+    offset in bytes of the place that a burn fills with its record (`card.record`), None where none is known.
+    """
+
+    subject: str
+    id: str
+    made_from: Mapping[str, Any]
+    places: Mapping[str, int | None]
+    size: int
+    mapped: int
+    bmap_sha256: str
+    stamp: Mapping[str, int]
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    slot: int | None = None
+    format: int = FORMAT
+
+
+def read(image: Path) -> Receipt | None:
+    """The receipt of an image or base, None where there is none that can be read."""
+    try:
+        with receipt_of(image).open("rb") as file:
+            return parse(file.read(LARGEST + 1))
+    except OSError:
+        return None
+
+
+def parse(content: bytes) -> Receipt | None:
+    """The receipt that a file holds, None where that is none.
+
+    The file may be anybody's: what is given can be shown to people, counted with and written down again.
+    """
+    if len(content) > LARGEST:
+        return None
+    try:
+        data = json.loads(content)
+        _check(data, _DEEPEST)
+        receipt = Receipt(**data)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return receipt if _is_ours(receipt) else None
+
+
+def _check(value: object, depth: int) -> None:
+    """Raise ValueError for what is nested too deep, or has a text that cannot be written as UTF-8."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict | list):
+        if depth == 0:
+            raise ValueError
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check(inner, depth - 1)
+
+
+def _is_ours(receipt: Receipt) -> bool:
+    maps = (receipt.made_from, receipt.places, receipt.stamp, receipt.secrets)
+    counts = (receipt.size, receipt.mapped, 0 if receipt.slot is None else receipt.slot)
+    return (
+        receipt.format == FORMAT
+        and all(isinstance(item, dict) for item in maps)
+        and all(type(count) is int and 0 <= count < _MOST for count in counts)
+        and all(_is_sha256(text) for text in (receipt.id, receipt.bmap_sha256))
+        and _is_name(receipt.subject)
+    )
+
+
+def _is_sha256(text: object) -> bool:
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
+
+
+def _is_name(text: object) -> bool:
+    """Whether a terminal can show it, and a line has room for it."""
+    return isinstance(text, str) and 0 < len(text) <= _LONGEST_SUBJECT and text.isprintable()
+
+
+def finish(
+    part: Path,
+    image: Path,
+    subject: str,
+    made_from: Mapping[str, Any],
+    places: Mapping[str, int | None],
+    reporter: Reporter,
+    secrets: Mapping[str, str] | None = None,
+    slot: int | None = None,
+) -> None:
+    """Make a finished part file the image: block map and image get their names, the receipt comes last."""
+    described = _describe(part, subject, reporter)
+    xml = described.to_xml()
+    durable.settle(part, image)
+    durable.write(bmap_of(image), xml)
+    receipt = Receipt(
+        subject=subject,
+        id=digest(made_from),
+        made_from=made_from,
+        places=places,
+        size=described.size,
+        mapped=described.mapped,
+        bmap_sha256=hashlib.sha256(xml).hexdigest(),
+        stamp=stamp(image),
+        secrets=secrets or {},
+        slot=slot,
+    )
+    durable.write(receipt_of(image), durable.as_json(asdict(receipt)))
+
+
+def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
+    from ..raw import bmap, mapped
+
+    ranges = mapped.ranges(part)
+    total = sum(end - start for start, end in ranges)
+    with reporter.step(f"{subject}: hashing", total) as advance:
+        return bmap.describe(part, ranges, advance)
+
+
+def block_map(image: Path) -> bmap.Bmap:
+    """The block map beside an image."""
+    from ..raw import bmap
+
+    return bmap.parse(bmap_of(image).read_bytes())
+
+
+def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
+    """Whether the file looks as its receipt says, and was made from just this; nothing is hashed."""
+    receipt = read(image)
+    return (
+        receipt is not None
+        and receipt.id == digest(made_from)
+        and image.is_file()
+        and stamp(image) == receipt.stamp
+    )
+
+
+def check_target(target: Path, subject: str) -> None:
+    """Raise RefusedError where an export would write over anything but an earlier one of its subject."""
+    if lies_below(target, DEVICES):
+        raise RefusedError(f"{target} is below {DEVICES}", "`metis burn --device` writes an image to a card")
+    try:
+        is_plain = S_ISREG(target.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    earlier = read(target) if is_plain else None
+    if earlier is None or earlier.subject != subject:
+        raise RefusedError(
+            f"{target} is there, and is no image of {subject}", "name another place, or remove it first"
+        )
+
+
+def export(image: Path, target: Path, reporter: Reporter) -> None:
+    """Copy an image with its block map and its receipt; the receipt speaks of the copy.
+
+    Raises RefusedError, with nothing written, as `check_target` does.
+    """
+    from ..raw import sparse
+
+    receipt = read(image)
+    assert receipt is not None
+    check_target(target, receipt.subject)
+    with durable.replacing(target) as part, reporter.step(f"copying to {target}", receipt.mapped) as advance:
+        sparse.copy(image, part, advance)
+    durable.write(bmap_of(target), bmap_of(image).read_bytes())
+    about = replace(receipt, stamp=stamp(target))
+    durable.write(receipt_of(target), durable.as_json(asdict(about)))
+
+
+def is_whole(image: Path, *, deep: bool, reporter: Reporter, receipt: Receipt | None = None) -> bool:
+    """Whether the file is what its receipt says; with `deep`, or when its stamp differs, by its hashes.
+
+    `receipt` is the image's own, where it is read already.
+    """
+    receipt = receipt or read(image)
+    now = _stamp(image)
+    if receipt is None or now is None or now["size"] != receipt.size or not bmap_of(image).is_file():
+        return False
+    if now == receipt.stamp and not deep:
+        return True
+    if not _has_its_hashes(image, receipt, reporter):
+        return False
+    if now != receipt.stamp:  # copied or restored, and whole: the next look is cheap again
+        durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=now))))
+    return True
+
+
+def _stamp(image: Path) -> Mapping[str, int] | None:
+    try:
+        return stamp(image)
+    except OSError:
+        return None
+
+
+def _has_its_hashes(image: Path, receipt: Receipt, reporter: Reporter) -> bool:
+    from ..raw import bmap
+
+    xml = bmap_of(image).read_bytes()
+    if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
+        return False
+    with reporter.step(f"{image.name}: checking its hashes", receipt.mapped) as advance:
+        return bmap.difference(image, bmap.parse(xml), advance) is None
