@@ -66,7 +66,6 @@ class Plan:
     in_base: Manifest
     in_image: Manifest
     target: str
-    keeps_image: bool
     secrets: tuple[SecretState, ...]
     folders: tuple[str, str] | None = None
 
@@ -94,7 +93,7 @@ def make(
             f"{len(in_image.entries)} entries, manifest {in_image.id[:12]}",
         ),
     )
-    return Plan(node, steps, in_base, in_image, target, image_is_kept, found.secrets)
+    return Plan(node, steps, in_base, in_image, target, found.secrets)
 
 
 def into_folders(plan: Plan, folders: tuple[str, str], found: Found) -> Plan:

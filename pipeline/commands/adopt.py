@@ -45,9 +45,10 @@ def adopt(
     """
     if len(nodes) != 1:
         raise UsageError("a source is one node's", "name one node with --node")
-    adoption = lab_of(flags, writes=True).adopt(
-        nodes[0], source, replace=replace, renamed=renamed, ssh_config=ssh_config
-    )
+    from ..lab.adopt import adopt as take
+
+    lab = lab_of(flags, writes=True)
+    adoption = take(lab, nodes[0], source, replace=replace, renamed=renamed, ssh_config=ssh_config)
     if as_json:
         print_json(adoption.to_data())
     else:

@@ -13,6 +13,7 @@ from ..card.here import Platform, here
 from ..errors import SourceError, UsageError
 from ..machine import durable
 from ..settings import LARGEST_CARD
+from ..steps import receipts
 from ..steps.burn import Report, Tools
 from ..steps.choosing import Rules, seen_again
 
@@ -54,8 +55,10 @@ class LabCards:
     def tools(self, name: str, delta: str) -> Tools:
         """What a node's burn works with; its files are compared with the inventory afterwards."""
 
+        from .verify import verify
+
         def check_files(card: Path) -> int:
-            verdict = self._lab.verify(name, card)
+            verdict = verify(self._lab, name, card)
             if isinstance(verdict.error, SourceError):
                 self._lab.reporter.note(f"{name}: {verdict.error}")
             elif verdict.error:
@@ -67,7 +70,7 @@ class LabCards:
 
     def keep(self, name: str, reports: Sequence[Report]) -> None:
         """Leave a receipt of each burn among the artifacts, also of one that failed."""
-        image = self._lab.describe(self._lab.artifacts.image(name))
+        image = receipts.to_data(self._lab.artifacts.image(name))
         for report in reports:
             when = report.at.translate(str.maketrans("", "", "-:")).partition("+")[0]
             about = {"node": name, **report.to_data(), "image": image}

@@ -1,6 +1,6 @@
 """The composition root: one inventory with its artifacts, and the adapters that work on them.
 
-What the graph does with a lab is in `graph.tasks`; what people ask of one is answered here.
+What the graph does with a lab is in `graph.tasks`; what people ask of one, in the modules beside this.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,10 +21,9 @@ from ..inventory.index import Index
 from ..inventory.index import build as build_index
 from ..inventory.overlay import Found
 from ..inventory.read import Inventory
-from ..machine import durable, sudo
+from ..machine import sudo
 from ..machine.progress import Reporter, reporter
 from ..manifest import digest, from_data, secrets_of
-from ..model import Side
 from ..secrets.keyring import Keyring, Revealed
 from ..secrets.plain import plain_folder
 from ..secrets.used import UsedSecrets
@@ -36,32 +33,23 @@ from ..settings import (
     PlainPlace,
     SealedPlace,
     Settings,
-    image_variable,
     user_folder,
     user_folders,
 )
 from ..steps import receipts
-from ..steps.ids import base_made_from, image_made_from
-from ..wording import masked
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
-    from ..boot.additions import Exists
-    from ..boot.session import Options as BootOptions
-    from ..boot.session import Report as BootReport
     from ..golden.fetch import Means
     from ..inject.appliance import Appliance
     from ..inject.tree import Injector
-    from ..model import Blob, Entry, Manifest
-    from ..plan import Plan
+    from ..model import Blob, Manifest
     from ..secrets.age_keys import AgeKeys
     from ..secrets.seal import Report as Sealed
     from ..secrets.source import SecretSource
-    from ..steps.adoption import Adoption
     from ..steps.build import Tools
     from ..steps.compose import Composer
     from ..steps.goldens import Goldens
-    from ..steps.verify import Verdict
 
 
 class Lab:
@@ -147,51 +135,7 @@ class Lab:
             if override not in used:
                 self.reporter.note(f"{override.variable} names no class of this inventory, and is not used")
 
-    # ------------------------------------------------------------------------------------- answers
-
-    def plan(self, name: str, folders: tuple[Path, Path] | None = None) -> Plan:
-        """What a build of a node would do; nothing is changed by asking.
-
-        With `folders`, what would go into a card's boot and root that are mounted there.
-        """
-        from .. import plan
-        from ..secrets.survey import survey
-        from ..steps.compose import check_image
-
-        node = self.live_composer.node(name)
-        self.refuse_conflicts(name)
-        image = check_image(node.klass, image_variable(node.klass.name))
-        wanted = self.live_composer.base_manifest(node.klass.name)
-        manifest = self.live_composer.manifest(name)
-        sha256 = self.goldens.known(node.klass, image)
-        base, target = self.artifacts.base(node.klass.name), self.artifacts.image(name)
-        made_from, last = base_made_from(sha256 or "", wanted), receipts.read(target)
-        found = plan.Found(
-            golden_sha256=sha256,
-            golden_is_cached=sha256 is not None and self.store.path(sha256).is_file(),
-            base_is_current=receipts.is_current(base, made_from),
-            image_is_current=self._is_current(manifest, digest(made_from)),
-            cached_files=frozenset(
-                item.sha256
-                for item in (*node.klass.files, *self.live_composer.fetched(name))
-                if self.store.path(item.sha256).is_file()
-            ),
-            secrets=survey(self.keyring, name, secrets_of(manifest), last.secrets if last else None),
-        )
-        override = self.settings.override(node.klass.name)
-        source = masked(image.source) + (f" (by {override.variable})" if override else "")
-        made = plan.make(node, source, wanted.manifest, manifest, found, str(target))
-        return plan.into_folders(made, (str(folders[0]), str(folders[1])), found) if folders else made
-
-    def _is_current(self, manifest: Manifest, base_id: str) -> bool:
-        """Whether a node's image is what would be made; it is not where nobody can tell of its secrets."""
-        name = manifest.subject
-        try:
-            used = self.keyring.used(name, secrets_of(manifest))
-        except MetisError:
-            return False
-        made_from = image_made_from(manifest.id, base_id, used)
-        return receipts.is_current(self.artifacts.image(name), made_from)
+    # ------------------------------------------------------------------------------------- artifacts
 
     def manifest(self, name: str) -> Manifest:
         """What was put into a node's image."""
@@ -201,114 +145,9 @@ class Lab:
         """What was put into the base of a node's image."""
         return from_data(read_json(self.artifacts.base_manifest(self.index.nodes[name].klass or "")))
 
-    def export(self, name: str, output: Path) -> Path:
-        """Put a copy of a node's image, its block map and its receipt elsewhere; gives the copy."""
-        image, target = self.artifacts.image(name), self.export_target(name, output)
-        if target != image:
-            receipts.export(image, target, self.reporter)
-        return target
-
-    def export_target(self, name: str, output: Path) -> Path:
-        """Where an export goes; raises RefusedError where something else would be lost."""
-        image = self.artifacts.image(name)
-        target = (output / image.name if output.is_dir() else output).absolute()
-        if target != image:
-            receipts.check_target(target, name)
-        return target
-
-    def verify(self, name: str, image: Path | None = None) -> Verdict:
-        """Compare a node's image, or another image or card of it, with what the inventory says now."""
-        from ..steps import verify
-
-        target = image or self.artifacts.image(name)
-        if not (target.is_file() or target.is_block_device()):
-            hint = (
-                "name an image or a card with --image" if image else f"`metis image --node {name}` makes it"
-            )
-            raise MetisError(f"{target} is no image", hint)
-        wanted = self.live_composer.base_manifest(self.live_composer.node(name).klass.name)
-        manifest = self.live_composer.manifest(name)
-        return verify.read_back(target, wanted, manifest, self.keyring.as_they_are(name), self.tools)
-
-    def boot(
-        self, name: str, options: BootOptions, image: Path | None = None, *, keep: bool = False
-    ) -> BootReport:
-        """Boot a copy of a node's image, or of another one, and compare what comes up with the node.
-
-        With `keep` the copy and what its console said stay among the artifacts.
-        """
-        from ..boot import session
-
-        node = self.live_composer.node(name)
-        source = image or self.artifacts.image(name)
-        if not source.is_file():
-            hint = "name an image with --image" if image else f"`metis image --node {name}` makes it"
-            raise MetisError(f"{source} is no image", hint)
-        folder = self.artifacts.boot(name)
-
-        def put_in(copy: Path, entries: Callable[[Exists], Iterable[Entry]]) -> int | None:
-            return self._put_in(copy, node.klass.labels, entries)
-
-        reveal = self.keyring.as_they_are(name)
-        tools = session.Tools(put_in, self._appliance.accelerator, reveal, self.reporter)
-        with durable.locked(folder.with_name(f".{name}.lock"), self._waits(f"booting {name}")):
-            shutil.rmtree(folder, ignore_errors=True)  # what a kill has left
-            try:
-                durable.make_private(folder)
-                return session.run(node, self.manifest(name), source, folder, options, tools)
-            finally:
-                if not keep:
-                    shutil.rmtree(folder, ignore_errors=True)
-
-    def _put_in(
-        self, image: Path, labels: Mapping[Side, str], entries: Callable[[Exists], Iterable[Entry]]
-    ) -> int | None:
-        """Put a few more entries into an image, without a receipt; gives the number of its boot partition."""
-        from ..inject.apply import apply
-        from ..inject.partitions import by_label_or_content
-        from ..inject.sources import Sources, no_secrets
-        from ..manifest import Contribution, collect
-        from ..raw import disk
-
-        layout = disk.read(image)
-        with self.tools.injector.open(image, layout, by_label_or_content(labels)) as trees:
-            wanted = entries(lambda path: trees.root.status(path) is not None)
-            manifest = collect(image.name, [Contribution("boot", tuple(wanted))])
-            apply(manifest, trees, Sources(self.open_blob, no_secrets, {}), image.parent)
-        return trees.places.boot
-
-    def adopt(
-        self,
-        name: str,
-        source: str,
-        *,
-        replace: bool = False,
-        renamed: bool = False,
-        ssh_config: Path | None = None,
-    ) -> Adoption:
-        """Store the identity that a source, as an operator names it, has of a node; see `adoption`."""
-        from ..adopt.source import parse
-        from ..steps import adoption, capture
-
-        if name not in self.nodes:
-            raise UsageError(f"no node {name} in {self.settings.inventory}", "see `metis plan`")
-        origin = parse(source)
-
-        def root_label() -> str | None:
-            return self.live_composer.node(name).klass.labels.get("root")
-
-        with self.reporter.step(f"{name}: reading {origin}"):
-            files = capture.capture(origin, capture.Tools(self._injector, root_label, ssh_config))
-        hosts = {node: about.hostname for node, about in self.index.nodes.items()}
-        return adoption.adopt(name, str(origin), files, self.keyring, hosts, replace=replace, renamed=renamed)
-
-    def _waits(self, purpose: str) -> Callable[[str], None]:
+    def waits(self, purpose: str) -> Callable[[str], None]:
+        """Says whom a purpose waits for."""
         return lambda holder: self.reporter.note(f"{purpose}: waiting for {holder}")
-
-    def describe(self, image: Path) -> dict[str, Any]:
-        """What the receipt beside an image says, for machines."""
-        receipt = receipts.read(image)
-        return {"image": str(image), **(asdict(receipt) if receipt else {})}
 
     def refuse_conflicts(self, name: str) -> None:
         """Raise where another node claims the same name or address."""
@@ -335,20 +174,22 @@ class Lab:
         from ..steps.build import Tools
 
         limit = self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD)
-        return Tools(self._injector(), self.open_blob, self.reporter, size_in_bytes(limit))
+        return Tools(self.injector(), self.open_blob, self.reporter, size_in_bytes(limit))
 
     @cached_property
-    def _appliance(self) -> Appliance:
+    def appliance(self) -> Appliance:
         """Also what knows whether KVM works here."""
         from ..inject.appliance import Appliance
 
         return Appliance(user_cache() / "appliance.json", self.reporter)
 
-    def _injector(self) -> Injector:
+    def injector(self) -> Injector:
+        """What opens images, as the settings choose it."""
+
         def guestfs() -> Injector:
             from ..inject.guestfs import GuestfsInjector
 
-            return GuestfsInjector(self._appliance)
+            return GuestfsInjector(self.appliance)
 
         def loop() -> Injector:
             from ..inject.loop import LoopInjector
@@ -430,7 +271,7 @@ class Lab:
                 "the secrets in use are no sealed files", "name their folder: METIS_SECRETS=sealed:DIR"
             )
         keys = self._age_keys(place.identity, self.reporter.note)
-        return seal(place.folder, keys, self._waits("sealing secrets"))
+        return seal(place.folder, keys, self.waits("sealing secrets"))
 
     @cached_property
     def goldens(self) -> Goldens:

@@ -13,12 +13,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import DEVICES, bmap_of, lies_below, receipt_of
+from ..artifacts import bmap_of, receipt_of
 from ..cache.store import stamp
-from ..errors import RefusedError
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest import digest
@@ -146,6 +144,12 @@ def finish(
     durable.write(receipt_of(image), durable.as_json(asdict(receipt)))
 
 
+def to_data(image: Path) -> dict[str, Any]:
+    """What the receipt beside an image says, for machines."""
+    receipt = read(image)
+    return {"image": str(image), **(asdict(receipt) if receipt else {})}
+
+
 def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
     from ..raw import bmap, mapped
 
@@ -153,13 +157,6 @@ def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
     total = sum(end - start for start, end in ranges)
     with reporter.step(f"{subject}: hashing", total) as advance:
         return bmap.describe(part, ranges, advance)
-
-
-def block_map(image: Path) -> bmap.Bmap:
-    """The block map beside an image."""
-    from ..raw import bmap
-
-    return bmap.parse(bmap_of(image).read_bytes())
 
 
 def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
@@ -171,38 +168,6 @@ def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
         and image.is_file()
         and stamp(image) == receipt.stamp
     )
-
-
-def check_target(target: Path, subject: str) -> None:
-    """Raise RefusedError where an export would write over anything but an earlier one of its subject."""
-    if lies_below(target, DEVICES):
-        raise RefusedError(f"{target} is below {DEVICES}", "`metis burn --device` writes an image to a card")
-    try:
-        is_plain = S_ISREG(target.lstat().st_mode)
-    except FileNotFoundError:
-        return
-    earlier = read(target) if is_plain else None
-    if earlier is None or earlier.subject != subject:
-        raise RefusedError(
-            f"{target} is there, and is no image of {subject}", "name another place, or remove it first"
-        )
-
-
-def export(image: Path, target: Path, reporter: Reporter) -> None:
-    """Copy an image with its block map and its receipt; the receipt speaks of the copy.
-
-    Raises RefusedError, with nothing written, as `check_target` does.
-    """
-    from ..raw import sparse
-
-    receipt = read(image)
-    assert receipt is not None
-    check_target(target, receipt.subject)
-    with durable.replacing(target) as part, reporter.step(f"copying to {target}", receipt.mapped) as advance:
-        sparse.copy(image, part, advance)
-    durable.write(bmap_of(target), bmap_of(image).read_bytes())
-    about = replace(receipt, stamp=stamp(target))
-    durable.write(receipt_of(target), durable.as_json(asdict(about)))
 
 
 def is_whole(image: Path, *, deep: bool, reporter: Reporter, receipt: Receipt | None = None) -> bool:

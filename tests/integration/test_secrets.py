@@ -16,6 +16,7 @@ import pytest
 from pipeline import secrets
 from pipeline.graph.tasks import Tasks
 from pipeline.lab.lab import Lab as OwnLab
+from pipeline.lab.plan import plan
 from pipeline.machine.process import run
 from pipeline.raw import disk
 from pipeline.settings import Settings
@@ -186,10 +187,10 @@ def test_forms_that_give_other_bytes_make_images_stale(lab: Lab, monkeypatch: py
     tasks.image_is_current("alpha").configure_task(SimpleNamespace(value_savers=savers))
     saved = savers[0]()
     assert Tasks(OwnLab(settings)).image_is_current("alpha")(None, saved)
-    assert OwnLab(settings).plan("alpha").keeps_image
+    assert plan(OwnLab(settings), "alpha").steps[-1].does == "keep"
     monkeypatch.setattr(secrets, "FORMS_VERSION", secrets.FORMS_VERSION + 1)
     assert not Tasks(OwnLab(settings)).image_is_current("alpha")(None, saved)
-    assert not OwnLab(settings).plan("alpha").keeps_image
+    assert plan(OwnLab(settings), "alpha").steps[-1].does == "build"
 
 
 # ------------------------------------------------------------------------------- what goes wrong

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts import bmap_of
 from pipeline.card import record
 from pipeline.card.here import here
 from pipeline.errors import MetisError, MismatchError
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 from pipeline.raw import bmap
-from pipeline.steps import burn, burnable, receipts
+from pipeline.steps import burn, burnable
 from pipeline.steps.choosing import Rules, judged
 from tests.support.node_images import finished_image
 
@@ -87,7 +88,11 @@ def test_a_record_that_the_block_map_leaves_out_is_no_place_for_one(tmp_path: Pa
     """No card would hold what lies there."""
     image = finished_image(tmp_path / "titan-13.img", "titan-13")
     receipt = image.with_name("titan-13.receipt.json")
-    hole = next(one.end for one, other in pairwise(receipts.block_map(image).ranges) if one.end < other.start)
+    hole = next(
+        one.end
+        for one, other in pairwise(bmap.parse(bmap_of(image).read_bytes()).ranges)
+        if one.end < other.start
+    )
     with image.open("r+b") as file:
         file.seek(hole)
         file.write(record.blank())

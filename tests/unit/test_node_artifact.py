@@ -14,6 +14,7 @@ from typing import Any
 import pyrage
 import pytest
 
+from pipeline.artifacts import bmap_of
 from pipeline.cache.store import stamp
 from pipeline.errors import MetisError, MismatchError
 from pipeline.golden import artifact
@@ -107,7 +108,7 @@ def test_other_programs_unpack_it(image: Path, tmp_path: Path) -> None:
 
 def test_what_is_not_mapped_is_packed_as_zeros(image: Path, tmp_path: Path) -> None:
     copy = finished_image(tmp_path / f"{NODE}.img", NODE)
-    described = receipts.block_map(copy)
+    described = bmap.parse(bmap_of(copy).read_bytes())
     hole = next(
         one.end
         for one, other in zip(described.ranges, described.ranges[1:], strict=False)
@@ -123,7 +124,7 @@ def test_what_is_not_mapped_is_packed_as_zeros(image: Path, tmp_path: Path) -> N
 def test_an_image_that_rots_unseen_is_not_packed(tmp_path: Path) -> None:
     copy = finished_image(tmp_path / f"{NODE}.img", NODE)
     with copy.open("r+b") as file:
-        file.seek(receipts.block_map(copy).ranges[-1].start)
+        file.seek(bmap.parse(bmap_of(copy).read_bytes()).ranges[-1].start)
         file.write(b"rot")
     receipt = copy.with_name(f"{NODE}.receipt.json")
     receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "stamp": stamp(copy)}))

@@ -18,6 +18,7 @@ from pipeline.errors import RefusedError
 from pipeline.machine.progress import Advance
 from pipeline.raw import sparse
 from pipeline.steps import receipts
+from pipeline.steps.export import export
 
 MADE_FROM = {"golden": "ab" * 32, "headroom": 0}
 
@@ -333,7 +334,7 @@ def test_the_place_of_the_record_goes_with_the_image(image: Path, tmp_path: Path
     receipt_of(image).write_text(json.dumps({**data, "slot": 7 << 20}))
     touch(image)
     assert is_whole(image, steps)
-    receipts.export(image, tmp_path / "elsewhere/card.img", steps)
+    export(image, tmp_path / "elsewhere/card.img", steps)
     for each in (image, tmp_path / "elsewhere/card.img"):
         receipt = receipts.read(each)
         assert receipt is not None
@@ -354,7 +355,7 @@ def test_an_image_is_current_when_it_was_made_from_just_this(image: Path, steps:
 
 def test_an_exported_image_is_whole_where_it_is(image: Path, tmp_path: Path, steps: Steps) -> None:
     target = tmp_path / "elsewhere/card.img"
-    receipts.export(image, target, steps)
+    export(image, target, steps)
     assert target.read_bytes() == image.read_bytes()
     steps.labels.clear()
     assert is_whole(target, steps)
@@ -370,10 +371,10 @@ def test_an_exported_image_is_whole_where_it_is(image: Path, tmp_path: Path, ste
 
 def test_an_export_over_an_earlier_one_leaves_no_mixture(image: Path, tmp_path: Path, steps: Steps) -> None:
     target = tmp_path / "elsewhere/card.img"
-    receipts.export(image, target, steps)
+    export(image, target, steps)
     target.write_bytes(b"old")
     bmap_of(target).write_bytes(b"old")
-    receipts.export(image, target, steps)
+    export(image, target, steps)
     assert is_whole(target, steps, deep=True)
 
 
@@ -392,7 +393,7 @@ def device_node(target: Path) -> None:
 
 
 def link_to_an_export(target: Path) -> None:
-    receipts.export(target.parents[1] / "titan-13.img", target.with_name("real.img"), Steps())
+    export(target.parents[1] / "titan-13.img", target.with_name("real.img"), Steps())
     shutil.copy(receipt_of(target.with_name("real.img")), receipt_of(target))
     target.symlink_to("real.img")
 
@@ -412,7 +413,7 @@ def test_an_export_over_anything_else_is_refused(
     there(target)
     before = {file.name: file.lstat() for file in target.parent.iterdir()}
     with pytest.raises(RefusedError, match=r"is no image of titan-13"):
-        receipts.export(image, target, steps)
+        export(image, target, steps)
     after = {file.name: file.lstat() for file in target.parent.iterdir()}
     assert {name: about.st_ino for name, about in after.items()} == {
         name: about.st_ino for name, about in before.items()
@@ -425,5 +426,5 @@ def test_an_export_below_dev_is_refused(image: Path, tmp_path: Path, steps: Step
     (tmp_path / "link").symlink_to(f"/dev/{name}")
     for target in (Path("/dev") / name, tmp_path / "link", tmp_path / "../../../../../../dev" / name):
         with pytest.raises(RefusedError, match=r"below /dev: .*metis burn"):
-            receipts.export(image, target, steps)
+            export(image, target, steps)
     assert not (Path("/dev") / name).exists()
