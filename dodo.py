@@ -1,13 +1,13 @@
 """The graph: golden → base → manifest → image → burn. `doit list` shows it, `doit image:<node>` walks it.
 
-Names and edges only. What a task does is a method of `pipeline.graph.tasks.Tasks`; what it leaves are small
-files, and those are what the next task depends on.
+Names and edges only. What a task does is a method of `pipeline.graph.tasks.Tasks`, when it need not is one of
+`pipeline.graph.checks.Checks`; what it leaves are small files, and those are what the next task depends on.
 """
 
 from pipeline.graph.doit_setup import BURN_PARAMS, doit_config, load_tasks
 
 tasks = load_tasks()
-lab, files = tasks.lab, tasks.artifacts
+lab, files, checks = tasks.lab, tasks.artifacts, tasks.checks
 DOIT_CONFIG = doit_config(lab)
 
 
@@ -17,7 +17,7 @@ def task_overlay():
         yield {
             "name": folder,
             "targets": [files.overlay(folder)],
-            "uptodate": [tasks.overlay_unchanged(folder)],
+            "uptodate": [checks.overlay_unchanged(folder)],
             "actions": [(tasks.list_overlay, [folder])],
         }
 
@@ -27,11 +27,11 @@ def task_class():
     for name in lab.classes:
         yield {
             "name": name,
-            "file_dep": tasks.class_inputs(name),
+            "file_dep": checks.class_inputs(name),
             "targets": [files.golden_source(name), files.base_manifest(name)],
             "uptodate": [
-                tasks.image_choice_unchanged(name),
-                tasks.class_as_resolved(name),
+                checks.image_choice_unchanged(name),
+                checks.class_as_resolved(name),
             ],
             "actions": [(tasks.resolve_class, [name])],
         }
@@ -44,7 +44,7 @@ def task_golden():
             "name": name,
             "file_dep": [files.golden_source(name)],
             "targets": [files.golden_receipt(name)],
-            "uptodate": [tasks.as_left(files.golden_receipt(name)), tasks.keyring_as_it_was(name)],
+            "uptodate": [checks.as_left(files.golden_receipt(name)), checks.keyring_as_it_was(name)],
             "actions": [(tasks.fetch_golden, [name])],
         }
 
@@ -56,7 +56,7 @@ def task_base():
             "name": name,
             "file_dep": [files.golden_receipt(name), files.base_manifest(name)],
             "targets": [files.base(name)],
-            "uptodate": [tasks.base_is_current(name)],
+            "uptodate": [checks.base_is_current(name)],
             "actions": [(tasks.make_base, [name])],
         }
 
@@ -66,9 +66,9 @@ def task_manifest():
     for name in lab.nodes:
         yield {
             "name": name,
-            "file_dep": tasks.node_inputs(name),
+            "file_dep": checks.node_inputs(name),
             "targets": [files.manifest(name)],
-            "uptodate": [tasks.no_conflict(name), tasks.manifest_as_rendered(name)],
+            "uptodate": [checks.no_conflict(name), checks.manifest_as_rendered(name)],
             "actions": [(tasks.render_manifest, [name])],
         }
 
@@ -79,9 +79,9 @@ def task_image():
         yield {
             "name": name,
             "file_dep": [files.manifest(name)],
-            "task_dep": tasks.base_of(name),
+            "task_dep": checks.base_of(name),
             "targets": [files.image(name)],
-            "uptodate": [tasks.image_is_current(name)],
+            "uptodate": [checks.image_is_current(name)],
             "actions": [(tasks.make_image, [name])],
         }
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline import secrets
+from pipeline.graph.checks import Checks
 from pipeline.graph.tasks import Tasks
 from pipeline.lab.lab import Lab as OwnLab
 from pipeline.lab.plan import plan
@@ -174,22 +175,21 @@ def test_secrets_that_change_while_an_image_is_built_make_it_stale(
     rotated.write_text(text.replace(PASSWORD, "hunter3password"))
     tasks = Tasks(OwnLab(settings))
     savers: list[Any] = []
-    tasks.image_is_current("alpha").configure_task(SimpleNamespace(value_savers=savers))
+    tasks.checks.image_is_current("alpha").configure_task(SimpleNamespace(value_savers=savers))
     assert tasks.make_image("alpha") is None
     saved = savers[0]()
-    assert not Tasks(OwnLab(settings)).image_is_current("alpha")(None, saved)
+    assert not Checks(OwnLab(settings)).image_is_current("alpha")(None, saved)
 
 
 def test_forms_that_give_other_bytes_make_images_stale(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.from_environment(lab.variables({}), REPOSITORY)
     savers: list[Any] = []
-    tasks = Tasks(OwnLab(settings))
-    tasks.image_is_current("alpha").configure_task(SimpleNamespace(value_savers=savers))
+    Checks(OwnLab(settings)).image_is_current("alpha").configure_task(SimpleNamespace(value_savers=savers))
     saved = savers[0]()
-    assert Tasks(OwnLab(settings)).image_is_current("alpha")(None, saved)
+    assert Checks(OwnLab(settings)).image_is_current("alpha")(None, saved)
     assert plan(OwnLab(settings), "alpha").steps[-1].does == "keep"
     monkeypatch.setattr(secrets, "FORMS_VERSION", secrets.FORMS_VERSION + 1)
-    assert not Tasks(OwnLab(settings)).image_is_current("alpha")(None, saved)
+    assert not Checks(OwnLab(settings)).image_is_current("alpha")(None, saved)
     assert plan(OwnLab(settings), "alpha").steps[-1].does == "build"
 
 

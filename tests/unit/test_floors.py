@@ -37,7 +37,7 @@ FLOORS = {
     "nightly.files raw.* registry_access settings",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "steps.*",
-    "tasks": "lab.* graph.freshness graph.tasks",
+    "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
     "doors": "cli commands.* dodo graph.* nightly.*",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
