@@ -125,9 +125,9 @@ class Settings:
         return self.overrides.get(_as_variable(klass))
 
     @property
-    def secrets_folder(self) -> Path:
+    def secrets_folders(self) -> tuple[Path, ...]:
         """Where secrets, or copies of them, are kept on this machine."""
-        return self.secrets.copies if isinstance(self.secrets, VaultPlace) else self.secrets.folder
+        return (self.secrets.copies if isinstance(self.secrets, VaultPlace) else self.secrets.folder,)
 
     @property
     def inventory_key(self) -> str:

@@ -35,8 +35,11 @@ def boot(
     def put_in(copy: Path, entries: Callable[[Exists], Iterable[Entry]]) -> int | None:
         return _put_in(lab, copy, node.klass.labels, entries)
 
+    def wait(holder: str) -> None:
+        lab.reporter.note(f"booting {name}: waiting for {holder}")
+
     tools = session.Tools(put_in, lab.appliance.accelerator, lab.keyring.as_they_are(name), lab.reporter)
-    with durable.locked(folder.with_name(f".{name}.lock"), lab.waits(f"booting {name}")):
+    with durable.locked(folder.with_name(f".{name}.lock"), wait):
         shutil.rmtree(folder, ignore_errors=True)  # what a kill has left
         try:
             durable.make_private(folder)

@@ -9,14 +9,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..artifacts import Artifacts
 from ..cache.store import Store
-from ..errors import InventoryError, MetisError, MismatchError, Problem, UsageError
+from ..errors import InventoryError, MetisError, MismatchError, Problem
 from ..inventory.index import Index
 from ..inventory.index import build as build_index
 from ..inventory.overlay import Found
@@ -25,26 +25,24 @@ from ..machine import sudo
 from ..machine.progress import Reporter, reporter
 from ..manifest import digest, from_data, secrets_of
 from ..secrets.keyring import Keyring, Revealed
-from ..secrets.plain import plain_folder
 from ..secrets.used import UsedSecrets
 from ..settings import (
     LARGEST_CARD,
     SECRETS_VARIABLES,
-    PlainPlace,
-    SealedPlace,
     Settings,
     user_folder,
     user_folders,
 )
 from ..steps import receipts
+from .secrets import LabSecrets
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
     from ..golden.fetch import Means
     from ..inject.appliance import Appliance
     from ..inject.tree import Injector
+    from ..inventory.document import Document
     from ..model import Blob, Manifest
-    from ..secrets.age_keys import AgeKeys
     from ..secrets.seal import Report as Sealed
     from ..secrets.source import SecretSource
     from ..steps.build import Tools
@@ -76,7 +74,7 @@ class Lab:
         environment = {name: value for name, value in os.environ.items() if name not in left_out}
         settings = Settings.from_environment(environment, Path.cwd())
         if who is not None:
-            own = (settings.artifacts, settings.cache, settings.secrets_folder, *user_folders(os.environ))
+            own = (settings.artifacts, settings.cache, *settings.secrets_folders, *user_folders(os.environ))
             sudo.give_back_at_exit(who, own)
         return cls(settings, remembers=remembers)
 
@@ -144,10 +142,6 @@ class Lab:
     def base_manifest(self, name: str) -> Manifest:
         """What was put into the base of a node's image."""
         return from_data(read_json(self.artifacts.base_manifest(self.index.nodes[name].klass or "")))
-
-    def waits(self, purpose: str) -> Callable[[str], None]:
-        """Says whom a purpose waits for."""
-        return lambda holder: self.reporter.note(f"{purpose}: waiting for {holder}")
 
     def refuse_conflicts(self, name: str) -> None:
         """Raise where another node claims the same name or address."""
@@ -236,42 +230,18 @@ class Lab:
     @cached_property
     def secret_source(self) -> SecretSource:
         """Where nodes' secrets are kept."""
-        place = self.settings.secrets
-        if isinstance(place, PlainPlace):
-            return plain_folder(place.folder)
-        if isinstance(place, SealedPlace):
-            from ..secrets.sealed import sealed_folder
-
-            return sealed_folder(place.folder, self._age_keys(place.identity, self.reporter.note))
-        keys = self._age_keys(place.identity)
-        from ..secrets.copies import Copies, OfflineCopies
-
-        copies = Copies(place.copies, keys)
-        if self.settings.offline:
-            return OfflineCopies(copies, self.reporter.note)
-        from ..secrets.vault import Vault
-
-        return Vault(place.access, copies, keeps_copies=self._remembers, note=self.reporter.note)
-
-    def _age_keys(self, identity: Path, note: Callable[[str], None] = lambda _line: None) -> AgeKeys:
-        from ..secrets.age_keys import AgeKeys
-
-        def recipients() -> Iterable[str]:
-            return tuple(self.inventory.cluster().data.get("age_recipients", ()))
-
-        return AgeKeys(identity, recipients, makes_key=self._remembers, note=note)
+        return self._secrets.source()
 
     def seal(self) -> Sealed:
         """Seal all files of secrets for the present recipients, also those that lie in the clear."""
-        from ..secrets.seal import seal
+        return self._secrets.seal()
 
-        place = self.settings.secrets
-        if not isinstance(place, SealedPlace):
-            raise UsageError(
-                "the secrets in use are no sealed files", "name their folder: METIS_SECRETS=sealed:DIR"
-            )
-        keys = self._age_keys(place.identity, self.reporter.note)
-        return seal(place.folder, keys, self.waits("sealing secrets"))
+    @property
+    def _secrets(self) -> LabSecrets:
+        def cluster() -> Document:
+            return self.inventory.cluster()
+
+        return LabSecrets(self.settings, cluster, self.reporter, remembers=self._remembers)
 
     @cached_property
     def goldens(self) -> Goldens:
