@@ -63,7 +63,7 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class DeclaredGolden:
     """A class's golden as declared.
 
     `sha256` is of the file as published; a `debian:` source has none, its recipe is its key. `mirrors` have
@@ -121,7 +121,7 @@ class ResolvedClass:
     layers: tuple[Layer, ...]
     arch: str
     os: str
-    image: Image | None
+    golden: DeclaredGolden | None
     labels: Mapping[Side, str]
     """Labels of the file systems that the class names; a side that is not here is found by content."""
     files: tuple[RemoteFile, ...]

@@ -18,7 +18,7 @@ from .registry_access import RegistryAccess, registry_access
 from .secret import Secret
 
 if TYPE_CHECKING:
-    from .inventory.resolve import ImageOverride
+    from .inventory.resolve import GoldenOverride
 
 INJECTORS = ("guestfs", "loop")
 DELTAS = ("auto", "always", "never")
@@ -91,7 +91,7 @@ class Settings:
     debug: bool
     secrets: SecretPlace
     registries: RegistryAccess
-    overrides: Mapping[str, ImageOverride]
+    overrides: Mapping[str, GoldenOverride]
     """Goldens named by the environment, by the variable's part for the class (RPI5_UBUNTU)."""
 
     @classmethod
@@ -120,7 +120,7 @@ class Settings:
             overrides=_overrides(environment),
         )
 
-    def override(self, klass: str) -> ImageOverride | None:
+    def override(self, klass: str) -> GoldenOverride | None:
         """The golden that the environment names for a class."""
         return self.overrides.get(_as_variable(klass))
 
@@ -135,7 +135,7 @@ class Settings:
         return hashlib.sha256(str(self.inventory.resolve()).encode()).hexdigest()[:16]
 
 
-def image_variable(klass: str) -> str:
+def golden_variable(klass: str) -> str:
     """The name of the variable that names a class's golden."""
     return f"METIS_IMAGE_{_as_variable(klass)}"
 
@@ -227,7 +227,7 @@ def _switch(environment: Mapping[str, str], name: str) -> bool:
     return _SWITCH[value.lower()]
 
 
-def _overrides(environment: Mapping[str, str]) -> dict[str, ImageOverride]:
+def _overrides(environment: Mapping[str, str]) -> dict[str, GoldenOverride]:
     found: dict[str, dict[str, str]] = {}
     for name, value in environment.items():
         if match := _IMAGE.fullmatch(name):
@@ -235,9 +235,9 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, ImageOverride]:
     return {klass: _override(klass, values) for klass, values in found.items()}
 
 
-def _override(klass: str, values: Mapping[str, str]) -> ImageOverride:
+def _override(klass: str, values: Mapping[str, str]) -> GoldenOverride:
     from .inventory.formats import image_source
-    from .inventory.resolve import ImageOverride
+    from .inventory.resolve import GoldenOverride
 
     variable = f"METIS_IMAGE_{klass}"
     if len(values) == 1:
@@ -262,4 +262,4 @@ def _override(klass: str, values: Mapping[str, str]) -> ImageOverride:
             f"{variable} is a debian: source",
             "such an image is built here and has no hash: name it in the class",
         )
-    return ImageOverride(values[""], values["_SHA256"], variable)
+    return GoldenOverride(values[""], values["_SHA256"], variable)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .model import Image, ResolvedNode, thaw
+from .model import DeclaredGolden, ResolvedNode, thaw
 from .wording import masked
 
 WIDEST = 48
@@ -17,14 +17,14 @@ WIDEST = 48
 def node(resolved: ResolvedNode) -> dict[str, Any]:
     """A resolved node as plain data, in the order in which people ask."""
     klass = resolved.klass
-    image = klass.image
+    golden = klass.golden
     return {
         "node": resolved.name,
         "class": klass.name,
         "layers": [layer.name for layer in (*klass.layers, resolved.layer)],
         "arch": klass.arch,
         "os": klass.os,
-        "image": _image(image) if image else None,
+        "image": _golden(golden) if golden else None,
         "partitions": {side: {"label": label} for side, label in klass.labels.items()},
         "overlays": [
             {"layer": item.layer, "side": item.side, "folder": item.folder}
@@ -45,17 +45,17 @@ def node(resolved: ResolvedNode) -> dict[str, Any]:
     }
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _golden(golden: DeclaredGolden) -> dict[str, Any]:
     """A golden as declared, with what it is checked by where that was said."""
-    about: dict[str, Any] = {"source": masked(image.source), "sha256": image.sha256}
-    if image.mirrors:
-        about["mirrors"] = [masked(source) for source in image.mirrors]
-    if image.sums:
-        about["sums"] = masked(image.sums)
-    if image.signature:
-        source = masked(image.signature.source) if image.signature.source else None
-        about["signature"] = {"source": source, "keyring": image.signature.keyring}
-    return {**about, "headroom": image.headroom}
+    about: dict[str, Any] = {"source": masked(golden.source), "sha256": golden.sha256}
+    if golden.mirrors:
+        about["mirrors"] = [masked(source) for source in golden.mirrors]
+    if golden.sums:
+        about["sums"] = masked(golden.sums)
+    if golden.signature:
+        source = masked(golden.signature.source) if golden.signature.source else None
+        about["signature"] = {"source": source, "keyring": golden.signature.keyring}
+    return {**about, "headroom": golden.headroom}
 
 
 def as_yaml(data: Mapping[str, Any]) -> str:

@@ -183,7 +183,7 @@ def push(
     lab = lab_of(flags, writes=True)
     LabGoldens(lab).names([name])
     klass = lab.live_composer.klass(name)
-    source = to or (klass.image.source if klass.image else "")
+    source = to or (klass.golden.source if klass.golden else "")
     if not source.startswith("oci:"):
         raise UsageError("nothing says where the golden goes", "say --to oci://host/repository:tag")
     reference = Reference.parse(source)
@@ -192,7 +192,7 @@ def push(
     own = publish.own(file, signature) if file is not None else None
     if lab.settings.offline:
         raise SourceError("nothing is pushed: METIS_OFFLINE is set", "run without it")
-    what = own or publish.mirrored(lab.goldens.wanted(klass, lab.goldens.image(name)), lab.means)
+    what = own or publish.mirrored(lab.goldens.wanted(klass, lab.goldens.declared(name)), lab.means)
     where, sha256 = publish.publish(what, klass, reference, lab.means, replace=replace)
     if as_json:
         print_json({"class": name, "source": str(where), "sha256": sha256})

@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 from ..errors import SourceError
 from ..machine.loopback import is_loopback
 from ..machine.progress import Reporter
-from . import headers
-from . import url as urls
+from . import headers, urls
 from .backoff import TRIES, Patience, Sleep
 from .partial import Partial
 from .source import AbsentError, DeniedError

@@ -15,8 +15,7 @@ from ..errors import MismatchError, SourceError
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest import digest
-from . import schemes, signature, sums
-from . import url as urls
+from . import schemes, signatures, sums, urls
 from .backoff import TRIES_BEFORE_A_MIRROR
 from .download import Manners
 from .oci import OciSource
@@ -102,7 +101,7 @@ class Evidence:
         assert self._wanted.signature is not None
         assert papers.signature is not None
         keyring = self._terms.folder / self._wanted.signature.keyring
-        signature.verify(file, name, papers.signature, keyring)
+        signatures.verify(file, name, papers.signature, keyring)
 
     @property
     def _file_name(self) -> str:
@@ -148,12 +147,12 @@ class Evidence:
         with tempfile.TemporaryDirectory(prefix="metis-") as folder:
             into = Path(folder) / "file"
             try:
-                origin.fetch(into, self._reporter, signature.LARGEST)
+                origin.fetch(into, self._reporter, signatures.LARGEST)
             except AbsentError as error:
                 raise MismatchError(f"there is no {what}: {error.message}", error.hint) from None
             except TooLargeError:
                 raise MismatchError(
-                    f"{origin.name} is no {what}: it has more than {signature.LARGEST} bytes",
+                    f"{origin.name} is no {what}: it has more than {signatures.LARGEST} bytes",
                     "check its address",
                 ) from None
             return into.read_bytes()

@@ -65,7 +65,7 @@ class Published:
     reference: Reference | None = None
 
 
-def golden(wanted: Wanted, means: Means) -> Fetched:
+def fetched(wanted: Wanted, means: Means) -> Fetched:
     """Give a published file, from the store if it is there.
 
     Without a hash it is what its tag or its publisher's list names now. Whoever else wants the same file
@@ -86,7 +86,7 @@ def golden(wanted: Wanted, means: Means) -> Fetched:
             if known and path:
                 evidence.check(path, known)
                 return Fetched(path, known)
-            return _fetched(wanted, key, evidence, means)
+            return _kept(wanted, key, evidence, means)
     except OSError as error:
         raise durable.out_of_room(means.store.root, error) from error
 
@@ -151,7 +151,7 @@ def _origins(wanted: Wanted, means: Means) -> list[Source]:
     return may_be_asked
 
 
-def _fetched(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetched:
+def _kept(wanted: Wanted, key: str, evidence: Evidence, means: Means) -> Fetched:
     """Fetch into the store, under its lock; the key of what is published is its hash."""
     made = wanted.sha256 is None
     origins, store = _origins(replace(wanted, mirrors=()) if made else wanted, means), means.store

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..machine.progress import Reporter
-from . import url as urls
+from . import urls
 from .download import USUAL, Download, Manners
 
 

@@ -12,7 +12,7 @@ from ..cache.store import Store, digest
 from ..errors import MetisError, MismatchError, SourceError
 from ..machine import durable
 from ..machine.progress import Reporter
-from . import artifact as artifacts
+from . import artifact
 from .artifact import LARGEST_MANIFEST, Artifact, Layer
 from .oci import OciSource
 from .reference import Reference
@@ -38,14 +38,14 @@ class KeptArtifact:
         wanted = self._reference.wanted
         kept = self._kept_manifest()
         if kept is not None:
-            return artifacts.parse(kept, self.name, wanted, "")
+            return artifact.parse(kept, self.name, wanted, "")
         if self._offline:
             raise self._absent(
                 "its manifest" if self._reference.digest else "what its tag leads to now",
                 "run once without METIS_OFFLINE; from then on the digest that is told then names it",
             )
         content, told = self._registry.manifest(self._reference.repository, wanted)
-        found = artifacts.parse(content, self.name, wanted, told)
+        found = artifact.parse(content, self.name, wanted, told)
         self._keep(found.digest.removeprefix("sha256:"), content)
         return found
 
@@ -121,7 +121,7 @@ class KeptArtifact:
             return None
         with path.open("rb") as file:
             content = file.read(LARGEST_MANIFEST + 1)
-        return content if artifacts.digest_of(content) == self._reference.digest else None
+        return content if artifact.digest_of(content) == self._reference.digest else None
 
     def _keep(self, key: str, content: bytes) -> None:
         with self._store.lock(key, f"keeping {self.name}"):

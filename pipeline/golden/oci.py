@@ -11,8 +11,7 @@ from typing import ClassVar
 
 from ..errors import MetisError, MismatchError
 from ..machine.progress import Reporter
-from . import artifact as artifacts
-from . import signature
+from . import artifact, signatures
 from .artifact import Artifact, Layer
 from .download import USUAL, Download, Manners
 from .reference import Reference
@@ -51,19 +50,19 @@ class OciSource:
         if self._artifact is None:
             wanted = self._reference.wanted
             content, told = self._registry.manifest(self._reference.repository, wanted, self._manners)
-            self._artifact = artifacts.parse(content, self.name, wanted, told)
+            self._artifact = artifact.parse(content, self.name, wanted, told)
         return self._artifact
 
     @property
     def golden(self) -> Layer:
         """The file that is meant; raises MismatchError where it is another than the one with `sha256`."""
-        found = artifacts.golden_of(self.artifact, self.name)
+        found = artifact.golden_of(self.artifact, self.name)
         if self._sha256 and found.sha256 != self._sha256:
             raise MismatchError(
                 f"{self.name} has the SHA-256 {found.sha256} now, but {self._sha256} is pinned",
                 "see who moved the tag; `metis golden pull --update` adopts what is there now",
             )
-        arch = self.artifact.annotations.get(artifacts.ARCH, self._arch)
+        arch = self.artifact.annotations.get(artifact.ARCH, self._arch)
         if self._arch and arch != self._arch:
             raise MetisError(
                 f"{self.name} is for {arch}, and its class for {self._arch}", "name another golden, or class"
@@ -108,12 +107,12 @@ class OciSource:
 
     def signature(self, into: Path, reporter: Reporter) -> bytes | None:
         """The signature that the artifact brings along, None where it has none."""
-        found = artifacts.signatures_of(self.artifact)
+        found = artifact.signatures_of(self.artifact)
         if not found:
             return None
         if len(found) > 1:
             raise MetisError(f"{self.name} has {len(found)} signatures", "push it with one")
-        if found[0].size > signature.LARGEST:
+        if found[0].size > signatures.LARGEST:
             raise MismatchError(f"{self.name} has a signature of {found[0].size} bytes", "push it with one")
-        self.download(found[0], into, reporter, signature.LARGEST)
+        self.download(found[0], into, reporter, signatures.LARGEST)
         return into.read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..cache.store import digest
 from ..errors import RefusedError
 from ..machine.progress import Reporter
-from . import artifact as artifacts
+from . import artifact
 from .artifact import Layer
 from .reference import Reference
 from .registry import Registry
@@ -50,8 +50,8 @@ def push(
         with reporter.step(f"hashing {part.title}", size) as advance:
             sha256 = part.sha256 or digest(part.file, advance)
         layers.append(Layer(f"sha256:{sha256}", size, part.type, part.title))
-    content = artifacts.written(kind, layers, annotations)
-    found = artifacts.digest_of(content)
+    content = artifact.written(kind, layers, annotations)
+    found = artifact.digest_of(content)
     if instead_of not in {"", found}:
         raise RefusedError(
             f"{reference.unpinned()} names another golden already",
@@ -61,9 +61,9 @@ def push(
         with reporter.step(f"pushing {part.title}", layer.size) as advance:
             registry.push_blob(reference.repository, layer.digest, part.file, advance)
     with tempfile.NamedTemporaryFile() as empty:
-        empty.write(artifacts.EMPTY)
+        empty.write(artifact.EMPTY)
         empty.flush()
-        nothing = artifacts.digest_of(artifacts.EMPTY)
+        nothing = artifact.digest_of(artifact.EMPTY)
         registry.push_blob(reference.repository, nothing, Path(empty.name), lambda _: None)
     registry.push_manifest(reference.repository, reference.tag, content, found)
     return reference.pinned(found)

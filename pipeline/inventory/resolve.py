@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import InventoryError, MetisError, Problem
 from ..model import (
-    Image,
+    DeclaredGolden,
     Layer,
     Origin,
     Overlay,
@@ -40,7 +40,7 @@ Classes = Callable[[str], Document | None]
 
 
 @dataclass(frozen=True, slots=True)
-class ImageOverride:
+class GoldenOverride:
     """A golden named by the environment in place of a class's own."""
 
     source: str
@@ -92,7 +92,7 @@ def _broken_link(asker: Document | None, wanted: str, names: Sequence[str], *, f
     return asker.problem(("extends",), text)
 
 
-def resolve_class(name: str, classes: Classes, override: ImageOverride | None = None) -> ResolvedClass:
+def resolve_class(name: str, classes: Classes, override: GoldenOverride | None = None) -> ResolvedClass:
     """Merge a class with all that it extends; `override` takes the place of its image's source and hash."""
     chain = class_chain(name, classes)
     merged = _Merged()
@@ -111,7 +111,7 @@ def resolve_class(name: str, classes: Classes, override: ImageOverride | None = 
         layers=tuple(layers),
         arch=data["arch"],
         os=data["os"],
-        image=_image(data, override),
+        golden=_golden(data, override),
         labels=freeze(labels),
         files=tuple(_remote_file(item) for item in data.get("files", ())),
         settings=freeze({key: value for key, value in data.items() if key not in CLASS_ONLY}),
@@ -180,21 +180,21 @@ def _layer(name: str, document: Document) -> Layer:
     return Layer(name, document.file, overlays, frozenset(data.get("replaces", ())), document.line(()))
 
 
-def _image(data: Mapping[str, Any], override: ImageOverride | None) -> Image | None:
+def _golden(data: Mapping[str, Any], override: GoldenOverride | None) -> DeclaredGolden | None:
     declared = data.get("image", {})
     headroom = size_in_bytes(declared.get("headroom", DEFAULT_HEADROOM))
     if override is not None:
-        return Image(override.source, override.sha256, headroom)
+        return DeclaredGolden(override.source, override.sha256, headroom)
     if "source" not in declared:
         return None
     signature = Signature(**declared["signature"]) if "signature" in declared else None
     if declared["source"].startswith("debian:"):
         # What is built here has no hash beforehand; what a parent declares is of the parent's image. That
-        # somebody must have signed it is not dropped so lightly: see `compose.check_image`.
-        return Image(declared["source"], None, headroom, signature=signature)
+        # somebody must have signed it is not dropped so lightly: see `steps.goldens.check_golden`.
+        return DeclaredGolden(declared["source"], None, headroom, signature=signature)
     mirrors = tuple(declared.get("mirrors", ()))
     sha256, sums = declared.get("sha256"), declared.get("sums")
-    return Image(declared["source"], sha256, headroom, mirrors, sums, signature)
+    return DeclaredGolden(declared["source"], sha256, headroom, mirrors, sums, signature)
 
 
 def _remote_file(item: Mapping[str, Any]) -> RemoteFile:

@@ -18,7 +18,7 @@ from .lab import read_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..model import Image, ResolvedClass
+    from ..model import DeclaredGolden, ResolvedClass
     from .lab import Lab
 
 
@@ -105,12 +105,12 @@ class LabCache:
         klass = self._lab.live_composer.klass(name)
         found |= {item.sha256 for item in klass.files}
         found |= _in_receipt(self._lab.artifacts.golden_receipt(name))
-        return found | (self._of_image(klass, klass.image) if klass.image else set())
+        return found | (self._of_golden(klass, klass.golden) if klass.golden else set())
 
-    def _of_image(self, klass: ResolvedClass, image: Image) -> set[str]:
+    def _of_golden(self, klass: ResolvedClass, golden: DeclaredGolden) -> set[str]:
         from ..golden import fetch
 
-        keys = (fetch.recipe(image.source, klass.arch), self._lab.goldens.known(klass, image))
+        keys = (fetch.recipe(golden.source, klass.arch), self._lab.goldens.known(klass, golden))
         return {key for key in keys if key}
 
     def _of_node(self, name: str) -> set[str]:

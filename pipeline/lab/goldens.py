@@ -11,7 +11,7 @@ from ..errors import MetisError, RottenError, UsageError
 from ..golden import fetch
 from ..golden.fetch import Fetched
 from ..machine import durable
-from ..model import Image, ResolvedClass
+from ..model import DeclaredGolden, ResolvedClass
 from ..wording import masked
 from .lab import Lab
 
@@ -61,20 +61,20 @@ class LabGoldens:
 
     def state(self, name: str) -> State:
         """What is known of one."""
-        klass, image = self._declared(name)
-        sha256 = self._lab.goldens.known(klass, image)
+        klass, golden = self._declared(name)
+        sha256 = self._lab.goldens.known(klass, golden)
         override = self._lab.settings.override(name)
         if override:
             pinned = override.variable
-        elif fetch.recipe(image.source, klass.arch):
+        elif fetch.recipe(golden.source, klass.arch):
             pinned = "recipe"
-        elif image.sha256:
+        elif golden.sha256:
             pinned = "inventory"
         else:
             pinned = "recorded" if sha256 else "nothing"
-        keyring = image.signature.keyring if image.signature else None
+        keyring = golden.signature.keyring if golden.signature else None
         cached = sha256 is not None and self._lab.store.path(sha256).is_file()
-        return State(name, masked(image.source), sha256, pinned, keyring, cached)
+        return State(name, masked(golden.source), sha256, pinned, keyring, cached)
 
     def pull(self, name: str) -> Fetched:
         """Bring one into the cache, checked; what its tag or list led to is recorded."""
@@ -86,8 +86,8 @@ class LabGoldens:
 
     def verify(self, name: str) -> Fetched:
         """Hash one in the cache again, and judge its signature; raises MetisError where it is not there."""
-        klass, image = self._declared(name)
-        sha256 = self._lab.goldens.known(klass, image)
+        klass, golden = self._declared(name)
+        sha256 = self._lab.goldens.known(klass, golden)
         if sha256 is None or not self._lab.store.path(sha256).is_file():
             raise MetisError(
                 f"the golden of class {name} is not in the cache", f"run `metis golden pull --class {name}`"
@@ -102,5 +102,5 @@ class LabGoldens:
             )
         return self._lab.goldens.fetched(name)
 
-    def _declared(self, name: str) -> tuple[ResolvedClass, Image]:
-        return self._lab.live_composer.klass(name), self._lab.goldens.image(name)
+    def _declared(self, name: str) -> tuple[ResolvedClass, DeclaredGolden]:
+        return self._lab.live_composer.klass(name), self._lab.goldens.declared(name)

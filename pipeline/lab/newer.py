@@ -10,7 +10,7 @@ from ..golden import fetch
 from ..golden.fetch import Published
 from ..golden.newer import Newer
 from ..golden.reference import Reference
-from ..model import Image
+from ..model import DeclaredGolden
 from ..steps.repin import by_hand, repin
 from ..wording import masked
 from .lab import Lab
@@ -24,28 +24,28 @@ def newer(lab: Lab, class_name: str) -> Newer | None:
     and MismatchError for what is not signed as it must be.
     """
     klass = lab.live_composer.klass(class_name)
-    image = klass.image
-    if image is None or lab.settings.override(class_name):
+    golden = klass.golden
+    if golden is None or lab.settings.override(class_name):
         return None
-    wanted = lab.goldens.wanted(klass, image)
+    wanted = lab.goldens.wanted(klass, golden)
     if not fetch.is_movable(wanted):
         return None
     found = fetch.published(wanted, lab.means, by_tag=True)
-    edits = _edits(image, found)
-    pinned = wanted.sha256 or (Reference.parse(image.source).digest if found.reference else None)
+    edits = _edits(golden, found)
+    pinned = wanted.sha256 or (Reference.parse(golden.source).digest if found.reference else None)
     is_same = found.sha256 == wanted.sha256 if wanted.sha256 else not edits
     if is_same or pinned is None:
         return None
-    return Newer(class_name, masked(image.source), pinned, found.sha256, edits)
+    return Newer(class_name, masked(golden.source), pinned, found.sha256, edits)
 
 
-def _edits(image: Image, found: Published) -> dict[str, tuple[str, str]]:
+def _edits(golden: DeclaredGolden, found: Published) -> dict[str, tuple[str, str]]:
     """What the class would say of its image instead, by key: the old value and the new one."""
     edits = {}
-    if image.sha256:
-        edits["sha256"] = (image.sha256, found.sha256)
-    if found.reference and (not image.sha256 or Reference.parse(image.source).digest):
-        edits["source"] = (image.source, str(found.reference))
+    if golden.sha256:
+        edits["sha256"] = (golden.sha256, found.sha256)
+    if found.reference and (not golden.sha256 or Reference.parse(golden.source).digest):
+        edits["source"] = (golden.source, str(found.reference))
     return {key: values for key, values in edits.items() if values[0] != values[1]}
 
 
@@ -70,10 +70,10 @@ def _fetch(lab: Lab, found: Newer) -> None:
     if not found.edits:
         raise by_hand(found)
     klass = lab.live_composer.klass(found.class_name)
-    assert klass.image is not None
-    wanted = lab.goldens.wanted(klass, klass.image)
+    assert klass.golden is not None
+    wanted = lab.goldens.wanted(klass, klass.golden)
     source = found.edits["source"][1] if "source" in found.edits else _by_tag(wanted.source)
-    fetch.golden(replace(wanted, source=source, sha256=found.published), lab.means)
+    fetch.fetched(replace(wanted, source=source, sha256=found.published), lab.means)
 
 
 def _by_tag(source: str) -> str:

@@ -10,9 +10,8 @@ from ..manifest import digest, secrets_of
 from ..model import Manifest
 from ..plan import Plan
 from ..secrets.survey import survey
-from ..settings import image_variable
 from ..steps import receipts
-from ..steps.compose import check_image
+from ..steps.goldens import check_golden
 from ..steps.ids import base_made_from, image_made_from
 from ..wording import masked
 from .lab import Lab
@@ -25,10 +24,10 @@ def plan(lab: Lab, name: str, folders: tuple[Path, Path] | None = None) -> Plan:
     """
     node = lab.live_composer.node(name)
     lab.refuse_conflicts(name)
-    image = check_image(node.klass, image_variable(node.klass.name))
+    golden = check_golden(node.klass)
     wanted = lab.live_composer.base_manifest(node.klass.name)
     manifest = lab.live_composer.manifest(name)
-    sha256 = lab.goldens.known(node.klass, image)
+    sha256 = lab.goldens.known(node.klass, golden)
     base, target = lab.artifacts.base(node.klass.name), lab.artifacts.image(name)
     made_from, last = base_made_from(sha256 or "", wanted), receipts.read(target)
     found = planning.Found(
@@ -44,7 +43,7 @@ def plan(lab: Lab, name: str, folders: tuple[Path, Path] | None = None) -> Plan:
         secrets=survey(lab.keyring, name, secrets_of(manifest), last.secrets if last else None),
     )
     override = lab.settings.override(node.klass.name)
-    source = masked(image.source) + (f" (by {override.variable})" if override else "")
+    source = masked(golden.source) + (f" (by {override.variable})" if override else "")
     made = planning.make(node, source, wanted.manifest, manifest, found, str(target))
     return planning.into_folders(made, (str(folders[0]), str(folders[1])), found) if folders else made
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from ..errors import InventoryError, MetisError, Problem
+from ..errors import InventoryError, Problem
 from ..hooks import Hooks
 from ..inventory import overlay
 from ..inventory.document import Document
 from ..inventory.overlay import Found
 from ..inventory.read import Inventory
-from ..inventory.resolve import ImageOverride, class_of, resolve_class, resolve_node
+from ..inventory.resolve import GoldenOverride, class_of, resolve_class, resolve_node
 from ..manifest import Contribution, collect
 from ..model import (
     Blob,
     Entry,
     File,
-    Image,
     Layer,
     Manifest,
     Overlay,
@@ -47,7 +46,7 @@ class Composer:
     def __init__(
         self,
         inventory: Inventory,
-        override: Callable[[str], ImageOverride | None],
+        override: Callable[[str], GoldenOverride | None],
         listing: Listing,
     ) -> None:
         self._inventory = inventory
@@ -80,7 +79,7 @@ class Composer:
         """What a class's base is made of, beside its golden."""
         klass = self.klass(name)
         manifest = collect(f"class {name}", self._of_class(klass))
-        return BaseManifest(manifest, klass.image.headroom if klass.image else 0, klass.labels)
+        return BaseManifest(manifest, klass.golden.headroom if klass.golden else 0, klass.labels)
 
     def manifest(self, name: str) -> Manifest:
         """Everything that is done to a node's base to make its image."""
@@ -151,23 +150,3 @@ def live_listing(inventory: Inventory) -> Listing:
         return known[folder]
 
     return listing
-
-
-def check_image(klass: ResolvedClass, variable: str) -> Image:
-    """The class's golden; raises where there is nothing to build from, or no hash to check it by.
-
-    An artifact's manifest and a publisher's list name one.
-    """
-    image = klass.image
-    if image is None or not (image.sha256 or image.sums or image.source.startswith(("debian:", "oci:"))):
-        what = "no image" if image is None else "no hash for its image"
-        raise MetisError(
-            f"class {klass.name} has {what}",
-            f"set {variable} and {variable}_SHA256, or image.source and image.sha256 in the class",
-        )
-    if image.signature and image.source.startswith("debian:"):
-        raise MetisError(
-            f"class {klass.name} wants a signature, and nobody signs what is built here",
-            "leave image.signature out of it and of what it extends, or name another source",
-        )
-    return image

@@ -7,15 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import UsageError
-from ..golden import artifact, fetch, minisign
-from ..golden import signature as signatures
+from ..golden import artifact, fetch, minisign, signatures
 from ..golden.fetch import Means
 from ..golden.push import Part, push
 from ..golden.reference import Reference
 from ..golden.registry import Registry
 from ..golden.source import AbsentError, Wanted
 from ..golden.unpack import digests, packing
-from ..golden.url import file_name
+from ..golden.urls import file_name
 from ..model import ResolvedClass
 from ..wording import masked
 
@@ -52,7 +51,7 @@ def _read(signature: Path) -> bytes:
 
 def mirrored(wanted: Wanted, means: Means) -> Golden:
     """The golden that a class has, fetched and checked, with the signature that its publisher gave it."""
-    found = fetch.golden(wanted, means)
+    found = fetch.fetched(wanted, means)
     title = file_name(wanted.source)
     proof = fetch.signature(wanted, found.sha256, means)
     return Golden(
@@ -90,7 +89,7 @@ def publish(
 
 def _judge(golden: Golden, klass: ResolvedClass, means: Means) -> None:
     """Raise where the class that it is for would refuse the golden's signature."""
-    about = klass.image.signature if klass.image else None
+    about = klass.golden.signature if klass.golden else None
     if golden.signature is not None and about is not None and not golden.source:
         signatures.verify(golden.file, golden.title, golden.signature, means.folder / about.keyring)
 

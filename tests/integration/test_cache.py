@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.cache.store import Store
 from pipeline.golden.debian import recipe_key
-from pipeline.golden.fetch import golden
+from pipeline.golden.fetch import fetched
 from pipeline.golden.source import Wanted
 from pipeline.machine.progress import QuietReporter
 from tests.support.fetching import means
@@ -50,7 +50,7 @@ class Cache:
         content = name.encode().ljust(size)
         sha256 = hashlib.sha256(content).hexdigest()
         self.lab.write(name, "").write_bytes(content)
-        golden(Wanted(f"file:{name}", sha256, "amd64"), means(self.lab.inventory, self.store.root))
+        fetched(Wanted(f"file:{name}", sha256, "amd64"), means(self.lab.inventory, self.store.root))
         moment = time.time() - days * DAY
         os.utime(self.store.path(sha256).with_name(f"{sha256}.json"), (moment, moment))
         return sha256

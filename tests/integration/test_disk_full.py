@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MetisError
-from pipeline.golden.fetch import golden
+from pipeline.golden.fetch import fetched
 from pipeline.golden.source import Wanted
 from pipeline.golden.unpack import unpack
 from pipeline.machine import process
@@ -53,7 +53,7 @@ def test_a_golden_that_does_not_fit_into_the_cache(
         web.script = lambda _, asked: publish(BODY, asked)
         source = web.url if scheme == "http" else "file:x.img"
         with pytest.raises(MetisError, match=f"cannot write {small}/cache: {FULL}"):
-            golden(Wanted(source, SHA256, "amd64"), means(tmp_path, small / "cache", QUIET))
+            fetched(Wanted(source, SHA256, "amd64"), means(tmp_path, small / "cache", QUIET))
     assert files_in(small) == []
 
 

@@ -15,7 +15,7 @@ import pytest
 from pipeline.cache.store import Store
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
 from pipeline.golden import debian
-from pipeline.golden.fetch import Fetched, golden
+from pipeline.golden.fetch import Fetched, fetched
 from pipeline.golden.source import Wanted
 from pipeline.machine.progress import QuietReporter, Reporter
 from tests.integration.web import Answer, Web, publish, serving
@@ -44,7 +44,7 @@ class Lab:
         limit: int = len(BODY),
     ) -> Fetched:
         with_these = means(self.folder, self.store.root, self.reporter, offline=offline, limit=limit)
-        return golden(Wanted(source, sha256, "amd64", mirrors), with_these)
+        return fetched(Wanted(source, sha256, "amd64", mirrors), with_these)
 
     def leftovers(self) -> list[str]:
         """The files of the cache that are not locks."""

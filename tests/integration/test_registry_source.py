@@ -17,7 +17,7 @@ from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError
 from pipeline.golden import artifact
 from pipeline.golden.artifact import GOLDEN, Layer
 from pipeline.golden.download import Manners
-from pipeline.golden.fetch import Fetched, golden, published
+from pipeline.golden.fetch import Fetched, fetched, published
 from pipeline.golden.push import Part, push
 from pipeline.golden.reference import Reference
 from pipeline.golden.registry import Registry
@@ -92,7 +92,7 @@ def fetch(
     folder: Path, host: str, rest: str = ":2026-11", sha256: str | None = None, *mirrors: str, **more: object
 ) -> Fetched:
     wanted = Wanted(f"oci://{host}/{REPOSITORY}{rest}", sha256, "arm64", mirrors)
-    return golden(wanted, means(folder, folder / "cache", **more))  # type: ignore[arg-type]
+    return fetched(wanted, means(folder, folder / "cache", **more))  # type: ignore[arg-type]
 
 
 def in_cache(folder: Path) -> list[str]:
@@ -533,7 +533,7 @@ def test_a_host_that_sends_rubbish_and_breaks_off_spoils_no_mirror(
     web.script = lambda _, asked: answer(rubbish, asked, cut=1000)
     mirror = f"oci://{plain.host}/{REPOSITORY}:2026-11"
     wanted = Wanted(web.url, SHA256, "arm64", (mirror, web.url))
-    assert golden(wanted, means(tmp_path, tmp_path / "cache")).path.read_bytes() == BODY
+    assert fetched(wanted, means(tmp_path, tmp_path / "cache")).path.read_bytes() == BODY
 
 
 def test_a_golden_for_another_architecture_is_refused(plain: Server, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, MismatchError, UsageError
-from pipeline.golden import minisign, openpgp, signature
+from pipeline.golden import minisign, openpgp, signatures
 from pipeline.machine import process
 from tests.support import signing
 from tests.support.scripts import stand_in
@@ -32,7 +32,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
 def refusal(keys: Keys, made: bytes, keyring: Path, file: Path | None = None) -> str:
     """What is said of a signature that is not good."""
     with pytest.raises(MismatchError) as caught:
-        signature.verify(file or keys.file, NAME, made, keyring)
+        signatures.verify(file or keys.file, NAME, made, keyring)
     line = str(caught.value)
     assert NAME in line
     assert line.isprintable()
@@ -56,7 +56,7 @@ def another(tmp_path: Path) -> Path:
 def test_a_good_signature_tells_whose_it_is(keys: Keys, armoured: bool, armoured_keyring: bool) -> None:
     made = keys.sign("good", *(["--armor"] if armoured else []))
     keyring = keys.keyring("other", "good", armour=armoured_keyring)
-    assert signature.verify(keys.file, NAME, made, keyring) == keys.fingerprint("good")
+    assert signatures.verify(keys.file, NAME, made, keyring) == keys.fingerprint("good")
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
@@ -69,14 +69,14 @@ def test_armour_has_words_around_it_and_headers_in_it(keys: Keys, end: bytes) ->
     keyring = keys.folder / "published.asc"
     keyring.write_bytes(text.replace(b"Comment: a\n\n\n", b"Comment: a\n\n").replace(b"\n", end))
     made = keys.sign("good", "--armor").replace(b"\n", end)
-    assert signature.verify(keys.file, NAME, made, keyring) == keys.fingerprint("good")
+    assert signatures.verify(keys.file, NAME, made, keyring) == keys.fingerprint("good")
 
 
 @pytest.mark.parametrize("start", [b"\xc2", b"\xc2\xff\0\0\0", b"\x89\0", b"\x8a\0\0\0"], ids=bytes.hex)
 def test_a_packet_s_length_is_written_in_any_way(keys: Keys, start: bytes) -> None:
     """What gpg writes itself is the shortest form of the older two (RFC 9580, 4.2)."""
     made = start + keys.sign("good")[1:]
-    assert signature.verify(keys.file, NAME, made, keys.keyring("good")) == keys.fingerprint("good")
+    assert signatures.verify(keys.file, NAME, made, keys.keyring("good")) == keys.fingerprint("good")
 
 
 @pytest.mark.parametrize(
@@ -91,23 +91,23 @@ def test_a_packet_is_as_long_as_it_says(start: bytes, size: int) -> None:
 
 def test_a_key_below_another_is_told_by_the_one_above(keys: Keys) -> None:
     made = keys.sign("twofold")
-    assert signature.verify(keys.file, NAME, made, keys.keyring("twofold")) == keys.fingerprint("twofold")
+    assert signatures.verify(keys.file, NAME, made, keys.keyring("twofold")) == keys.fingerprint("twofold")
 
 
 @pytest.mark.parametrize("order", [("good", "other"), ("other", "good")], ids="+".join)
 def test_a_stranger_s_signature_beside_a_good_one_does_no_harm(keys: Keys, order: tuple[str, str]) -> None:
     made = b"".join(keys.sign(key) for key in order)
-    assert signature.verify(keys.file, NAME, made, keys.keyring("good")) == keys.fingerprint("good")
+    assert signatures.verify(keys.file, NAME, made, keys.keyring("good")) == keys.fingerprint("good")
 
 
 def test_a_good_signature_outlives_one_of_an_older_key(keys: Keys) -> None:
     made = keys.sign("ended", *LONG_AGO) + keys.sign("good")
-    assert signature.verify(keys.file, NAME, made, keys.keyring("ended", "good")) == keys.fingerprint("good")
+    assert signatures.verify(keys.file, NAME, made, keys.keyring("ended", "good")) == keys.fingerprint("good")
 
 
 def test_a_key_that_ended_unused_does_no_harm(keys: Keys) -> None:
     keyring = keys.keyring("ended", "revoked", "good")
-    assert signature.verify(keys.file, NAME, keys.sign("good"), keyring) == keys.fingerprint("good")
+    assert signatures.verify(keys.file, NAME, keys.sign("good"), keyring) == keys.fingerprint("good")
 
 
 def test_nothing_of_the_user_counts_or_is_written(
@@ -160,7 +160,7 @@ def test_a_revoked_key_signs_no_more(keys: Keys) -> None:
     made = (keys.folder / "revoked.sig").read_bytes()
     line = refusal(keys, made, keys.keyring("revoked"))
     assert f"signed by {keys.fingerprint('revoked')}, which was revoked" in line
-    assert signature.verify(keys.file, NAME, made, keys.folder / "before.gpg")
+    assert signatures.verify(keys.file, NAME, made, keys.folder / "before.gpg")
 
 
 @pytest.mark.parametrize("digest", ["MD5", "SHA1", "RIPEMD160"])
@@ -206,7 +206,7 @@ def no_signatures(keys: Keys) -> dict[str, tuple[bytes, str]]:
         "bytes": (b"\xff" * 1000, "it is cut off"),
         "garbage in armour": (b"-----BEGIN PGP SIGNATURE-----\n\n?\n", "its armour is damaged"),
         "image": (DATA, "it is none of OpenPGP"),
-        "huge": (good.ljust(signature.LARGEST + 1, b"\0"), "it is larger than"),
+        "huge": (good.ljust(signatures.LARGEST + 1, b"\0"), "it is larger than"),
         "many": (good * (openpgp.MOST + 1), "more than 16 signatures"),
         "half": (good[: len(good) // 2], "it is cut off"),
         "half in armour": (armoured[: armoured.rindex(b"=")].rstrip()[:-4], "it is cut off"),
@@ -277,7 +277,7 @@ def told(keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str,
     """What becomes of the words of a program that calls itself gpgv."""
     stand_in(tmp_path / "tools", "gpgv", f"cat <<'EOF'\n{text}\nEOF\nexit {code}")
     monkeypatch.setenv("PATH", f"{tmp_path / 'tools'}:/usr/bin:/bin")
-    return signature.verify(keys.file, NAME, keys.sign("good"), keys.keyring("good"))
+    return signatures.verify(keys.file, NAME, keys.sign("good"), keys.keyring("good"))
 
 
 @pytest.mark.parametrize("lines", ODD.values(), ids=ODD.keys())
@@ -306,7 +306,7 @@ def test_a_damaged_signature_is_refused_or_good_still(keys: Keys, data: st.DataO
     made = bytearray((keys.folder / "revoked.sig").read_bytes())
     made[data.draw(st.integers(0, len(made) - 1))] ^= data.draw(st.integers(1, 255))
     with suppress(MismatchError):
-        signature.verify(keys.file, NAME, bytes(made), keys.folder / "before.gpg")
+        signatures.verify(keys.file, NAME, bytes(made), keys.folder / "before.gpg")
 
 
 @given(
@@ -327,7 +327,7 @@ def test_a_good_signature_of_minisign_tells_the_key_s_id(keys: Keys, kind: list[
     keyring = keys.folder / "published.pub"
     keyring.write_bytes(keys.mini("mine").read_bytes().replace(b"\n", end))
     made = keys.mini_sign("mine", *kind).replace(b"\n", end)
-    assert signature.verify(keys.file, NAME, made, keyring) == mini_id(keys, "mine")
+    assert signatures.verify(keys.file, NAME, made, keyring) == mini_id(keys, "mine")
 
 
 def mini_id(keys: Keys, key: str) -> str:
@@ -370,7 +370,7 @@ def test_what_is_no_signature_of_minisign_is_called_so(keys: Keys) -> None:
         b"".join(lines[:2]): "it is none of minisign",
         b"".join([*lines[:3], lines[3][:40], b"\n"]): "it is none of minisign",
         b"".join([lines[0], lines[1].lower(), *lines[2:]]): "it is none of minisign",
-        good.ljust(signature.LARGEST + 1): "it is larger than",
+        good.ljust(signatures.LARGEST + 1): "it is larger than",
     }.items():
         assert f"is no signature: {words}" in refusal(keys, made, keys.mini("mine"))
 
@@ -403,7 +403,7 @@ def test_what_is_no_keyring_is_named(keys: Keys, tmp_path: Path) -> None:
 
 def unusable(keys: Keys, keyring: Path) -> str:
     with pytest.raises(UsageError) as caught:
-        signature.verify(keys.file, NAME, keys.sign("good"), keyring)
+        signatures.verify(keys.file, NAME, keys.sign("good"), keyring)
     assert caught.value.exit_code == 2
     assert "gpg --export" in caught.value.hint
     return str(caught.value)
@@ -432,7 +432,7 @@ def test_a_program_that_is_missing_is_named(
     )
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(process.ToolError, match=f"{program} is not installed"):
-        signature.verify(keys.file, NAME, made, keyring)
+        signatures.verify(keys.file, NAME, made, keyring)
 
 
 def test_a_file_that_is_not_there_is_not_called_a_mismatch(keys: Keys, tmp_path: Path) -> None:
@@ -441,4 +441,4 @@ def test_a_file_that_is_not_there_is_not_called_a_mismatch(keys: Keys, tmp_path:
         (keys.mini_sign("mine"), keys.mini("mine")),
     ):
         with pytest.raises(FileNotFoundError):
-            signature.verify(tmp_path / "none", NAME, made, keyring)
+            signatures.verify(tmp_path / "none", NAME, made, keyring)

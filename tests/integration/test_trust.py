@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import MetisError, MismatchError, SourceError, UsageError
 from pipeline.golden.artifact import GOLDEN, SIGNATURE_TYPES
-from pipeline.golden.fetch import Fetched, golden, published
+from pipeline.golden.fetch import Fetched, fetched, published
 from pipeline.golden.push import Part, push
 from pipeline.golden.reference import Reference
 from pipeline.golden.registry import Registry
@@ -73,7 +73,7 @@ class Publisher:
         )
 
     def fetch(self, wanted: Wanted, *, offline: bool = False) -> Fetched:
-        return golden(wanted, means(self.folder, self.folder / "cache", offline=offline))
+        return fetched(wanted, means(self.folder, self.folder / "cache", offline=offline))
 
     def in_cache(self) -> list[str]:
         files = (path for path in (self.folder / "cache").rglob("*") if path.is_file())

@@ -290,7 +290,7 @@ def debian_golden(arch: Literal["amd64", "arm64"] = "amd64") -> Path:
     """
     if arch != "amd64":
         _let_the_kernel_emulate()
-    found = fetch.golden(Wanted(f"debian:{SUITE}", None, arch), means(Path(), store_folder()))
+    found = fetch.fetched(Wanted(f"debian:{SUITE}", None, arch), means(Path(), store_folder()))
     return found.path
 
 

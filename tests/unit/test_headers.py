@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from pipeline.errors import MetisError
-from pipeline.golden import headers, url
+from pipeline.golden import headers, urls
 from pipeline.golden.partial import Partial
 from pipeline.machine.progress import QuietReporter
 
@@ -29,11 +29,11 @@ def test_a_wait_is_a_number_of_seconds_whatever_is_asked_for(value: str) -> None
 @given(HOSTILE)
 def test_a_redirect_leads_to_the_web_or_is_one_printable_line(location: str) -> None:
     try:
-        target = url.redirected("http://host/x", location)
+        target = urls.redirected("http://host/x", location)
     except MetisError as error:
         shown = str(error)
     else:
-        shown = url.masked(target)
+        shown = urls.masked(target)
     assert shown.isprintable()
 
 

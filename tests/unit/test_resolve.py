@@ -15,16 +15,17 @@ from pipeline import show
 from pipeline.errors import InventoryError, MetisError
 from pipeline.inventory.document import Document, parse
 from pipeline.inventory.read import Inventory
-from pipeline.inventory.resolve import ImageOverride, class_chain, resolve_class, resolve_node, size_in_bytes
+from pipeline.inventory.resolve import GoldenOverride, class_chain, resolve_class, resolve_node, size_in_bytes
 from pipeline.model import ResolvedNode
-from pipeline.steps.compose import Composer, check_image
+from pipeline.steps.compose import Composer
+from pipeline.steps.goldens import check_golden
 
 CASES = sorted((Path(__file__).parents[1] / "cases/resolve").iterdir())
 NODE = "titan-13"
-OVERRIDE = ImageOverride("file:/tmp/golden.img", "5" * 64, "METIS_IMAGE_PI")
+OVERRIDE = GoldenOverride("file:/tmp/golden.img", "5" * 64, "METIS_IMAGE_PI")
 
 
-def resolved(inventory: Path, override: ImageOverride | None = None) -> ResolvedNode:
+def resolved(inventory: Path, override: GoldenOverride | None = None) -> ResolvedNode:
     return Composer(Inventory(inventory), lambda _: override, lambda _: ()).node(NODE)
 
 
@@ -130,9 +131,9 @@ def test_an_override_takes_the_place_of_source_and_hash_and_leaves_the_headroom(
 
 def test_an_override_gives_an_image_to_a_class_that_has_none() -> None:
     documents = {"pi": parse("{arch: arm64, os: debian}", "pi.yaml")}
-    image = resolve_class("pi", documents.get, OVERRIDE).image
-    assert image is not None
-    assert image.source == OVERRIDE.source
+    golden = resolve_class("pi", documents.get, OVERRIDE).golden
+    assert golden is not None
+    assert golden.source == OVERRIDE.source
 
 
 def test_the_origin_of_an_overridden_image_is_the_variable(folder: Path) -> None:
@@ -178,13 +179,13 @@ def test_a_golden_that_is_built_here_takes_nothing_of_what_its_parent_says_of_an
     )
     documents = {"parent": parse(parent, "parent.yaml")}
     documents["child"] = parse("{extends: parent, image: {source: 'debian:bookworm'}}", "child.yaml")
-    image = resolve_class("child", documents.get).image
-    assert image is not None
-    assert (image.sha256, image.sums, image.mirrors) == (None, None, ())
+    golden = resolve_class("child", documents.get).golden
+    assert golden is not None
+    assert (golden.sha256, golden.sums, golden.mirrors) == (None, None, ())
 
 
 def test_a_signature_is_never_dropped_for_what_nobody_signs() -> None:
     text = "{arch: arm64, os: debian, image: {source: 'debian:bookworm', signature: {keyring: a.gpg}}}"
     klass = resolve_class("pi", {"pi": parse(text, "pi.yaml")}.get)
     with pytest.raises(MetisError, match="class pi wants a signature, and nobody signs what is built here"):
-        check_image(klass, "METIS_IMAGE_PI")
+        check_golden(klass)

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.errors import UsageError
-from pipeline.inventory.resolve import ImageOverride
+from pipeline.inventory.resolve import GoldenOverride
 from pipeline.machine.hardening import CREDENTIALS
 from pipeline.registry_access import RegistryAccess
 from pipeline.secret import Secret
-from pipeline.settings import PlainPlace, SealedPlace, SecretPlace, Settings, VaultPlace, image_variable
+from pipeline.settings import PlainPlace, SealedPlace, SecretPlace, Settings, VaultPlace, golden_variable
 
 HERE = Path("/somewhere/here")
 SHA256 = "ab" * 32
@@ -188,9 +188,9 @@ def test_an_unknown_injector_is_refused_with_those_that_there_are() -> None:
     ],
 )
 def test_a_class_has_its_variable_in_upper_case_with_underscores(klass: str, variable: str) -> None:
-    assert image_variable(klass) == variable
+    assert golden_variable(klass) == variable
     settings = read(**{variable: SOURCE, f"{variable}_SHA256": SHA256})
-    assert settings.override(klass) == ImageOverride(SOURCE, SHA256, variable)
+    assert settings.override(klass) == GoldenOverride(SOURCE, SHA256, variable)
     assert settings.override("other") is None
 
 
