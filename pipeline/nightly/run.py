@@ -7,17 +7,19 @@ cannot be made keeps one that can be burned.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..artifacts import Artifacts
+from ..cache.policy import Limits
 from ..cache.store import stamp
 from ..errors import (
     InventoryError,
     MetisError,
+    SeveralErrors,
     SourceError,
     UsageError,
     about,
@@ -29,29 +31,29 @@ from ..golden.source import AbsentError, DeniedError
 from ..graph import run as graph
 from ..graph.outcomes import Outcomes
 from ..graph.tasks import Tasks
-from ..lab.cache import UnknownNeedsError
+from ..lab import newer
+from ..lab.cache import LabCache, UnknownNeedsError
 from ..lab.lab import Lab
-from ..lab.newer import adopt
 from ..machine import durable
 from ..steps import receipts
 from . import files as nightly_files
 from .report import NodeReport, Report
+
+_DAY = 86_400.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked of a run: how many tasks at once, whether to pin newer goldens, where metrics go.
 
-    `newer` gives a class's golden that is published now where the inventory pins another one: it raises
-    SourceError where nobody can tell, any other MetisError where what is published cannot be trusted.
-    `prune` removes from the cache what nobody needs; it gives how many files, and their bytes.
+    What the inventory does not need, and nobody has used for `keep_days`, is removed from the cache.
     """
 
     jobs: int
     update: bool
     metrics: Path | None
-    newer: Callable[[str], Newer | None]
-    prune: Callable[[], tuple[int, int]]
+    keep_days: int
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ def run(lab: Lab, wanted: Wanted) -> tuple[Report, MetisError | None]:
         try:
             _refresh(lab, wanted, night)
             _build(wanted, night)
-            _prune(wanted, night)
+            _make_room(lab, wanted, night)
         except (MetisError, OSError) as error:
             night.faults.append(known(error))
         except Exception as error:
@@ -120,7 +122,7 @@ def _refresh(lab: Lab, wanted: Wanted, night: _Night) -> None:
         return
     for name in sorted({node.klass for node in lab.index.nodes.values() if node.klass}):
         try:
-            found = wanted.newer(name)
+            found = newer.newer(lab, name)
         except InventoryError:
             continue  # its nodes fail with it
         except (MetisError, OSError) as error:
@@ -132,7 +134,7 @@ def _refresh(lab: Lab, wanted: Wanted, night: _Night) -> None:
         else:
             night.newer += [found] if found else []
     if wanted.update:
-        night.diffs, failed = adopt(lab, night.newer)
+        night.diffs, failed = newer.adopt(lab, night.newer)
         night.faults += failed.values()
 
 
@@ -144,12 +146,24 @@ def _build(wanted: Wanted, night: _Night) -> None:
     graph.watch(night.tasks, night.outcomes, wanted.jobs)
 
 
-def _prune(wanted: Wanted, night: _Night) -> None:
-    """Make room in the cache; what keeps the inventory from being read, its nodes have failed with."""
+def _make_room(lab: Lab, wanted: Wanted, night: _Night) -> None:
+    """Prune the cache; what keeps the inventory from being read, its nodes have failed with."""
     try:
-        night.pruned = wanted.prune()
+        night.pruned = _prune(lab, wanted.keep_days)
     except UnknownNeedsError:
         night.warnings.append("nothing was pruned, as what the inventory needs cannot be told")
+
+
+def _prune(lab: Lab, keep_days: int) -> tuple[int, int]:
+    """Remove from the cache what nobody has used for so many days, and give how many files and bytes went."""
+    anew = Lab(lab.settings)  # what was pinned in this run is needed too
+    cache, limits = LabCache(anew), Limits(older_than=keep_days * _DAY)
+    if not cache.has_any(limits):  # most nights: to know what each node needs takes longer than all else
+        return 0, 0
+    pruned = cache.prune(limits, dry_run=False)
+    if pruned.errors:
+        raise SeveralErrors(pruned.errors)
+    return len(pruned.gone.files) + len(pruned.gone.unfinished), pruned.gone.size
 
 
 def _report(lab: Lab, night: _Night, begun: float, earlier: float | None) -> Report:

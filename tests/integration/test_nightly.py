@@ -375,15 +375,15 @@ def test_a_night_that_was_interrupted_says_how_far_it_came(
 
 ASKED = """
 import sys
-from pipeline.commands import nightly
 from pipeline.lab import newer
+from pipeline.nightly import run
 from pipeline.errors import MismatchError, SourceError
 from pipeline.golden.newer import Newer
 def found(lab, name):
     print("asked:", name, file=sys.stderr)
     {}
 newer.newer = found
-nightly._prune = lambda lab, days: (2, 3 << 20)
+run._prune = lambda lab, days: (2, 3 << 20)
 """
 
 
