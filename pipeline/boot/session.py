@@ -17,6 +17,7 @@ from ..machine import process
 from ..machine.progress import Reporter
 from ..model import Entry, Manifest, ResolvedNode
 from ..raw import disk, sparse
+from ..tables import columns
 from . import additions, checks, network, start
 from .additions import OFF_REQUEST, Exists
 from .checks import Check, Expected, Reveal
@@ -231,12 +232,7 @@ def to_text(report: Report) -> str:
     for boot in report.boots:
         rows.append(("", f"boot {boot.number}", "", f"ready after {boot.seconds:.0f} s"))
         rows += [
-            ("ok" if check.ok else "DIFFERS", check.name, check.expected or "-", check.found)
+            ("ok" if check.ok else "DIFFERS", check.name, check.expected or "-", one_line(check.found))
             for check in boot.checks
         ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "".join(
-        "  ".join([*(row[column].ljust(widths[column]) for column in range(3)), one_line(row[3])]).rstrip()
-        + "\n"
-        for row in rows
-    )
+    return "".join(f"{line}\n" for line in columns(rows))

@@ -27,6 +27,7 @@ from ..secrets import forms
 from ..secrets.keyring import TRIES, Keyring
 from ..secrets.source import ConflictError
 from ..secrets.ssh_keys import public_line
+from ..tables import columns
 
 State = Literal["not found", "found", "kept already", "differs", "stored", "replaced"]
 DONE: Mapping[State, State] = {"found": "stored", "differs": "replaced"}
@@ -95,10 +96,7 @@ class Adoption:
             (item.item, item.state, ", ".join(filter(None, (item.fingerprint, item.remark))))
             for item in self.findings
         ]
-        widths = [max(len(row[column]) for row in rows) for column in range(2)]
-        lines = [
-            f"  {name:{widths[0]}}  {state:{widths[1]}}  {about}".rstrip() for name, state, about in rows
-        ]
+        lines = [f"  {line}" for line in columns(rows)]
         if self.remark:
             lines.append(f"  {self.remark}")
         return "\n".join([one_line(f"{self.node}: {self.source} -> {self.place}"), *lines])

@@ -13,6 +13,7 @@ from ..inject.partitions import by_label_or_content
 from ..inject.sources import Reveal, Sources
 from ..model import Manifest
 from ..raw import disk
+from ..tables import columns
 from .build import Tools
 from .ids import BaseManifest
 
@@ -90,8 +91,7 @@ def _table(findings: Sequence[Finding]) -> list[str]:
     cells = [(_path(item), item.what, item.expected, item.found) for item in findings]
     # The names of files and links are the image's, which may be hostile to terminals.
     rows = [tuple(map(one_line, row)) for row in (("path", "what", "expected", "found"), *cells)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [f"  {'  '.join(map(str.ljust, row, widths))}".rstrip() for row in rows]
+    return [f"  {line}" for line in columns(rows)]
 
 
 def _path(finding: Finding) -> str:
