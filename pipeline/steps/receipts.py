@@ -1,7 +1,13 @@
 """Receipts: what an image or a base was made from, and what its file looked like when it was whole.
 
-A file's presence proves nothing. An image counts as whole when its receipt is there and the file has the
-size, times and inode that the receipt names; else, when every mapped range has the hash of its block map.
+A file's presence proves nothing. An image is
+
+- current   when its receipt names just what it would be made from, and the file has the size, times and inode
+            that the receipt names; nothing is hashed for that, so it is an answer and no proof
+- whole     when the file is what its receipt says: it has that size, those times and that inode, or else every
+            mapped range has the hash of the block map
+- there     when it is whole, and was made from just what it would be made from (`Lab.is_there`)
+
 The receipt is written last, so a build that was cut off leaves none.
 """
 
