@@ -30,6 +30,9 @@ PROGRAMS = MappingProxyType({"amd64": "qemu-system-x86_64", "arm64": "qemu-syste
 _BOARDS = MappingProxyType({"amd64": ("q35", "max"), "arm64": ("virt", "cortex-a72")})
 _HOSTS = MappingProxyType({"x86_64": "amd64", "aarch64": "arm64"})
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|.)|\r")
+WITH_BOOT_LOADERS = frozenset({"amd64"})
+"""Architectures whose machine starts a disk's own boot loader."""
+
 # A Raspberry Pi has no clock that runs without power.
 _PI_CLOCK = ["-rtc", "base=1970-01-01T00:00:00"]
 MEMORY_MIB = 1024
@@ -95,7 +98,7 @@ def command(machine: Machine, log: Path, variables: Path) -> list[str]:
     words += ["-cpu", "host" if kvm else emulated]
     words += ["-display", "none", "-monitor", "none", "-no-reboot", "-nodefaults"]
     words += ["-serial", f"file:{log}", "-nic", machine.nic]
-    words += _PI_CLOCK if machine.arch == "arm64" else []
+    words += _PI_CLOCK if machine.kernel is not None else []
     if machine.uefi:
         words += _flash(0, OVMF / "OVMF_CODE_4M.fd", "readonly=on") + _flash(1, variables)
     if machine.kernel is not None:

@@ -17,12 +17,13 @@ from ..machine import process
 from ..machine.progress import Reporter
 from ..model import Entry, Manifest, ResolvedNode
 from ..raw import disk, sparse
+from ..render.systems.table import starts_by_firmware
 from ..tables import columns
 from . import additions, checks, network, start
 from .additions import OFF_REQUEST, Exists
 from .checks import Check, Expected, Reveal
 from .guest import Deadline, GoneError, Guest, LateError
-from .machine import Machine, Running, is_native, running
+from .machine import WITH_BOOT_LOADERS, Kernel, Machine, Running, is_native, running
 from .programs import require
 
 _POLL = 0.2
@@ -101,7 +102,12 @@ def run(
     Raises LateError or GoneError where it does not come up, MetisError for what keeps it from being started.
     """
     require(["ssh", "ssh-keygen", "ssh-keyscan"])
-    arch = node.klass.arch
+    by_firmware, arch = starts_by_firmware(node.klass), node.klass.arch
+    if not by_firmware and arch not in WITH_BOOT_LOADERS:
+        raise MetisError(
+            f"{node.name} is started by a boot loader for {arch}",
+            f"only a Raspberry Pi's {arch} images boot here",
+        )
     wires = network.wiring(node, network.free_port())
     nic = network.nic(wires, node.settings.get("k3s", {}).get("server"), options.peer)
     wanted = checks.expected(
@@ -122,26 +128,20 @@ def run(
     with tools.reporter.step(f"{node.name}: making it ready to be asked"):
         boot = tools.inject(copy, lambda exists: additions.entries(node, wires, key, exists))
     accelerator = tools.accelerator() if is_native(arch) else "tcg"
-    machine = _machine(arch, copy, boot, folder, nic, accelerator, options.disks)
+    kernel = _kernel(copy, boot, folder) if by_firmware else None
+    uefi = kernel is None and start.has_uefi(disk.read(copy))
+    machine = Machine(arch, copy, nic, uefi, kernel, accelerator, options.disks)
     os.truncate(copy, copy.stat().st_size + ROOM)
     boots = tuple(_boots(machine, guest, wanted, folder, options, tools.reporter))
     return Report(node.name, accelerator, boots)
 
 
-def _machine(
-    arch: str, copy: Path, boot: int | None, folder: Path, nic: str, accelerator: str, disks: tuple[Path, ...]
-) -> Machine:
-    layout = disk.read(copy)
-    kernel = None
-    if arch == "arm64":
-        fat = next((part for part in layout.partitions if part.number == boot), None)
-        if fat is None:
-            raise MetisError(
-                f"{copy.name} has no boot partition", "only a Raspberry Pi's arm64 images boot here"
-            )
-        kernel = start.pi_kernel(copy, fat, folder)
-    uefi = kernel is None and start.has_uefi(layout)
-    return Machine(arch, copy, nic, uefi, kernel, accelerator, disks)
+def _kernel(copy: Path, boot: int | None, folder: Path) -> Kernel:
+    """What a Raspberry Pi's firmware would start from the partition of this number."""
+    fat = next((part for part in disk.read(copy).partitions if part.number == boot), None)
+    if fat is None:
+        raise MetisError(f"{copy.name} has no boot partition", "only a Raspberry Pi's arm64 images boot here")
+    return start.pi_kernel(copy, fat, folder)
 
 
 def _boots(

@@ -1,6 +1,6 @@
 """How an image wants to be started: by its own boot loader, or as a Raspberry Pi's firmware does it.
 
-QEMU has no Raspberry Pi whose network works, so for arm64 the kernel, the initrd and the command line are
+QEMU has no Raspberry Pi whose network works, so for one the kernel, the initrd and the command line are
 taken from the FAT, by the same config.txt that the firmware reads, and started on QEMU's `virt` board.
 """
 

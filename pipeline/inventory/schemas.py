@@ -1,8 +1,8 @@
 """The schema files as compiled validators, and their errors in plain words.
 
 The files are the only description of the format: `schema/` for the kinds of documents, a fragment beside each
-renderer for its concern. They are read when first needed and name each other by relative paths, which
-editors resolve in the same way.
+renderer for its concern, and one beside the operating systems. They are read when first needed and name each
+other by relative paths, which editors resolve in the same way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .formats import UnfitError, checker
 Place = tuple[str | int, ...]
 Kind = Literal["node", "class", "cluster", "inventory", "modes"]
 
-_FOLDERS = ("inventory/schema", "render")
+_FOLDERS = ("inventory/schema", "render", "render/systems")
 _SUFFIX = ".schema.json"
 
 

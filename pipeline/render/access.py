@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..model import Directory, Edit, Entry, Fault, File, ResolvedNode, SecretRef, Settings, Text
 from ..wording import shown
+from .systems.table import system_of
 
 DEFAULT_UID = 1000
 PASSWORD = SecretRef("ssh_password", "password-hash", optional=True)
@@ -50,7 +51,7 @@ def check(node: ResolvedNode) -> Iterator[Fault]:
     """Keys without a user, keys given twice, and a root whose password everyone knows."""
     ssh = node.settings.get("ssh")
     if ssh is None:
-        if node.klass.os == "armbian":
+        if system_of(node.klass).has_known_root:
             yield (
                 "ssh",
                 "missing, expected a user at least: the image's root has a password that everyone knows",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..model import Directory, Edit, Entry, Fault, ImageFact, ResolvedNode, Settings
 from .k3s import unit_of
+from .systems.table import PI_ARCH, SYSTEMS, starts_by_firmware, system_of
 from .units import enabled, script, unit
 
 # The kernels of Raspberry Pi OS start with memory's cgroup off, and without it k3s does not start
@@ -41,11 +42,11 @@ NOT_TO_ADD = {
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
     """Edits of the firmware's files, and units that grow the root and set the clock.
 
-    The firmware and its files are a Raspberry Pi's. An amd64 golden starts by a boot loader of its own, whose
+    The firmware and its files are a Raspberry Pi's. Other goldens start by a boot loader of their own, whose
     entries name the root by label: they stay as they are.
     """
     return (
-        *(_of_firmware(node) if node.klass.arch == "arm64" else ()),
+        *(_of_firmware(node) if starts_by_firmware(node.klass) else ()),
         script("grow-root"),
         unit("metis-grow-root.service"),
         enabled("metis-grow-root.service", "multi-user.target"),
@@ -59,12 +60,15 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
 def check(node: ResolvedNode) -> Iterator[Fault]:
     """Options that are not the operator's to choose, and what this machine or its system does not have."""
     boot: Settings = node.settings.get("boot", {})
-    if node.klass.arch != "arm64":
-        text = f"only a Raspberry Pi's firmware takes it, and the class is of {node.klass.arch}: leave it out"
+    klass = node.klass
+    if not starts_by_firmware(klass):
+        kind = klass.os if klass.arch == PI_ARCH else klass.arch
+        text = f"only a Raspberry Pi's firmware takes it, and the class is of {kind}: leave it out"
         yield from ((f"boot.{key}", text) for key in sorted(boot))
         return
-    if "page_size" in boot and node.klass.os != "raspios":
-        yield "boot.page_size", f"only raspios has a choice of kernels, found {node.klass.os}: leave it out"
+    if "page_size" in boot and not system_of(klass).kernel_4k:
+        having = " or ".join(name for name, system in SYSTEMS.items() if system.kernel_4k)
+        yield "boot.page_size", f"only {having} has a choice of kernels, found {klass.os}: leave it out"
     cmdline: Settings = boot.get("cmdline", {})
     needed = CGROUPS if unit_of(node) else ()
     for option in cmdline.get("remove", ()):
@@ -99,8 +103,9 @@ def _of_firmware(node: ResolvedNode) -> Iterator[Entry]:
         side="boot",
         preferred="/current/cmdline.txt",
     )
-    if "page_size" in boot:
-        yield Edit("/config.txt", "config_txt", (("name", "kernel"), ("value", "kernel8.img")), side="boot")
+    kernel = system_of(node.klass).kernel_4k
+    if "page_size" in boot and kernel:
+        yield Edit("/config.txt", "config_txt", (("name", "kernel"), ("value", kernel)), side="boot")
 
 
 def _disables_memory(option: str) -> bool:

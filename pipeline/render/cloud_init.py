@@ -6,19 +6,12 @@ from collections.abc import Iterator
 
 from ..model import Directory, Entry, Fault, File, Remove, ResolvedNode, SecretRef, Text
 from . import user_data
+from .systems.table import system_of
 from .yaml_text import yaml_text
 
 SEED = "/var/lib/cloud/seed/nocloud"
 # Where a FAT partition's seed would win over ours: NoCloud reads it later.
 SEED_FILES = ("user-data", "meta-data", "network-config")
-
-# Where images say that the seed is on a FAT partition. The one of Raspberry Pi OS is read after ours ("_"
-# comes after "-"), and its seedfrom would replace our user-data.
-SOURCES = (
-    "/etc/cloud/cloud.cfg.d/99-fake-cloud.cfg",  # Ubuntu
-    "/etc/cloud/cloud.cfg.d/99-fake_cloud.cfg",  # Armbian
-    "/etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg",
-)
 
 SYSTEM = {
     **user_data.OURS,
@@ -52,7 +45,7 @@ def _seed(node: ResolvedNode) -> tuple[Entry, ...]:
         File(f"{SEED}/meta-data", (yaml_text(meta_data),), mode=0o600),
         File(f"{SEED}/user-data", (own,), mode=0o600),
         File("/etc/cloud/cloud.cfg.d/99-metis.cfg", (yaml_text(SYSTEM), DATASOURCES)),
-        *(Remove(path) for path in SOURCES),
+        *map(Remove, system_of(node.klass).seeds),
     )
 
 

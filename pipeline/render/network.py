@@ -4,29 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..model import Entry, Fault, File, Needs, Remove, ResolvedNode, Settings, Symlink, Text
+from ..model import Entry, Fault, File, Needs, Remove, ResolvedNode, Symlink, Text
 from . import keyfile, netplan, network_lints, units
 from .links import Link, links
+from .systems.table import system_of
 from .yaml_text import yaml_text
-
-# What images bring to get any address at all. netplan merges its files by key, so a default with
-# `dhcp4: true` would stay in force beside a static address, and so would one for another id.
-DEFAULTS = (
-    # Armbian: with NetworkManager, with networkd, and before 24.05
-    "/etc/netplan/00-default-use-network-manager.yaml",
-    "/etc/netplan/10-dhcp-all-interfaces.yaml",
-    "/etc/netplan/armbian-default.yaml",
-    # Ubuntu: server installer (2), desktop, cloud-init
-    "/etc/netplan/00-installer-config.yaml",
-    "/etc/netplan/01-netcfg.yaml",
-    "/etc/netplan/01-network-manager-all.yaml",
-    "/etc/netplan/50-cloud-init.yaml",
-    # Debian's images without cloud-init
-    "/etc/netplan/90-default.yaml",
-    # Raspberry Pi OS: the Imager's, and what its NetworkManager makes of eth0 (the id is always this)
-    "/etc/NetworkManager/system-connections/preconfigured.nmconnection",
-    "/etc/netplan/90-NM-75a1216a-9d1a-30cd-8aca-ace5526ec021.yaml",
-)
 
 INTERFACES = "# Written by Metis: netplan or NetworkManager has the rest.\nauto lo\niface lo inet loopback\n"
 """interfaces(5) without a `source` line: what lies in interfaces.d, under any name, is not read any more."""
@@ -52,7 +34,8 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
     network = node.settings.get("network")
     if network is None:
         return ()
-    renderer = _renderer(node, network)
+    system = system_of(node.klass)
+    renderer = network.get("renderer", system.renderer)
     found = links(network)
     written = keyfile.render(found) if renderer == "keyfile" else (netplan.render(found, renderer),)
     manager = "networkd" if renderer == "networkd" else "NetworkManager"
@@ -65,13 +48,8 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
             (yaml_text({"network": {"config": "disabled"}}),),
         ),
         File("/etc/network/interfaces", (Text(INTERFACES),)),
-        *(Remove(path) for path in DEFAULTS),
+        *map(Remove, system.addresses),
     )
-
-
-def _renderer(node: ResolvedNode, network: Settings) -> str:
-    by_os = "keyfile" if node.klass.os == "raspios" else "networkd"
-    return str(network.get("renderer", by_os))
 
 
 def _needs(renderer: str, manager: str, found: Sequence[Link]) -> Iterator[Needs]:

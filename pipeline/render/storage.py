@@ -13,6 +13,7 @@ from itertools import combinations
 
 from ..model import Directory, Edit, Entry, Fault, File, ImageFact, Remove, ResolvedNode, Text, Value
 from .k3s import unit_of
+from .systems.table import starts_by_firmware
 from .units import UNITS, enabled, mount_unit, script, unit
 
 TABLE = "/etc/metis/disks"
@@ -139,12 +140,12 @@ def _disks(node: ResolvedNode) -> Iterator[Disk]:
 def _fstab(node: ResolvedNode, disks: tuple[Disk, ...]) -> tuple[tuple[str, Value], ...]:
     """What fstab is to say, by the names of the edit's arguments.
 
-    A Raspberry Pi's card is found by the ids of its partitions, which no other card has. The boot loader of
-    an amd64 golden names labels in places of its own, so there they stay.
+    A Raspberry Pi's card is found by the ids of its partitions, which no other card has. A boot loader names
+    labels in places of its own, so there they stay.
     """
     lines = [line for disk in disks for line in (_mount(disk), *(_bind(disk, path) for path in disk.binds))]
     mounts = "".join(f"{line}\n" for line in lines)
-    is_pi = node.klass.arch == "arm64"
+    is_pi = starts_by_firmware(node.klass)
     ids = (("boot", ImageFact("boot_partuuid")), ("root", ImageFact("root_partuuid"))) if is_pi else ()
     return tuple(sorted((*ids, *((("mounts", mounts),) if mounts else ()))))
 

@@ -109,7 +109,7 @@ def level(name: str) -> int:
 
 NOWHERE = len(FLOORS)
 PACKAGES = {
-    str(file.parent.relative_to(ROOT / "pipeline")).replace(".", "pipeline")
+    ".".join(file.parent.relative_to(ROOT / "pipeline").parts) or "pipeline"
     for file in (ROOT / "pipeline").rglob("__init__.py")
 }
 """Their own modules hold words for the reader and nothing else."""

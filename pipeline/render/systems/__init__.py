@@ -1,0 +1,1 @@
+"""One operating system, one file: what Metis knows of it, as data. `table` lists them all."""
