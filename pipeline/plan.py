@@ -13,7 +13,7 @@ from typing import Any
 from .errors import MetisError
 from .manifest import kind
 from .model import Directory, File, Manifest, Placed, RemoteFile, ResolvedNode
-from .render import k3s
+from .render import k3s_state
 from .tables import columns
 from .wording import masked
 
@@ -86,7 +86,7 @@ def make(
         Step(f"golden of {klass}", _fetched(found.golden_is_cached, needed=not base_is_kept), source),
         *(_file(item, found, needed=not base_is_kept) for item in node.klass.files),
         Step(f"base of {klass}", "keep" if base_is_kept else "build", f"{len(in_base.entries)} entries"),
-        *(_file(item, found, needed=not image_is_kept) for item in k3s.fetched(node)),
+        *(_file(item, found, needed=not image_is_kept) for item in k3s_state.fetched(node)),
         Step(
             f"image of {node.name}",
             "keep" if image_is_kept else "build",
@@ -100,7 +100,7 @@ def into_folders(plan: Plan, folders: tuple[str, str], found: Found) -> Plan:
     """The plan of a node whose files go where a card is mounted: no image is built for that."""
     steps = (
         *(_file(item, found, needed=True) for item in plan.node.klass.files),
-        *(_file(item, found, needed=True) for item in k3s.fetched(plan.node)),
+        *(_file(item, found, needed=True) for item in k3s_state.fetched(plan.node)),
         Step(f"files of {plan.node.klass.name}", "put", f"{len(plan.in_base.entries)} entries"),
         Step(f"files of {plan.node.name}", "put", f"{len(plan.in_image.entries)} entries"),
     )

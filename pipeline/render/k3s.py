@@ -14,7 +14,6 @@ from ..model import (
     Entry,
     File,
     Piece,
-    RemoteFile,
     Remove,
     ResolvedNode,
     SecretRef,
@@ -51,11 +50,6 @@ _PROGRAMS = ("crictl", "ctr", "kubectl")
 def unit_of(node: ResolvedNode) -> str | None:
     """The unit that runs k3s on the node, or None where none does."""
     return k3s_units.ROLES.get(role_of(node))
-
-
-def fetched(node: ResolvedNode) -> tuple[RemoteFile, ...]:
-    """The files that must be in the cache before the node's manifest can be applied."""
-    return k3s_state.fetched(node)
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:

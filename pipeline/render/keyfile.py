@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from ..model import Entry, File, Piece, Remove, SecretRef, Text
 from .links import Link
+from .yaml_text import HEADER
 
 CONNECTIONS = "/etc/NetworkManager/system-connections"
-_HEADER = "# Written by Metis; a change here is lost with the next card.\n"
 
 Section = tuple[str, dict[str, str]]
 
@@ -21,7 +21,7 @@ def render(links: Iterable[Link]) -> tuple[Entry, ...]:
     """A connection for each interface, and what keeps NetworkManager from bringing it up."""
     found = tuple(links)
     # Ubuntu's NetworkManager leaves wired interfaces to netplan, but for a file of this name in /etc.
-    own_all = File("/etc/NetworkManager/conf.d/10-globally-managed-devices.conf", (Text(_HEADER),))
+    own_all = File("/etc/NetworkManager/conf.d/10-globally-managed-devices.conf", (Text(HEADER),))
     entries: list[Entry] = [own_all, *map(_connection, found), *filter(None, map(_naming, found))]
     if any(link.kind == "wifi" for link in found):
         # Raspberry Pi OS brings it with WirelessEnabled=false, until somebody has said the country.
@@ -36,7 +36,7 @@ def _connection(link: Link) -> File:
 
 def _content(link: Link) -> Iterator[Piece]:
     sections = (*_kind(link), *_families(link))
-    yield Text(_HEADER + "\n".join(map(_ini, sections)))
+    yield Text(HEADER + "\n".join(map(_ini, sections)))
     if link.kind == "wifi":
         yield Text("\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=")
         yield SecretRef(link.password, "wifi-keyfile")
@@ -98,7 +98,7 @@ def _naming(link: Link) -> File | None:
     if link.mac is None or link.name is None:
         return None
     sections = (("Match", {"PermanentMACAddress": link.mac}), ("Link", {"Name": link.name}))
-    text = _HEADER + "\n".join(map(_ini, sections))
+    text = HEADER + "\n".join(map(_ini, sections))
     return File(f"/etc/systemd/network/10-metis-{link.id}.link", (Text(text),))
 
 

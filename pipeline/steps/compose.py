@@ -29,7 +29,7 @@ from ..model import (
     ResolvedClass,
     ResolvedNode,
 )
-from ..render import k3s, k3s_units, record
+from ..render import k3s, k3s_state, k3s_units, record
 from ..render.concerns import CONCERNS, checked
 from .ids import BaseManifest
 
@@ -73,7 +73,7 @@ class Composer:
 
     def fetched(self, name: str) -> tuple[RemoteFile, ...]:
         """What must be in the cache before a node's manifest can be applied."""
-        return k3s.fetched(self.node(name))
+        return k3s_state.fetched(self.node(name))
 
     def base_manifest(self, name: str) -> BaseManifest:
         """What a class's base is made of, beside its golden."""

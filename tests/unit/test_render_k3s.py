@@ -18,7 +18,7 @@ from pipeline.inventory.document import parse
 from pipeline.inventory.validate import check
 from pipeline.machine import process
 from pipeline.model import Entry, File, RemoteFile, Remove, ResolvedNode, SecretRef, Symlink
-from pipeline.render import k3s
+from pipeline.render import k3s, k3s_state
 from pipeline.render.k3s_lints import kubelet_may_set
 from pipeline.render.yaml_text import yaml_text
 from tests.support.rendering import CLUSTER, files, node_of, program
@@ -321,7 +321,7 @@ def lone_server(more: str = "") -> ResolvedNode:
 def test_the_database_of_a_lone_server_is_fetched_and_comes_back_private(flags: str, folder: str) -> None:
     node = lone_server(flags)
     path = f"{folder}/server/db/state.db"
-    assert k3s.fetched(node) == (RemoteFile(path, "https://backups.example/state.db", SHA256, 0o600),)
+    assert k3s_state.fetched(node) == (RemoteFile(path, "https://backups.example/state.db", SHA256, 0o600),)
     entries = k3s.render(node)
     restored = {
         entry.path: entry.mode for entry in entries if isinstance(entry, File) and folder in entry.path
@@ -332,7 +332,7 @@ def test_the_database_of_a_lone_server_is_fetched_and_comes_back_private(flags: 
 
 @each_role
 def test_nothing_is_fetched_for_a_node_that_joins(role: str) -> None:
-    assert k3s.fetched(a_node(role)) == ()
+    assert k3s_state.fetched(a_node(role)) == ()
 
 
 @each_role
