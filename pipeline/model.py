@@ -6,7 +6,7 @@ Nothing here reads, writes or decides. How a value comes to be is in `inventory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -300,17 +300,6 @@ Renderer = Callable[[ResolvedNode], tuple[Entry, ...]]
 
 Fault = tuple[str, str]
 """The dotted path of a value (`network.gateway`) and what is wrong with it."""
-
-Check = Callable[[ResolvedNode], Iterator[Fault]]
-"""Finds what would fail only on the node, in merged values that each fit their schema."""
-
-
-@dataclass(frozen=True, slots=True)
-class Concern:
-    """One part of what a node is: what it puts into the image, and what it finds wrong beforehand."""
-
-    render: Renderer
-    check: Check
 
 
 @dataclass(frozen=True, slots=True)

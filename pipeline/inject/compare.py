@@ -15,10 +15,10 @@ from ..edits import table as edits
 from ..errors import MetisError
 from ..manifest import kind, secret_refs
 from ..model import Blob, Directory, Edit, Entry, File, Manifest, Needs, Remove, Reserved, Side, Symlink
-from .owned import Strays
 from .owners import Owners
 from .paths import Paths
 from .sources import Sources
+from .strays import Owned, Strays
 from .stream import content
 from .tree import Status, Tree, Trees
 
@@ -44,10 +44,12 @@ class Finding:
     found: str
 
 
-def compare(in_base: Manifest, in_image: Manifest, trees: Trees, sources: Sources) -> list[Finding]:
+def compare(
+    in_base: Manifest, in_image: Manifest, trees: Trees, sources: Sources, owned: Owned
+) -> list[Finding]:
     """What the trees have otherwise than the manifests say; where both speak, the image's own counts.
 
-    A difference is also what lies where only Metis decides and no entry explains it (see `owned`).
+    A difference is also what lies at what is `owned`, where only Metis decides, and no entry explains it.
     """
     found: set[Finding] = set()
     for side in ("boot", "root"):
@@ -57,21 +59,21 @@ def compare(in_base: Manifest, in_image: Manifest, trees: Trees, sources: Source
         )
         tree = trees.side(side)
         if tree is not None:
-            found.update(_findings(base, own, side, tree, sources))
+            found.update(_findings(base, own, side, tree, sources, owned))
         else:
             found.update(_missing(entry) for entry in (*base, *own) if not isinstance(entry, Remove))
     return sorted(found)
 
 
 def _findings(
-    base: Sequence[Entry], own: Sequence[Entry], side: Side, tree: Tree, sources: Sources
+    base: Sequence[Entry], own: Sequence[Entry], side: Side, tree: Tree, sources: Sources, owned: Owned
 ) -> Iterator[Finding]:
     paths = Paths(tree)
     wanted, removed = _merged(_placed(base, paths), _placed(own, paths))
     reader = _Reader(tree, paths, sources)
     for path, entry in wanted.items():
         yield from reader.findings(path, entry)
-    strays = Strays(side, tree, paths, wanted)
+    strays = Strays(side, tree, paths, wanted, owned)
     left = (stray for path in removed for stray in strays.beneath(path, "it is to be removed"))
     for entry in own:
         if isinstance(entry, Needs) and paths.status(paths.file(entry.path)) is None:

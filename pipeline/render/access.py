@@ -6,10 +6,25 @@ from collections.abc import Iterator
 
 from ..model import Directory, Edit, Entry, Fault, File, ResolvedNode, SecretRef, Settings, Text
 from ..wording import shown
+from .concern import Owned
 from .systems.table import system_of
 
 DEFAULT_UID = 1000
 PASSWORD = SecretRef("ssh_password", "password-hash", optional=True)
+
+OWNED = Owned(
+    strays={"/etc/sudoers.d/metis-*": "sudo would grant what it says"},
+    paths=(
+        *(f"/etc/{name}" for name in ("passwd", "shadow", "group", "gshadow")),
+        "/root/.ssh",
+        "/home/*/.ssh",
+    ),
+    keys=dict.fromkeys(
+        "ssh_authorized_keys ssh_import_id ssh_pwauth disable_root_opts password chpasswd user "
+        "system_info".split(),
+        "who may log in, and how, is declared with ssh, and the password is the secret ssh_password",
+    ),
+)
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..model import Directory, Edit, Entry, Fault, ImageFact, ResolvedNode, Settings
+from .concern import Owned
 from .k3s import unit_of
 from .systems.table import PI_ARCH, SYSTEMS, starts_by_firmware, system_of
 from .units import enabled, script, unit
@@ -29,6 +30,13 @@ IDENTITY = ("systemd.hostname", "systemd.machine_id")
 
 # What beats cloud-init's settings on the root: whether it runs, from which seed, and the network.
 CLOUD_INIT = ("cloud-init", "ds=nocloud*", "network-config")
+
+OWNED = Owned(
+    keys=dict.fromkeys(
+        ("power_state", "package_reboot_if_required", "apt_reboot_if_required"),
+        "the node would go down in the middle of its first start, and k3s with it",
+    )
+)
 
 # Options that nobody adds, by their names.
 NOT_TO_ADD = {

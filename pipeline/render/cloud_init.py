@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
-from ..model import Directory, Entry, Fault, File, Remove, ResolvedNode, SecretRef, Text
-from . import user_data
+from ..model import Directory, Entry, File, Remove, ResolvedNode, SecretRef, Text
+from .concern import Owned
 from .systems.table import system_of
 from .yaml_text import yaml_text
 
 SEED = "/var/lib/cloud/seed/nocloud"
 # Where a FAT partition's seed would win over ours: NoCloud reads it later.
 SEED_FILES = ("user-data", "meta-data", "network-config")
+_SEED = "cloud-init would take it for the node's own"
+
+OURS: Mapping[str, Any] = {
+    "preserve_hostname": True,
+    "manage_etc_hosts": False,
+    "ssh_deletekeys": False,
+    "disable_root": False,  # who may log in is declared with ssh; this would rewrite root's keys
+    "growpart": {"mode": "off"},  # metis-grow-root.service does it
+    "resize_rootfs": False,
+}
+"""What is true of every node that keeps cloud-init, also in the user-data that have the last word."""
 
 SYSTEM = {
-    **user_data.OURS,
+    **OURS,
     "ssh_genkeytypes": [],
     "users": [],
     # Else a card whose cache is gone, or a stick with a seed, would make the node a new instance.
@@ -22,6 +34,19 @@ SYSTEM = {
     "datasource": {"NoCloud": {"fs_label": None, "seedfrom": None}},
 }
 """What cloud-init is told before it reads any user-data; its networking is `network`'s to turn off."""
+
+OWNED = Owned(
+    strays={"/var/lib/cloud/seed": _SEED},
+    boot_strays={f"/{name}": _SEED for name in SEED_FILES},
+    paths=("/etc/cloud", "/var/lib/cloud"),
+    keys={
+        "random_seed": "its file could be any, and the kernel has a seed without it",
+        **dict.fromkeys(
+            ("datasource", "datasource_list", "manual_cache_clean"),
+            "where cloud-init finds its data is not its user-data's to say",
+        ),
+    },
+)
 
 # ds-identify reads the list from one line only.
 DATASOURCES = Text("datasource_list: [NoCloud, None]\n")
@@ -47,8 +72,3 @@ def _seed(node: ResolvedNode) -> tuple[Entry, ...]:
         File("/etc/cloud/cloud.cfg.d/99-metis.cfg", (yaml_text(SYSTEM), DATASOURCES)),
         *map(Remove, system_of(node.klass).seeds),
     )
-
-
-def check(_node: ResolvedNode) -> Iterator[Fault]:
-    """Nothing: the schema has the two choices that there are."""
-    yield from ()

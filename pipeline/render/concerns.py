@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import InventoryError, Problem
-from ..model import Concern, ResolvedNode
+from ..model import ResolvedNode
 from . import access, boot, cloud_init, identity, k3s, k3s_lints, logs, network, quirks, storage
+from .concern import Concern
 
 CONCERNS: Mapping[str, Concern] = {
-    "identity": Concern(identity.render, identity.check),
-    "network": Concern(network.render, network.check),
-    "access": Concern(access.render, access.check),
-    "k3s": Concern(k3s.render, k3s_lints.check),
-    "storage": Concern(storage.render, storage.check),
-    "logs": Concern(logs.render, logs.check),
-    "boot": Concern(boot.render, boot.check),
-    "cloud_init": Concern(cloud_init.render, cloud_init.check),
-    "quirks": Concern(quirks.render, quirks.check),
+    "identity": Concern(identity.render, identity.check, identity.OWNED),
+    "network": Concern(network.render, network.check, network.OWNED),
+    "access": Concern(access.render, access.check, access.OWNED),
+    "k3s": Concern(k3s.render, k3s_lints.check, k3s.OWNED),
+    "storage": Concern(storage.render, storage.check, storage.OWNED),
+    "logs": Concern(logs.render, logs.check, logs.OWNED),
+    "boot": Concern(boot.render, boot.check, boot.OWNED),
+    "cloud_init": Concern(cloud_init.render, owned=cloud_init.OWNED),
+    "quirks": Concern(quirks.render),
 }
 
 

@@ -11,9 +11,22 @@ from collections.abc import Iterator
 from ..inventory.formats import hostname_label
 from ..model import Edit, Entry, Fault, File, Remove, ResolvedNode, SecretRef, Symlink, Text
 from ..wording import shown
+from .concern import Owned
 
 HOST_KEYS = ("ed25519", "ecdsa", "rsa")
 """The kinds for which sshd(8) looks when nobody tells it which."""
+
+_NAME = "the node's name is declared with hostname"
+_HOST_KEY = "the host keys are secrets of their own, such as extra.ssh_host_ed25519_key"
+
+OWNED = Owned(
+    strays={"/etc/ssh/ssh_host_*": "sshd would show it as the node's key"},
+    paths=("/etc/hostname", "/etc/hosts", "/etc/machine-id", "/etc/iscsi", "/var/lib/dbus"),
+    keys={
+        **dict.fromkeys(("hostname", "fqdn", "prefer_fqdn_over_hostname", "create_hostname_file"), _NAME),
+        **dict.fromkeys(("ssh_keys", "ssh_genkeytypes"), _HOST_KEY),
+    },
+)
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:

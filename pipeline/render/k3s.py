@@ -21,7 +21,8 @@ from ..model import (
     Symlink,
     Text,
 )
-from . import k3s_state, k3s_units
+from . import k3s_state, k3s_units, units
+from .concern import Owned
 from .links import links
 from .yaml_text import yaml_text
 
@@ -43,6 +44,19 @@ k3s's own eviction limits differ by version and say nothing of memory; these are
 collection at 75 % leaves less to fear.
 """
 
+_CONFIGURES = "k3s would be configured by it"
+OWNED = Owned(
+    strays={FOLDER: _CONFIGURES, "/etc/rancher/node": _CONFIGURES, **units.strays("k3s")},
+    paths=(
+        "/etc/default/k3s*",
+        "/etc/rancher",
+        "/etc/sysconfig/k3s*",
+        "/usr/local/bin/k3s",
+        "/var/lib/rancher",
+        *units.anywhere("k3s"),
+    ),
+)
+
 _PROGRAMS = ("crictl", "ctr", "kubectl")
 """What k3s is under other names."""
 
@@ -56,10 +70,10 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
     """The unit, its configuration and the node's identity in the cluster; k3s gone where the role is none."""
     if "k3s" not in node.settings:
         return ()
-    units = k3s_units.render(role_of(node), k3s_state.datastore(node))
+    starting = k3s_units.render(role_of(node), k3s_state.datastore(node))
     if unit_of(node) is None:
-        return units
-    return (*units, *_configuration(node), *_identity(), *_programs(node), *k3s_state.render(node))
+        return starting
+    return (*starting, *_configuration(node), *_identity(), *_programs(node), *k3s_state.render(node))
 
 
 def role_of(node: ResolvedNode) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..model import Entry, Fault, File, ResolvedNode, Text
+from .concern import Owned
 
 # A card is small and wears out; a journal that is gone with the power tells nothing of what happened before.
 DEFAULTS = {"Storage": "persistent", "SystemMaxUse": "200M"}
+PATH = "/etc/systemd/journald.conf.d/50-metis.conf"
+OWNED = Owned(strays={PATH: "journald would heed it"})
 ON_DISK = ("auto", "persistent")
 
 
@@ -21,7 +24,7 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
     is_on_disk = chosen["Storage"] in ON_DISK
     lines = [f"{key}={_spelt(chosen[key])}" for key in sorted(chosen) if is_on_disk or not _is_of_disk(key)]
     text = "".join(f"{line}\n" for line in ("[Journal]", *lines))
-    return (File("/etc/systemd/journald.conf.d/50-metis.conf", (Text(text),)),)
+    return (File(PATH, (Text(text),)),)
 
 
 def check(node: ResolvedNode) -> Iterator[Fault]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..model import Entry, Fault, File, Needs, Remove, ResolvedNode, Symlink, Text
 from . import keyfile, netplan, network_lints, units
+from .concern import Owned
 from .links import Link, links
 from .systems.table import system_of
 from .yaml_text import yaml_text
@@ -19,6 +20,22 @@ SERVICES = {
 }
 """What brings the interfaces up, and what network-online.target waits for then."""
 
+OWNED = Owned(
+    strays={
+        "/etc/netplan": "netplan would merge it into the node's addresses",
+        keyfile.CONNECTIONS: "NetworkManager would give the node its addresses",
+    },
+    paths=(
+        "/etc/NetworkManager",
+        "/etc/network",
+        "/etc/systemd/network",
+        *(f"{folder}/netplan" for folder in ("/run", "/lib", "/usr/lib")),
+    ),
+    keys=dict.fromkeys(
+        ("network", "manage_resolv_conf", "resolv_conf"),
+        "addresses are declared with network, and cloud-init reads none from here",
+    ),
+)
 
 NETPLAN = Needs("/usr/sbin/netplan", "netplan.io")
 MANAGERS = {

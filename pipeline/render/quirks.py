@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from ..model import Entry, Fault, ResolvedNode
+from ..model import Entry, ResolvedNode
 from .systems.table import system_of
 
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
     """Removals and settings, by operating system."""
     return system_of(node.klass).quirks
-
-
-def check(_node: ResolvedNode) -> Iterator[Fault]:
-    """Nothing can be wrong with what nobody declares."""
-    yield from ()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from ..model import Directory, Edit, Entry, Fault, File, ImageFact, Remove, ResolvedNode, Text, Value
+from .concern import Owned
 from .k3s import unit_of
 from .systems.table import starts_by_firmware
 from .units import UNITS, enabled, mount_unit, script, unit
@@ -38,6 +39,17 @@ FOR_PODS = ("/var/lib/kubelet", "/var/lib/rancher", "/var/log/pods")
 
 NEEDED = {"longhorn": ("disks",), "usb_scratch": ("uuid", "path")}
 """What a class and its node must have said between them."""
+
+OWNED = Owned(
+    paths=("/etc/fstab",),
+    keys={
+        **dict.fromkeys(
+            ("disk_setup", "fs_setup", "mounts"),
+            "disks are declared with longhorn and usb_scratch, and nothing here may format or mount one",
+        ),
+        "swap": "swap wears out a card, and the kubelet wants none",
+    },
+)
 
 # fsck(8) is for ext4 only: XFS looks after itself when it is mounted (fsck.xfs(8)).
 PASSES = {"ext4": 2, "xfs": 0}

@@ -10,6 +10,7 @@ from .assets import asset
 UNITS = "/etc/systemd/system"
 SCRIPTS = "/usr/local/lib/metis"
 _SHIPPED = "/usr/lib/systemd/system"
+FOLDERS = (UNITS, "/run/systemd/system", "/lib/systemd/system", _SHIPPED)
 
 
 def unit(name: str, text: Text | None = None) -> File:
@@ -36,6 +37,18 @@ def wanted(name: str, target: str) -> Symlink:
 def masked(name: str) -> Symlink:
     """The link of a unit that nothing can start, not even another that wants it or a script in init.d."""
     return Symlink(f"{UNITS}/{name}", "/dev/null")
+
+
+def strays(prefix: str) -> dict[str, str]:
+    """Where units whose names begin alike are heeded, as `concern.Owned` has strays."""
+    return dict.fromkeys(
+        (f"{UNITS}/{prefix}*", want(f"{prefix}*", "*")), "systemd would heed it beside our units"
+    )
+
+
+def anywhere(prefix: str) -> tuple[str, ...]:
+    """All places of units and their drop-ins whose names begin alike, as `concern.Owned` has paths."""
+    return tuple(f"{folder}/{below}{prefix}*" for folder in FOLDERS for below in ("", "*/"))
 
 
 def script(name: str) -> File:

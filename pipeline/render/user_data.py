@@ -15,58 +15,11 @@ import yaml
 
 from ..errors import InventoryError, SecretError
 from ..inventory.document import parse
+from .cloud_init import OURS
+from .owned import PROTECTED, REFUSED
 from .yaml_text import yaml_text
 
 HEADER = "#cloud-config\n"
-
-OURS: Mapping[str, Any] = {
-    "preserve_hostname": True,
-    "manage_etc_hosts": False,
-    "ssh_deletekeys": False,
-    "disable_root": False,  # who may log in is declared with ssh; this would rewrite root's keys
-    "growpart": {"mode": "off"},  # metis-grow-root.service does it
-    "resize_rootfs": False,
-}
-"""What is true of every node that keeps cloud-init, also in the user-data that have the last word."""
-
-_NAME = "the node's name is declared with hostname"
-_LOGIN = "who may log in, and how, is declared with ssh, and the password is the secret ssh_password"
-_NETWORK = "addresses are declared with network, and cloud-init reads none from here"
-_DISKS = "disks are declared with longhorn and usb_scratch, and nothing here may format or mount one"
-_RESTART = "the node would go down in the middle of its first start, and k3s with it"
-_SOURCE = "where cloud-init finds its data is not its user-data's to say"
-
-REFUSED: Mapping[str, str] = {
-    "hostname": _NAME,
-    "fqdn": _NAME,
-    "prefer_fqdn_over_hostname": _NAME,
-    "create_hostname_file": _NAME,
-    "ssh_keys": "the host keys are secrets of their own, such as extra.ssh_host_ed25519_key",
-    "ssh_genkeytypes": "the host keys are secrets of their own, such as extra.ssh_host_ed25519_key",
-    "ssh_authorized_keys": _LOGIN,
-    "ssh_import_id": _LOGIN,
-    "ssh_pwauth": _LOGIN,
-    "disable_root_opts": _LOGIN,
-    "password": _LOGIN,
-    "chpasswd": _LOGIN,
-    "user": _LOGIN,
-    "system_info": _LOGIN,
-    "network": _NETWORK,
-    "manage_resolv_conf": _NETWORK,
-    "resolv_conf": _NETWORK,
-    "disk_setup": _DISKS,
-    "fs_setup": _DISKS,
-    "mounts": _DISKS,
-    "swap": "swap wears out a card, and the kubelet wants none",
-    "power_state": _RESTART,
-    "package_reboot_if_required": _RESTART,
-    "apt_reboot_if_required": _RESTART,
-    "random_seed": "its file could be any, and the kernel has a seed without it",
-    "datasource": _SOURCE,
-    "datasource_list": _SOURCE,
-    "manual_cache_clean": _SOURCE,
-}
-"""Keys that would undo what the inventory says of a node, and where it is said."""
 
 _COMMANDS = ("bootcmd", "runcmd")
 _UNDOING = re.compile(
@@ -79,14 +32,8 @@ _UNDOING = re.compile(
 Only what stands there plainly is found: who writes commands for a node can undo anything.
 """
 _PROTECTED = re.compile(
-    r"/etc/(hostname|hosts|machine-id|fstab|passwd|shadow|group|gshadow)|/etc/ssh/ssh_host_.*"
-    r"|(/etc/(rancher|NetworkManager|metis|cloud|iscsi|network|systemd/network)|/usr/local/lib/metis"
-    r"|(/etc|/run|/lib|/usr/lib)/netplan|/usr/local/bin/k3s|/var/lib/(cloud|dbus|rancher))(/.*)?"
-    r"|/etc/(default|sysconfig)/k3s.*|/etc/sudoers\.d/metis-.*|/etc/systemd/journald\.conf\.d/50-metis\.conf"
-    r"|(/etc|/run|/lib|/usr/lib)/systemd/system/((k3s|metis|service\.d).*|.*/(k3s|metis)[^/]*)"
-    r"|(/root|/home/[^/]+)/\.ssh(/.*)?"
+    "|".join(f"{re.escape(path)}(/.*)?".replace(r"\*", "[^/]*") for path in PROTECTED), re.DOTALL
 )
-"""Paths that the manifest of the node is about, in their plain form."""
 
 
 def merged(text: str | None, what: str = "cloud_init") -> str:
@@ -157,7 +104,7 @@ def _users(users: object) -> Iterator[str]:
     if names is None:
         yield "make its users a list of maps with a name: the default user of the image is not the node's"
     elif {"default", "root"} & set(names):
-        yield f"take default and root out of its users: {_LOGIN}"
+        yield f"take default and root out of its users: {REFUSED['user']}"
 
 
 def _written(files: object) -> Iterator[str]:

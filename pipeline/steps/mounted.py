@@ -20,6 +20,7 @@ from ..manifest import without_image_facts
 from ..model import Manifest
 from ..raw import disk
 from ..raw.disk import Disk
+from ..render.owned import STRAYS
 from .build import Tools
 from .ids import BaseManifest
 from .verify import Verdict
@@ -78,7 +79,7 @@ def apply_to(
         tools.reporter.step(f"{subject}: reading {card} back"),
         tools.injector.open(card, layout, choose, read_only=True) as trees,
     ):
-        findings = compare(base, manifest, trees, Sources(tools.open_blob, reveal, facts))
+        findings = compare(base, manifest, trees, Sources(tools.open_blob, reveal, facts), STRAYS)
     return Filled(subject, card, len(base.entries) + len(manifest.entries), findings)
 
 

@@ -13,6 +13,7 @@ from ..inject.partitions import by_label_or_content
 from ..inject.sources import Reveal, Sources
 from ..model import Manifest
 from ..raw import disk
+from ..render.owned import STRAYS
 from ..tables import columns
 from .build import Tools
 from .ids import BaseManifest
@@ -80,7 +81,7 @@ def read_back(image: Path, wanted: BaseManifest, manifest: Manifest, reveal: Rev
         tools.injector.open(image, layout, by_label_or_content(wanted.labels), read_only=True) as trees,
     ):
         facts = disk.facts(layout, trees.places.root, trees.places.boot)
-        findings = compare(wanted.manifest, manifest, trees, Sources(tools.open_blob, reveal, facts))
+        findings = compare(wanted.manifest, manifest, trees, Sources(tools.open_blob, reveal, facts), STRAYS)
     entries = len(wanted.manifest.entries) + len(manifest.entries)
     return Verdict(manifest.subject, image, entries, findings)
 

@@ -45,6 +45,12 @@ def test_every_concern_has_cases() -> None:
     assert {case.parent.name for case in CASES} == set(CONCERNS)
 
 
+def test_nothing_is_owned_by_two_concerns() -> None:
+    for kind in ("strays", "boot_strays", "paths", "keys"):
+        owned = [each for concern in CONCERNS.values() for each in getattr(concern.owned, kind)]
+        assert len(owned) == len(set(owned)), kind
+
+
 GOOD = [case for case in CASES if (case / "expected.json").exists()]
 
 

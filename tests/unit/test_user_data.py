@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from pipeline.errors import MetisError
 from pipeline.machine import process
 from pipeline.model import File, SecretRef
+from pipeline.render.cloud_init import OURS
 from pipeline.render.concerns import CONCERNS
-from pipeline.render.user_data import OURS, REFUSED, merged
+from pipeline.render.owned import REFUSED
+from pipeline.render.user_data import merged
 from pipeline.secret import Secret
 from pipeline.secrets import forms
 from tests.support.rendering import all_entries, node_of, program

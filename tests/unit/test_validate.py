@@ -18,7 +18,7 @@ from pipeline.inventory.document import Document, parse
 from pipeline.inventory.resolve import resolve_class, resolve_node, size_in_bytes
 from pipeline.inventory.schemas import Kind, faults
 from pipeline.inventory.validate import check, claims, duplicates
-from pipeline.render.concerns import checked
+from pipeline.render.concerns import CONCERNS, checked
 from pipeline.wording import shown
 
 CASES = sorted(file for file in Path(__file__).parent.with_name("cases").glob("inventory/*/*.yaml"))
@@ -112,6 +112,9 @@ def test_every_concern_has_its_fragment_in_the_list() -> None:
     listed = json.loads((folder / "concerns.schema.json").read_text("utf-8"))["allOf"]
     fragments = {file.name for file in folder.glob("*.schema.json")} - {"concerns.schema.json"}
     assert {part["$ref"] for part in listed} == fragments
+    named = {name.removesuffix(".schema.json") for name in fragments}
+    # Hooks and the card put nothing into the image, and the quirks of a system are not declared.
+    assert named - {"hooks", "card"} == CONCERNS.keys() - {"quirks"}
 
 
 @pytest.mark.parametrize(

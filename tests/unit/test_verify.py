@@ -24,7 +24,6 @@ from pipeline.inject.apply import apply
 from pipeline.inject.beneath import Beneath
 from pipeline.inject.compare import Finding, compare
 from pipeline.inject.folder import FolderTree
-from pipeline.inject.owned import OWNED
 from pipeline.inject.paths import Paths
 from pipeline.inject.sources import Sources
 from pipeline.inject.tree import READ_LIMIT, Places, Trees
@@ -44,6 +43,7 @@ from pipeline.model import (
     Symlink,
     Text,
 )
+from pipeline.render.owned import STRAYS
 from pipeline.steps.verify import Verdict
 from tests.unit.test_apply import ENTRIES, Nodes, plant, trees
 
@@ -90,7 +90,7 @@ def findings(
     folder: Path, own: Iterable[Entry], base: Iterable[Entry] = (), sources: Sources = SOURCES
 ) -> list[Finding]:
     with opened(folder) as found:
-        return compare(manifest(base), manifest(own), found, sources)
+        return compare(manifest(base), manifest(own), found, sources, STRAYS)
 
 
 def said(found: Iterable[Finding]) -> list[tuple[str, ...]]:
@@ -435,7 +435,7 @@ def test_every_owned_place_has_an_example_of_a_stray(applied: Path) -> None:
     for name in ("user-data", "meta-data", "network-config"):
         write(f"boot/{name}", "stray")(applied)
     reasons = {item.expected.removeprefix("nothing: ") for item in findings(applied, OWN, BASE)}
-    assert reasons >= {reason for patterns in OWNED.values() for reason in patterns.values()}
+    assert reasons >= {reason for patterns in STRAYS.values() for reason in patterns.values()}
 
 
 @pytest.mark.parametrize(

@@ -13,30 +13,7 @@ from ..model import Side
 from .paths import Paths
 from .tree import NodeKind, Tree
 
-_OURS = "only Metis keeps files there"
-_CONFIGURES_K3S = "k3s would be configured by it"
-_STARTED = "systemd would heed it beside our units"
-_SEED = "cloud-init would take it for the node's own"
-
-OWNED: Mapping[Side, Mapping[str, str]] = {
-    "root": {
-        "/etc/metis": _OURS,
-        "/usr/local/lib/metis": _OURS,
-        "/etc/netplan": "netplan would merge it into the node's addresses",
-        "/etc/NetworkManager/system-connections": "NetworkManager would give the node its addresses",
-        "/etc/rancher/k3s": _CONFIGURES_K3S,
-        "/etc/rancher/node": _CONFIGURES_K3S,
-        "/etc/ssh/ssh_host_*": "sshd would show it as the node's key",
-        "/etc/sudoers.d/metis-*": "sudo would grant what it says",
-        "/etc/systemd/journald.conf.d/50-metis.conf": "journald would heed it",
-        "/etc/systemd/system/k3s*": _STARTED,
-        "/etc/systemd/system/metis-*": _STARTED,
-        "/etc/systemd/system/*.wants/k3s*": _STARTED,
-        "/etc/systemd/system/*.wants/metis-*": _STARTED,
-        "/var/lib/cloud/seed": _SEED,
-    },
-    "boot": {"/user-data": _SEED, "/meta-data": _SEED, "/network-config": _SEED},
-}
+Owned = Mapping[Side, Mapping[str, str]]
 """The paths at and beneath which a stray file changes what the node is, and how; `*` is within a name."""
 
 Stray = tuple[str, NodeKind, str]
@@ -46,8 +23,8 @@ Stray = tuple[str, NodeKind, str]
 class Strays:
     """Looks for what nobody explains; `wanted` are the paths without links of all entries of a side."""
 
-    def __init__(self, side: Side, tree: Tree, paths: Paths, wanted: Collection[str]) -> None:
-        self._owned = OWNED[side]
+    def __init__(self, side: Side, tree: Tree, paths: Paths, wanted: Collection[str], owned: Owned) -> None:
+        self._owned = owned[side]
         self._paths = paths
         # FAT finds a name in any case.
         self._fold: Callable[[str], str] = str.casefold if side == "boot" else str
