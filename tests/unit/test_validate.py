@@ -1,8 +1,12 @@
-"""Inventories and what is said of them; each case is a folder with a document and its `problems.txt`."""
+"""Inventories and what is said of them; each case is a folder with a document and its `problems.txt`.
+
+There `{names}` stands for all keys of a node or all operating systems, which are more with each new one.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ from pipeline.wording import shown
 
 CASES = sorted(file for file in Path(__file__).parent.with_name("cases").glob("inventory/*/*.yaml"))
 SCHEMAS = sorted(Path(__file__).parents[2].glob("pipeline/**/*.schema.json"))
+NAMES = r"\w+(, \w+)+( and \w+)?"
+"""How names are listed, however many there are."""
 
 
 def problems_of(file: Path) -> tuple[Problem, ...]:
@@ -51,7 +57,11 @@ def resolved(document: Document, name: str) -> tuple[Problem, ...]:
 def test_each_document_gets_the_lines_written_beside_it(file: Path) -> None:
     expected = file.with_name("problems.txt")
     lines = expected.read_text("utf-8").splitlines() if expected.exists() else []
-    assert [str(problem) for problem in problems_of(file)] == lines
+    said = [str(problem) for problem in problems_of(file)]
+    for index, (line, written) in enumerate(zip(said, lines, strict=False)):
+        if "{names}" in written and re.fullmatch(re.escape(written).replace(r"\{names\}", NAMES), line):
+            said[index] = written
+    assert said == lines
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.parent.name)

@@ -40,6 +40,7 @@ from pipeline.model import (
     Remove,
     Reserved,
     SecretRef,
+    Side,
     Symlink,
     Text,
 )
@@ -429,13 +430,14 @@ def test_a_stray_where_only_metis_decides_is_extra(applied: Path, path: str) -> 
     assert found.expected.startswith("nothing: ")
 
 
-def test_every_owned_place_has_an_example_of_a_stray(applied: Path) -> None:
-    for path in EXTRAS:
-        write(f"root{path}", "stray")(applied)
-    for name in ("user-data", "meta-data", "network-config"):
-        write(f"boot/{name}", "stray")(applied)
-    reasons = {item.expected.removeprefix("nothing: ") for item in findings(applied, OWN, BASE)}
-    assert reasons >= {reason for patterns in STRAYS.values() for reason in patterns.values()}
+@pytest.mark.parametrize(
+    ("side", "pattern"), [(side, pattern) for side in STRAYS for pattern in STRAYS[side]]
+)
+def test_a_stray_beneath_each_owned_place_is_extra(applied: Path, side: Side, pattern: str) -> None:
+    place = f"{pattern.replace('*', 'x')}/stray"
+    write(f"{side}{place}", "stray")(applied)
+    reasons = {item.expected for item in findings(applied, OWN, BASE) if item.path == place}
+    assert f"nothing: {STRAYS[side][pattern]}" in reasons
 
 
 @pytest.mark.parametrize(
