@@ -4,8 +4,8 @@ A file's presence proves nothing. An image is
 
 - current   when its receipt names just what it would be made from, and the file has the size, times and inode
             that the receipt names; nothing is hashed for that, so it is an answer and no proof
-- whole     when the file is what its receipt says: it has that size, those times and that inode, or else every
-            mapped range has the hash of the block map
+- whole     when the file is what its receipt says: it has that size, those times and that inode, or else
+            every mapped range has the hash of the block map
 - there     when it is whole, and was made from just what it would be made from (`Lab.is_there`)
 
 The receipt is written last, so a build that was cut off leaves none.
