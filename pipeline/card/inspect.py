@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MetisError, one_line
-from ..machine import process
-from ..raw import disk, ext
+from ..raw import blkid, disk, ext
 from . import record
 
 NODE = "/etc/metis/node.json"
@@ -29,7 +28,6 @@ _DEEPEST = 16
 _NAMED = 4
 """So many partitions are told of in a line."""
 _PROBED = 1 << 20
-_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +104,10 @@ def _with_table(path: Path) -> OnCard:
 
 def _without_table(path: Path) -> OnCard | None:
     """A card that is one file system from its first byte on, as cameras and sticks have it."""
-    words = ["blkid", "--probe", "--output", "udev", str(path.absolute())]
-    said = process.run(words, timeout=_TIMEOUT, limit=_PROBED, check=False)
-    pairs = (line.partition("=") for line in said.out.decode(errors="replace").splitlines())
-    known = {name: _short(value) for name, _, value in pairs}
+    known = blkid.probed(path)
     if "ID_FS_TYPE" not in known or "ID_PART_TABLE_TYPE" in known:
         return None
-    return OnCard(filesystem=known["ID_FS_TYPE"], label=known.get("ID_FS_LABEL", ""))
+    return OnCard(filesystem=_short(known["ID_FS_TYPE"]), label=_short(known.get("ID_FS_LABEL", "")))
 
 
 def _file(path: Path, partition: disk.Partition, name: str, limit: int) -> bytes:

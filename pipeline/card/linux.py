@@ -13,6 +13,7 @@ from pathlib import Path
 from ..artifacts import DEVICES
 from ..errors import MetisError, RefusedError, one_line
 from ..machine import mountinfo, process
+from ..raw import blkid
 from . import lsblk
 from .cards import SWAP, Card
 from .lsblk import Fact
@@ -288,9 +289,7 @@ def _is_open(handle: Path, path: str, numbers: Iterable[int]) -> bool:
 
 def _filesystem(name: str) -> str:
     """What blkid(8) finds on a device, where it may look: without udev lsblk does not know."""
-    words = ["blkid", "--probe", "--match-tag", "TYPE", "--output", "value", _device(name)]
-    said = process.run(words, timeout=_TIMEOUT, limit=_LIMIT, check=False)
-    return one_line(said.out.decode(errors="replace"))
+    return one_line(blkid.probed(Path(_device(name))).get("ID_FS_TYPE", ""))
 
 
 def _parts(name: str) -> list[str]:

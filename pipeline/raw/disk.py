@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from ..errors import MetisError
 from ..machine import process
+from . import blkid
 
 ALIGNMENT = 1 << 20
 """Partitions end on a multiple of this many bytes, as sfdisk(8) and the makers of cards have it."""
@@ -224,16 +225,9 @@ def _check_bounds(image: Path, size: int, places: list[tuple[int, int, int]]) ->
 
 
 def _probe(image: Path, row: dict[str, Any], sector: int, table: dict[str, Any]) -> Partition:
-    """Ask blkid(8) what lies in a partition; several answers at once count as none."""
+    """A partition with what blkid(8) finds in it."""
     start, size = row["start"] * sector, row["size"] * sector
-    place = ["--offset", str(start), "--size", str(size)]
-    said = process.run(
-        ["blkid", "--probe", *place, "--output", "udev", str(image.absolute())],
-        timeout=_TIMEOUT,
-        check=False,
-    )
-    pairs = (line.partition("=") for line in said.out.decode(errors="replace").splitlines())
-    facts = {name: value for name, _, value in pairs}
+    facts = blkid.probed(image, "--offset", str(start), "--size", str(size))
     return Partition(
         number=_number(row),
         start=start,
