@@ -6,11 +6,10 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..model import File, Manifest, ResolvedNode, SecretRef, Text
 from ..render.k3s import role_of, unit_of
-from ..render.storage import DISKS_UNIT
+from ..render.storage import DISKS_UNIT, disks_of
 from .guest import KINDS, fingerprint
 
 Reveal = Callable[[SecretRef], bytes]
@@ -88,7 +87,7 @@ def expected(
     root_size: int,
 ) -> Expected:
     """What a node must be; `uuids` are of the file systems on the disks that it gets beside its card."""
-    mounts = tuple(Mount(path, uuid, uuid.lower() in uuids) for path, uuid in _disks(node))
+    mounts = tuple(Mount(disk.path, disk.uuid, disk.uuid.lower() in uuids) for disk in disks_of(node))
     keys = {kind: _content(manifest, f"/etc/ssh/ssh_host_{kind}_key.pub", reveal) for kind in KINDS}
     role = role_of(node)
     is_sure = all(mount.is_there for mount in mounts) and (role == "agent" or has_peer)
@@ -103,13 +102,6 @@ def expected(
         k3s=("absent",) if role == "none" else ("active",) if is_sure else ("active", "guarded"),
         root_size=root_size,
     )
-
-
-def _disks(node: ResolvedNode) -> Iterator[tuple[str, str]]:
-    disks: list[Mapping[str, Any]] = list(node.settings.get("longhorn", {}).get("disks", ()))
-    scratch = node.settings.get("usb_scratch")
-    for disk in [*disks, *([scratch] if scratch else [])]:
-        yield disk["path"], disk["uuid"]
 
 
 def _content(manifest: Manifest, path: str, reveal: Reveal) -> str | None:

@@ -70,7 +70,7 @@ class Disk:
 
 def render(node: ResolvedNode) -> tuple[Entry, ...]:
     """Mounts (fstab(5)), mount points that nobody can write to, and units that watch over them."""
-    disks = tuple(_disks(node))
+    disks = tuple(disks_of(node))
     arguments = _fstab(node, disks)
     return (
         *((Edit("/etc/fstab", "fstab", arguments),) if arguments else ()),
@@ -86,7 +86,7 @@ def check(node: ResolvedNode) -> Iterator[Fault]:
     yield from incomplete
     if incomplete:
         return
-    disks = tuple(_disks(node))
+    disks = tuple(disks_of(node))
     for one, other in combinations(disks, 2):
         if one.uuid == other.uuid:
             yield f"{other.place}.uuid", f"expected another disk than that of {one.place}, found {one.uuid}"
@@ -129,7 +129,8 @@ def _overlap(one: str, other: str) -> bool:
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
-def _disks(node: ResolvedNode) -> Iterator[Disk]:
+def disks_of(node: ResolvedNode) -> Iterator[Disk]:
+    """The disks that a node declares: Longhorn's, then the one for scratch."""
     longhorn, scratch = (node.settings.get(part, {}) for part in NEEDED)
     parts = [
         (f"longhorn.disks[{index}]", disk, longhorn) for index, disk in enumerate(longhorn.get("disks", ()))
