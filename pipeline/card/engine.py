@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from ..errors import RefusedError
 from ..machine.progress import Advance, Reporter
+from ..raw.ranges import BLOCK
 from . import verdicts
 from .burn_plan import HEAD, BurnPlan, Extent, content, other_image, with_record
 from .image import Image
@@ -28,7 +29,6 @@ from .table import BACKUP, Patch
 
 BATCH = 4 << 20
 """Bytes that are transferred at once, at most: more is no faster on any card."""
-PAGE = 4096
 TRIES = 3
 """How often a range that differs is written again before the card is called bad."""
 _THREADS = 2
@@ -181,27 +181,27 @@ class _Burn:
     @property
     def _last(self) -> tuple[int, int]:
         """The block that is written and read to see whether the card ends where it says."""
-        start = max(0, self.medium.size - PAGE) // self.medium.alignment * self.medium.alignment
+        start = max(0, self.medium.size - BLOCK) // self.medium.alignment * self.medium.alignment
         return start, self.medium.size
 
     def _cut(self, head: Sequence[Extent]) -> tuple[list[Extent], list[Extent]]:
         """What is in the first 4 KiB, and what of the head is behind."""
         first, others = [], []
         for each in head:
-            if each.end <= PAGE:
+            if each.end <= BLOCK:
                 first.append(each)
-            elif each.start >= PAGE:
+            elif each.start >= BLOCK:
                 others.append(each)
             else:
                 data = content(each, self.image.read)
-                at = PAGE - each.start
+                at = BLOCK - each.start
                 first.append(Extent.of(each.start, data[:at]))
-                others.append(Extent.of(PAGE, data[at:]))
+                others.append(Extent.of(BLOCK, data[at:]))
         return first, others
 
     def _around(self, each: Extent, patch: Patch) -> Extent:
         """The part of an extent that a patch changes, widened to what can be transferred."""
-        grain = max(PAGE, self.medium.alignment)
+        grain = max(BLOCK, self.medium.alignment)
         start = max(each.start, patch.start // grain * grain)
         end = min(each.end, -(-patch.end // grain) * grain)
         return Extent.of(start, content(each, self.image.read)[start - each.start : end - each.start])
@@ -332,7 +332,7 @@ def cleared_on_failure(medium: Medium) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        first, head = min(PAGE, medium.size), min(HEAD, medium.size)
+        first, head = min(BLOCK, medium.size), min(HEAD, medium.size)
         for start, end in ((0, first), (first, head), (_tail(medium), medium.size)):
             with suppress(OSError):
                 if start < end:
@@ -356,7 +356,7 @@ def _batches(extents: Iterable[Extent]) -> Iterator[_Batch]:
     places: list[tuple[Extent, int]] = []
     filled, end = 0, -1
     for each in extents:
-        at = filled if each.start == end else -(-filled // PAGE) * PAGE
+        at = filled if each.start == end else -(-filled // BLOCK) * BLOCK
         if at + each.size > BATCH and places:
             yield _Batch(tuple(places))
             places, at = [], 0

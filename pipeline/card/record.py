@@ -12,9 +12,10 @@ from typing import Any
 
 from ..errors import MetisError
 from ..model import Reserved
+from ..raw.ranges import BLOCK
 
 PATH = "/etc/metis/burn.json"
-SIZE = 4096
+SIZE = BLOCK
 """Bytes: one block of most file systems, and the least that every medium writes at once."""
 FORMAT = 1
 _TEXTS = ("node", "image", "at", "image_sha256", "bmap_sha256", "by", "serial", "host")

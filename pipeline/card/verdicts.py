@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..errors import MetisError, MismatchError
+from ..raw.ranges import BLOCK
 from .burn_plan import Extent
 from .medium import Medium, buffer
 
@@ -34,7 +35,7 @@ def errors_in_words(name: str, medium: Medium) -> Iterator[None]:
 
 def _answers(medium: Medium) -> bool:
     """Whether at least one of the card's ends can be read."""
-    length = min(4096, medium.size) // medium.alignment * medium.alignment
+    length = min(BLOCK, medium.size) // medium.alignment * medium.alignment
     into = buffer(length or medium.size)
     for offset in (0, (medium.size - len(into)) // medium.alignment * medium.alignment):
         try:

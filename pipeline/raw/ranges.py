@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 BLOCK = 4096
-"""Bytes: what is mapped or not is decided for so many at once."""
+"""Bytes: what is mapped or not is decided for so many at once, and transfers past the page cache are of whole
+ones, which suits every disk and file system."""
 PIECE = 1 << 20
 """Bytes: no range that is hashed, written or read again is longer."""
 Ranges = tuple[tuple[int, int], ...]
