@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..errors import RefusedError
+
 SWAP = "[SWAP]"
 """The mount point of swap space, as lsblk(8) has it."""
 Kind = Literal["disk", "loop", "file"]
@@ -60,6 +62,11 @@ class Card:
     def identity(self) -> tuple[str, str, int]:
         """What must not have changed when the card is open: its number may stay while the medium changes."""
         return self.serial, self.sequence, self.size
+
+
+def changed(path: str) -> RefusedError:
+    """What is at a path is another card by now than the one that was found there."""
+    return RefusedError(f"{path} is not the card any more that was found there", "look again")
 
 
 def size_in_words(size: int) -> str:

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import MetisError, RefusedError, from_os
+from ..raw.ranges import BLOCK
 from . import kernel32
-from .cards import Card
+from .cards import Card, changed
 from .kernel32 import Kernel32, Win32Error
 from .medium import buffer
 
@@ -35,8 +36,6 @@ _EXTENT = struct.Struct("<I4xqq")
 _DISK = 7  # FILE_DEVICE_DISK
 _MOST_EXTENTS = 4096
 
-ALIGNMENT = 4096
-"""Bytes: unbuffered transfers of whole blocks, at whole blocks and from whole pages, suit every disk."""
 _SECTOR = 512
 _READ_WRITE = kernel32.GENERIC_READ | kernel32.GENERIC_WRITE
 _UNBUFFERED = kernel32.NO_BUFFERING | kernel32.WRITE_THROUGH
@@ -115,11 +114,11 @@ class WindowsOpener:
         found = self._look_again(card.path)
         same = (found.number, found.identity) == (card.number, card.identity)
         if not same or (kind, str(number), size) != (_DISK, card.number, card.size):
-            raise _changed(card)
+            raise changed(card.path)
         # Each tells the serial number in its own way: in part, or with other spaces and points.
         told, known = _plain(serial), _plain(card.serial)
         if told and known and not (told in known or known in told):
-            raise _changed(card)
+            raise changed(card.path)
 
     def _volumes_of(self, disk: int) -> list[str]:
         """The names of the volumes on a disk. Raises RefusedError where that cannot be told."""
@@ -185,7 +184,7 @@ class WindowsOpener:
         is_new = not Path(card.path).exists()
         # Who shares nothing but reading is the only one who writes.
         disposition = kernel32.CREATE_NEW if is_new else kernel32.OPEN_EXISTING
-        flags = _UNBUFFERED if card.size % ALIGNMENT == 0 else kernel32.WRITE_THROUGH
+        flags = _UNBUFFERED if card.size % BLOCK == 0 else kernel32.WRITE_THROUGH
         made = False
         try:
             with self._opened(card, kernel32.SHARE_READ, disposition, flags) as handle:
@@ -193,7 +192,7 @@ class WindowsOpener:
                 if is_new:
                     self._kernel.resize_file(handle, card.size)
                 elif self._kernel.size_of_file(handle) != card.size:
-                    raise _changed(card)
+                    raise changed(card.path)
                 yield WindowsMedium(self._kernel, handle, card.size)
         except BaseException:
             if made:
@@ -226,7 +225,7 @@ class WindowsMedium:
 
     def __init__(self, kernel: Kernel32, handle: int, size: int) -> None:
         self.size = size
-        self.alignment = ALIGNMENT if size % ALIGNMENT == 0 else _SECTOR
+        self.alignment = BLOCK if size % BLOCK == 0 else _SECTOR
         self._kernel = kernel
         self._handle = handle
 
@@ -255,7 +254,7 @@ class WindowsMedium:
 @contextmanager
 def _on_page(data: memoryview) -> Iterator[int]:
     """The address of memory that begins on a page: that of `data`, or of a copy that it is filled from."""
-    if not data.readonly and (address := _address(data)) % ALIGNMENT == 0:
+    if not data.readonly and (address := _address(data)) % BLOCK == 0:
         yield address
         return
     copy = buffer(max(len(data), 1))[: len(data)]
@@ -289,9 +288,5 @@ def _not_opened(card: Card, error: Win32Error) -> MetisError:
     if error.code in _GONE and card.kind == "disk":
         return RefusedError(f"{card.path} is gone", "insert the card and look again")
     if error.code in {kernel32.FILE_EXISTS, kernel32.ALREADY_EXISTS}:
-        return _changed(card)
+        return changed(card.path)
     return from_os(error)
-
-
-def _changed(card: Card) -> RefusedError:
-    return RefusedError(f"{card.path} is not the card any more that was found there", "look again")

@@ -16,14 +16,14 @@ from pathlib import Path
 from stat import S_ISBLK, S_ISREG
 
 from ..errors import MetisError, RefusedError, from_os
-from .cards import Card
+from ..machine import durable
+from ..raw.ranges import BLOCK
+from .cards import Card, changed
 
 LookAgain = Callable[[str], Card]
 """Finds what is at a path now."""
 
 _SECTOR = 512
-_DIRECT = 4096
-"""Bytes: a direct transfer of whole blocks at whole blocks is accepted by every disk and file system."""
 _BLKRRPART, _BLKFLSBUF = 0x125F, 0x1261  # linux/fs.h
 
 
@@ -67,9 +67,9 @@ class PosixOpener:
         number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
         found = self._look_again(card.path)
         if number != card.number or found.number != card.number or found.identity != card.identity:
-            raise _changed(card)
+            raise changed(card.path)
         if os.lseek(descriptor, 0, os.SEEK_END) != card.size:
-            raise _changed(card)
+            raise changed(card.path)
 
 
 class PosixMedium:
@@ -114,8 +114,8 @@ class PosixMedium:
         Some file systems open a file for direct transfers and then know none (EINVAL). Where one has worked,
         an error is the card's own, and the page cache would only hide it.
         """
-        whole = len(data) - len(data) % _DIRECT
-        if self._direct is not None and whole and offset % _DIRECT == 0 and _is_on_block(data):
+        whole = len(data) - len(data) % BLOCK
+        if self._direct is not None and whole and offset % BLOCK == 0 and _is_on_block(data):
             try:
                 count = move(self._direct, data[:whole], offset)
             except OSError as error:
@@ -129,7 +129,7 @@ class PosixMedium:
 
 def _is_on_block(data: memoryview) -> bool:
     """Whether direct transfers take this memory; what is only read from is never of ours."""
-    return not data.readonly and ctypes.addressof(ctypes.c_char.from_buffer(data)) % _DIRECT == 0
+    return not data.readonly and ctypes.addressof(ctypes.c_char.from_buffer(data)) % BLOCK == 0
 
 
 def _open(card: Card, flags: int) -> int:
@@ -145,7 +145,7 @@ def _open(card: Card, flags: int) -> int:
                 f"{card.path} cannot be opened for writing: {(error.strerror or '').lower()}", "use sudo"
             ) from None
         if error.errno == errno.ELOOP:
-            raise _changed(card) from None
+            raise changed(card.path) from None
         if error.errno in {errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM}:
             raise RefusedError(f"{card.path} is gone", "insert the card and look again") from None
         raise from_os(error) from None
@@ -177,7 +177,8 @@ def _file(card: Card) -> Iterator[int]:
         raise RefusedError(f"{card.path} has no size", "name a place for a file as large as a card")
     descriptor, is_new = _open_file(card)
     try:
-        _lock(descriptor, card)
+        if not durable.lock_now(descriptor):
+            raise RefusedError(f"another burn writes to {card.path}", "wait for it, or name another")
         was_empty = os.fstat(descriptor).st_size == 0
         try:
             _settle_size(descriptor, card, is_empty=was_empty)
@@ -206,26 +207,19 @@ def _open_file(card: Card) -> tuple[int, bool]:
         raise from_os(error) from None
 
 
-def _lock(descriptor: int, card: Card) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RefusedError(f"another burn writes to {card.path}", "wait for it, or name another") from None
-
-
 def _settle_size(descriptor: int, card: Card, *, is_empty: bool) -> None:
     status = os.fstat(descriptor)
     if not S_ISREG(status.st_mode):
         raise RefusedError(f"{card.path} is no plain file", "name a file, or the device of a card")
     if not _is_still_there(status, card):
-        raise _changed(card)
+        raise changed(card.path)
     if is_empty:
         try:
             os.ftruncate(descriptor, card.size)
         except OSError as error:
             raise MetisError(f"{card.path} cannot have {card.size} bytes: {error.strerror}") from None
     elif status.st_size != card.size:
-        raise _changed(card)
+        raise changed(card.path)
 
 
 def _is_still_there(status: os.stat_result, card: Card) -> bool:
@@ -235,7 +229,3 @@ def _is_still_there(status: os.stat_result, card: Card) -> bool:
     except OSError:
         return False
     return (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino)
-
-
-def _changed(card: Card) -> RefusedError:
-    return RefusedError(f"{card.path} is not the card any more that was found there", "look again")

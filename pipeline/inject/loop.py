@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import MetisError, RefusedError
-from ..machine import process
+from ..machine import durable, process
 from ..raw.disk import Disk, Partition
 from .attaching import Loop, attached
 from .beneath import Beneath
@@ -99,21 +99,14 @@ def _held(image: Path, *, read_only: bool) -> Iterator[None]:
     try:
         if is_card:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        elif not read_only:
-            _lock(image, descriptor)
+        elif not read_only and not durable.lock_now(descriptor):
+            raise RefusedError(f"{image} is in use", "wait until nobody else writes it")
         yield
         if is_card and not read_only:
             _sync(image, descriptor)
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # another thread's child may hold the descriptor for a blink
         os.close(descriptor)
-
-
-def _lock(image: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RefusedError(f"{image} is in use", "wait until nobody else writes it") from None
 
 
 def _sync(card: Path, device: int) -> None:

@@ -76,9 +76,7 @@ def locked(file: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
     make_private(file.parent)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_now(descriptor):
             on_wait(_holder(descriptor))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # As wide each time: it is written over the last holder's, so that nobody finds the file empty.
@@ -86,6 +84,17 @@ def locked(file: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def lock_now(descriptor: int) -> bool:
+    """Whether nobody else had a lock on an open file (flock(2)): then we have it, until it is closed."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _holder(descriptor: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .durable import PART, make_private
+from .durable import PART, lock_now, make_private
 
 
 @contextmanager
@@ -65,13 +65,11 @@ def _made(place: Path, purpose: str) -> tuple[Path, int]:
 
 
 def _remove_if_left(folder: Path, note: Callable[[str], None] = lambda _line: None) -> None:
-    import fcntl
-
-    with suppress(OSError):  # in use, or no folder
+    with suppress(OSError):  # no folder
         lock = _opened(folder)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(folder, note)
+            if lock_now(lock):
+                _remove(folder, note)
         finally:
             os.close(lock)
 

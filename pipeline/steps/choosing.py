@@ -12,7 +12,7 @@ from typing import Any
 
 from ..artifacts import lies_below
 from ..card import policy
-from ..card.cards import Card, size_in_words
+from ..card.cards import Card, changed, size_in_words
 from ..card.here import Platform
 from ..card.waiting import wait_for_card
 from ..errors import MetisError, RefusedError, SeveralErrors, UsageError, one_line
@@ -95,7 +95,7 @@ def seen_again(platform: Platform, seen: Card) -> Card:
     card = platform.card_at(seen.path)
     same = (card.number, card.sequence, card.size) == (seen.number, seen.sequence, seen.size)
     if not same or (seen.serial and card.serial != seen.serial):
-        raise RefusedError(f"{seen.path} is not the card any more that was found there", "look again")
+        raise changed(seen.path)
     return card
 
 
