@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform as system
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -19,8 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..card import burn_plan, engine, record
+from ..card import burn_plan, record
 from ..card.cards import Card, size_in_words
+from ..card.engine import Written, cleared_on_failure, write_card
 from ..card.here import Platform
 from ..card.medium import Medium
 from ..card.table import Patch
@@ -34,37 +35,34 @@ CheckFiles = Callable[[Path], int]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of one card; `error` is why it is not one. Numbers are bytes and seconds."""
+    """What came of one card: what was done, how many files were compared; `error` is why it is not one."""
 
     card: Card
     at: str
-    written: int = 0
-    skipped: int = 0
-    read_back: int = 0
-    rewritten: int = 0
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    done: Written = field(default_factory=Written)
     files: int | None = None
     error: MetisError | None = None
 
     def to_data(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        data = asdict(replace(self, error=None))
-        del data["error"]
-        return {**data, "verdict": str(self.error) if self.error else "read back and the same"}
+        """Plain data for JSON; numbers are bytes and seconds."""
+        verdict = str(self.error) if self.error else "read back and the same"
+        about = {"card": asdict(self.card), "at": self.at, "files": self.files, "verdict": verdict}
+        return {**about, **asdict(self.done)}
 
     def to_text(self, subject: str) -> str:
         """One line of result."""
         if self.error:
             return f"{subject}: {self.card.path} is no card of it: {self.error}"
-        parts = [f"{size_in_words(self.written)} written"]
-        if self.skipped:
-            parts.append(f"{size_in_words(self.skipped)} were there already")
+        done = self.done
+        parts = [f"{size_in_words(done.written)} written"]
+        if done.skipped:
+            parts.append(f"{size_in_words(done.skipped)} were there already")
         parts.append("read back and the same")
-        if self.rewritten:
-            parts.append(f"{self.rewritten} places only at a second try: take another card next time")
+        if done.rewritten:
+            parts.append(f"{done.rewritten} places only at a second try: take another card next time")
         if self.files is not None:
             parts.append(f"{self.files} files compared")
-        took = sum(self.seconds.values())
+        took = sum(done.seconds.values())
         return f"{subject}: {self.card.path}: {', '.join(parts)} ({took:.0f} s); insert and power on"
 
 
@@ -101,16 +99,16 @@ def _burned(what: Burnable, card: Card, tools: Tools) -> Report:
             raise RefusedError(f"{card.path} is the image itself", "name a card")
         compares = tools.delta == "always" or (tools.delta == "auto" and _was_burned(card, tools.platform))
         with tools.platform.opener.open(replace(card, size=card.size or what.map.size)) as medium:
-            report = _written(what, report, medium, tools.reporter, delta=compares)
+            report = replace(report, done=_written(what, report, medium, tools.reporter, delta=compares))
             # While nobody else may have the card: some desktops mount whatever they see.
-            with engine.cleared_on_failure(medium):
+            with cleared_on_failure(medium):
                 return _checked(report, tools)
     except (MetisError, OSError) as raised:
         return replace(report, error=known(raised))
 
 
-def _written(what: Burnable, report: Report, medium: Medium, reporter: Reporter, *, delta: bool) -> Report:
-    done = engine.write_card(
+def _written(what: Burnable, report: Report, medium: Medium, reporter: Reporter, *, delta: bool) -> Written:
+    return write_card(
         what.image,
         burn_plan.make(what.map, medium.size, what.image.read),
         medium,
@@ -118,14 +116,6 @@ def _written(what: Burnable, report: Report, medium: Medium, reporter: Reporter,
         reporter=reporter,
         delta=delta,
         record=_record(what, report),
-    )
-    return replace(
-        report,
-        written=done.written,
-        skipped=done.skipped,
-        read_back=done.read_back,
-        rewritten=done.rewritten,
-        seconds=dict(done.seconds),
     )
 
 
@@ -154,9 +144,8 @@ def _checked(report: Report, tools: Tools) -> Report:
         return report
     started = time.monotonic()
     files = tools.check_files(Path(report.card.path))
-    return replace(
-        report, files=files, seconds={**report.seconds, "comparing files": time.monotonic() - started}
-    )
+    seconds = {**report.done.seconds, "comparing files": time.monotonic() - started}
+    return replace(report, files=files, done=replace(report.done, seconds=seconds))
 
 
 class _Stopping:

@@ -55,7 +55,7 @@ def test_nothing_boots_from_a_card_whose_files_did_not_pass(
             assert isinstance(error, KeyboardInterrupt)
         else:
             assert isinstance(report.error, MetisError)
-            assert report.written > SIZE
+            assert report.done.written > SIZE
     assert seen == [image.read_bytes()[:MIB]]
     assert not any(card.read_bytes()[:MIB])
 
