@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -182,10 +181,11 @@ class Kernel32:
 
 def kernel32() -> Kernel32:
     """The functions of the Windows that we run on."""
-    if sys.platform == "win32" and hasattr(ctypes, "WinDLL"):
-        library = ctypes.WinDLL("kernel32", use_last_error=True)
-        for name, (gives, *takes) in PROTOTYPES.items():
-            function = getattr(library, name)
-            function.restype, function.argtypes = gives, takes
-        return Kernel32(library, ctypes.get_last_error)
-    raise MetisError("this is no Windows", "name a device of this machine")
+    opened, last_error = (getattr(ctypes, name, None) for name in ("WinDLL", "get_last_error"))
+    if opened is None or last_error is None:
+        raise MetisError("this is no Windows", "name a device of this machine")
+    library = opened("kernel32", use_last_error=True)
+    for name, (gives, *takes) in PROTOTYPES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = gives, takes
+    return Kernel32(library, last_error)

@@ -1,12 +1,15 @@
-"""Finds cards on Linux: lsblk(8), sysfs and the mount tables, and what an operator's word stands for."""
+"""Linux, for burns: what cards there are, what an operator's word stands for, and how a card is opened.
+
+What lsblk(8) says is read by `lsblk`; what the kernel says besides, by `sysfs` and `procfs`.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +17,13 @@ from ..artifacts import DEVICES
 from ..errors import MetisError, RefusedError, one_line
 from ..machine import mountinfo, process
 from ..raw import blkid
-from . import lsblk
+from . import block_device, direct, lsblk, plain_file, procfs, sysfs
+from .block_device import LookAgain
 from .cards import SWAP, Card
-from .lsblk import Fact
+from .direct import DirectMedium
+from .platform import Platform
+from .table import SECTOR
 
-LASTING = DEVICES / "disk/by-id"
 SYSTEM = {
     "/": "the running system",
     "/boot": "what this machine starts from",
@@ -30,8 +35,6 @@ SYSTEM = {
     SWAP: "this machine's swap space",
 }
 ARTIFACTS = "the artifacts"
-_BLOCKS = Path("/sys/class/block")
-_PROC = Path("/proc")
 _TIMEOUT = 20.0
 _LIMIT = 8 << 20
 _LOOKS, _BETWEEN = 3, 0.2
@@ -40,7 +43,7 @@ _LOOKS, _BETWEEN = 3, 0.2
 
 def find() -> tuple[Card, ...]:
     """All disks and attached loop devices of this machine, those too that must never be written."""
-    return lsblk.parse(_listed(), _facts())
+    return lsblk.parse(_listed(), sysfs.facts(procfs.points()))
 
 
 def card_at(path: str) -> Card:
@@ -69,13 +72,12 @@ def openers(card: Card) -> tuple[str, ...]:
 
     The kernel itself is none of them: mounts, swap and holders are other fields of a card.
     """
-    numbers: set[int] = set()
+    file, numbers = card.path, set[int]()
     if card.kind != "file":
-        numbers = set(map(_number, (card.number, *map(_text_number, _parts(_name_of(card.number))))))
+        file, numbers = card.behind, sysfs.numbers(card.number)
     found: tuple[str, ...] = ()
-    file = card.path if card.kind == "file" else card.behind
     for look in range(_LOOKS):
-        found = tuple(dict.fromkeys(_openers(file, numbers)))
+        found = tuple(dict.fromkeys(procfs.openers(file, numbers)))
         if not found:
             break
         if look < _LOOKS - 1:
@@ -86,10 +88,39 @@ def openers(card: Card) -> tuple[str, ...]:
 def system_mounts(artifacts: Path) -> Mapping[str, str]:
     """What mount points of this machine are, for the policy; those that the artifacts lie on among them."""
     known = dict(SYSTEM)
-    for mount in mountinfo.holding(_mounts(_PROC / "self"), os.path.realpath(artifacts)):
+    for mount in mountinfo.holding(procfs.mounts(), os.path.realpath(artifacts)):
         point = one_line(mount.point)
         known[point] = f"{known[point]} and {ARTIFACTS}" if point in known else ARTIFACTS
     return known
+
+
+class LinuxOpener:
+    """Opens cards for writing, alone; `look_again` says what is at a path once it is open."""
+
+    def __init__(self, look_again: LookAgain) -> None:
+        self._look_again = look_again
+
+    @contextmanager
+    def open(self, card: Card) -> Iterator[DirectMedium]:
+        """The card while the block runs; see `medium.Opener`."""
+        is_file = card.kind == "file"
+        held = plain_file.held(card) if is_file else block_device.held(card, self._look_again)
+        with held as descriptor, direct.medium(descriptor, card.size, 1 if is_file else SECTOR) as medium:
+            yield medium
+
+
+def platform() -> Platform:
+    """What a burn asks of Linux."""
+    return Platform(
+        name="Linux",
+        builds=True,
+        knows_file_systems=True,
+        find=find,
+        card_at=card_at,
+        openers=openers,
+        system_mounts=system_mounts,
+        opener=LinuxOpener(card_at),
+    )
 
 
 # ------------------------------------------------------------------------------ what a word stands for
@@ -117,16 +148,16 @@ def _file(path: str, place: Path, status: os.stat_result) -> Card:
 
 def _disk(path: str, device: int) -> Card:
     number = f"{os.major(device)}:{os.minor(device)}"
-    name = _name_of(number)
+    name = sysfs.name_of(number)
     _check_is_whole(path, name)
-    probed = {each: _filesystem(each) for each in (name, *_parts(name))}
+    probed = {each: _filesystem(each) for each in (name, *sysfs.parts(name))}
     facts = {
         each: replace(fact, filesystem=probed[each]) if each in probed else fact
-        for each, fact in _facts().items()
+        for each, fact in sysfs.facts(procfs.points()).items()
     }
     for card in lsblk.parse(_listed(), facts):
         if card.number == number:
-            may_write = not card.read_only and os.access(_device(name), os.W_OK)
+            may_write = not card.read_only and os.access(sysfs.device(name), os.W_OK)
             return replace(card, read_only=not may_write, holders=(*card.holders, *_sharers(card)))
     if name.startswith("loop"):
         raise RefusedError(f"{path} has no file attached", "`losetup` does that")
@@ -135,26 +166,26 @@ def _disk(path: str, device: int) -> Card:
 
 def _check_is_whole(path: str, name: str) -> None:
     """Refuse a partition, and a loop device that is another name for a disk: its rules would not be asked."""
-    own = _BLOCKS / name
-    if (own / "partition").exists():
-        whole = _device(own.resolve().parent.name)
-        raise RefusedError(f"{path} is a partition", f"a card is written as a whole: name {whole}")
-    behind = dict(_loops()).get(name, "")
-    if _block_number(behind):
+    if whole := sysfs.whole(name):
+        hint = f"a card is written as a whole: name {sysfs.device(whole)}"
+        raise RefusedError(f"{path} is a partition", hint)
+    behind = dict(sysfs.loops()).get(name, "")
+    if sysfs.block_number(behind):
         raise RefusedError(f"{path} stands for {behind}", f"name {behind} itself")
 
 
 def _users(file: os.stat_result) -> Iterator[str]:
     """What uses a plain file as a disk: loop devices, and the kernel for swap space."""
-    yield from (name for name, behind in _loops() if _is_same(behind, file))
-    yield from ("swap space" for point in _swaps() if _is_same(point, file))
+    yield from (name for name, behind in sysfs.loops() if _is_same(behind, file))
+    yield from ("swap space" for point in procfs.swaps() if _is_same(point, file))
 
 
 def _sharers(card: Card) -> Iterator[str]:
     """What else uses the file that a loop device stands for."""
     with suppress(OSError, ValueError):
         if card.behind:
-            yield from (user for user in _users(Path(card.behind).stat()) if _device(user) != card.path)
+            users = _users(Path(card.behind).stat())
+            yield from (user for user in users if str(sysfs.device(user)) != card.path)
 
 
 def _is_same(path: str, status: os.stat_result) -> bool:
@@ -163,7 +194,7 @@ def _is_same(path: str, status: os.stat_result) -> bool:
     return False
 
 
-# ------------------------------------------------------------------------------- what the kernel knows
+# ------------------------------------------------------------------------------------ what programs say
 
 
 def _listed() -> bytes:
@@ -179,161 +210,6 @@ def _listed() -> bytes:
     return said.out
 
 
-def _facts() -> dict[str, Fact]:
-    """What sysfs, udev's links and the mount tables say of disks and partitions, by the kernel's names."""
-    names, points, holders, behind = _lasting_names(), _points(), _holders(), dict(_loops())
-    facts = {}
-    for name in _folder(_BLOCKS):
-        folder = _BLOCKS / name
-        number = _read(folder / "dev")
-        facts[name] = Fact(
-            names=tuple(sorted(names.get(number, ()))),
-            sequence=_read(folder / "diskseq"),
-            medium=_read(folder / "device/type") if name.startswith("mmcblk") else "",
-            serial=_read(folder / "device/serial"),
-            holders=(*_folder(folder / "holders"), *holders.get(number, ())),
-            points=tuple(dict.fromkeys(points.get(number, ()))),
-            behind=behind.get(name, ""),
-        )
-    return facts
-
-
-def _lasting_names() -> dict[str, list[str]]:
-    """The links that udev made, by the number of the device that each leads to."""
-    found: dict[str, list[str]] = {}
-    for link in _folder(LASTING):
-        number = _block_number(LASTING / link)
-        if number and link.isprintable():
-            found.setdefault(number, []).append(str(LASTING / link))
-    return found
-
-
-def _points() -> dict[str, list[str]]:
-    """Where devices are mounted, by their numbers: in this process's eyes, and in those of every other one.
-
-    A file system may be mounted for a container only, and a mount may name another device than its number
-    says (btrfs, overlays).
-    """
-    found: dict[str, list[str]] = {}
-    seen = set()
-    for folder in (_PROC / "self", *(_PROC / name for name in _folder(_PROC) if name.isdigit())):
-        try:
-            space = (folder / "ns/mnt").readlink()
-        except OSError:
-            continue
-        if space in seen:
-            continue
-        seen.add(space)
-        for mount in _mounts(folder):
-            for number in {mount.number, _block_number(mount.source)}:
-                found.setdefault(number, []).append(mount.point)
-    if not found:
-        raise MetisError(f"cannot see what is mounted: {_PROC}/self/mountinfo says nothing", "mount /proc")
-    for path in _swaps():
-        found.setdefault(_block_number(path), []).append(SWAP)
-    return found
-
-
-def _holders() -> dict[str, list[str]]:
-    """What uses devices without being listed as their holder: loop devices, and btrfs on several disks."""
-    found: dict[str, list[str]] = {}
-    for name, behind in _loops():
-        if number := _block_number(behind):
-            found.setdefault(number, []).append(name)
-    for volume in _folder(Path("/sys/fs/btrfs")):
-        for name in _folder(Path("/sys/fs/btrfs") / volume / "devices"):
-            if number := _read(_BLOCKS / name / "dev"):
-                found.setdefault(number, []).append(f"btrfs {volume}")
-    return found
-
-
-def _loops() -> Iterator[tuple[str, str]]:
-    """The loop devices and the files behind them."""
-    for name in _folder(_BLOCKS):
-        if name.startswith("loop") and (behind := _read(_BLOCKS / name / "loop/backing_file")):
-            yield name, behind
-
-
-def _swaps() -> Iterator[str]:
-    """The files and devices that are swap space in use (proc(5), /proc/swaps)."""
-    for line in _read(_PROC / "swaps").split("\n")[1:]:
-        yield mountinfo.plain(line.split(" ")[0])
-
-
-def _mounts(folder: Path) -> tuple[mountinfo.Mounted, ...]:
-    return mountinfo.parse(_read(folder / "mountinfo"))
-
-
-def _openers(path: str, numbers: set[int]) -> Iterator[str]:
-    """The programs that have a plain file, or a device with one of the numbers, open just now."""
-    for process_id in _folder(_PROC):
-        if not process_id.isdigit() or int(process_id) == os.getpid():
-            continue
-        for handle in _folder(_PROC / process_id / "fd"):
-            if _is_open(_PROC / process_id / "fd" / handle, path, numbers):
-                yield f"{one_line(_read(_PROC / process_id / 'comm')) or 'a program'} ({process_id})"
-                break
-
-
-def _is_open(handle: Path, path: str, numbers: Iterable[int]) -> bool:
-    # What a handle leads to is looked at only where its name fits: a network's file could keep us waiting.
-    with suppress(OSError):
-        leads_to = handle.readlink()
-        if path and str(leads_to) == path:
-            return True
-        if numbers and DEVICES in leads_to.parents:
-            status = handle.stat()
-            return stat.S_ISBLK(status.st_mode) and status.st_rdev in numbers
-    return False
-
-
 def _filesystem(name: str) -> str:
     """What blkid(8) finds on a device, where it may look: without udev lsblk does not know."""
-    return one_line(blkid.probed(Path(_device(name))).get("ID_FS_TYPE", ""))
-
-
-def _parts(name: str) -> list[str]:
-    """The partitions of a disk, by the kernel's names."""
-    return [each for each in _folder(_BLOCKS / name) if (_BLOCKS / name / each / "partition").exists()]
-
-
-def _name_of(number: str) -> str:
-    """The kernel's name of a device."""
-    return Path(f"/sys/dev/block/{number}").resolve().name
-
-
-def _device(name: str) -> str:
-    return str(DEVICES / name.replace("!", "/"))
-
-
-def _text_number(name: str) -> str:
-    return _read(_BLOCKS / name / "dev")
-
-
-def _number(text: str) -> int:
-    major, _, minor = text.partition(":")
-    return os.makedev(int(major), int(minor)) if major.isdigit() and minor.isdigit() else 0
-
-
-def _block_number(path: str | Path) -> str:
-    """The number of the block device at a path, empty where there is none.
-
-    Only what is called a device is looked at: a network's file could keep us waiting.
-    """
-    with suppress(OSError, ValueError):
-        status = Path(path).stat() if DEVICES in Path(path).parents else None
-        if status is not None and stat.S_ISBLK(status.st_mode):
-            return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    return ""
-
-
-def _folder(folder: Path) -> list[str]:
-    with suppress(OSError):
-        return sorted(each.name for each in folder.iterdir())
-    return []
-
-
-def _read(file: Path) -> str:
-    with suppress(OSError):
-        return file.read_bytes().decode(errors="surrogateescape").strip()
-    return ""
+    return one_line(blkid.probed(sysfs.device(name)).get("ID_FS_TYPE", ""))

@@ -12,7 +12,8 @@ from .burn_plan import Extent
 from .medium import Medium, buffer
 
 _SHOWN = 3
-_GONE = frozenset({errno.ENODEV, errno.ENXIO, getattr(errno, "ENOMEDIUM", errno.ENODEV)})
+GONE = frozenset({errno.ENODEV, errno.ENXIO, getattr(errno, "ENOMEDIUM", errno.ENODEV)})
+"""The numbers of errors of a card that is not there any more."""
 _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _ANOTHER = "use another card"
 
@@ -25,7 +26,7 @@ def errors_in_words(name: str, medium: Medium) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise MetisError(f"there is no room for {name}", "free some space there and run again") from error
-        if error.errno in _GONE or not _answers(medium):
+        if error.errno in GONE or not _answers(medium):
             raise MetisError(
                 f"{name} does not answer any more", "insert it again, or another one, and run again"
             ) from error

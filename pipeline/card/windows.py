@@ -1,4 +1,4 @@
-"""Cards on Windows: found with PowerShell, and plain files. Opening them is the business of `physical_drive`.
+"""Windows, for burns: cards found with PowerShell, and plain files. `physical_drive` opens them.
 
 Importing this needs no Windows, and running it PowerShell alone.
 """
@@ -18,6 +18,7 @@ from . import get_disk
 from .cards import SWAP, Card
 from .kernel32 import kernel32
 from .physical_drive import WindowsOpener
+from .platform import Platform
 
 Ask = Callable[[], bytes]
 """Asks PowerShell `get_disk.QUESTION`."""
@@ -105,6 +106,15 @@ def system_mounts(artifacts: Path) -> Mapping[str, str]:
     return found
 
 
-def opener() -> WindowsOpener:
-    """What opens cards on the Windows that we run on."""
-    return WindowsOpener(kernel32(), card_at, Path(tempfile.gettempdir()))
+def platform() -> Platform:
+    """What a burn asks of Windows."""
+    return Platform(
+        name="Windows",
+        builds=False,
+        knows_file_systems=False,
+        find=find,
+        card_at=card_at,
+        openers=openers,
+        system_mounts=system_mounts,
+        opener=WindowsOpener(kernel32(), card_at, Path(tempfile.gettempdir())),
+    )

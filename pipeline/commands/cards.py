@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +13,7 @@ from .options import artifacts_folder, common, lab_of, print_json, set_flags
 
 if TYPE_CHECKING:
     from ..card.cards import Card
-    from ..card.here import Platform
+    from ..card.platform import Platform
 
 
 @click.command()
@@ -55,11 +54,12 @@ def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str |
 
 
 def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:
-    if platform.inspect is None:
+    if not platform.knows_file_systems:
         raise MetisError("nothing here can read a card's file systems", "look on a Linux host")
-    if card.size == 0:
+    on_card = platform.content(card)
+    if on_card is None:
         raise MetisError(f"nothing is at {card.path}", "insert the card, or find its name with `metis cards`")
-    found = platform.inspect(Path(card.path)).to_data()
+    found = on_card.to_data()
     if as_json:
         print_json(found)
         return

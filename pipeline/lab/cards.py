@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..card.here import Platform, here
+from ..card.here import here
 from ..errors import SourceError, UsageError
 from ..machine import durable
 from ..settings import LARGEST_CARD
@@ -19,6 +19,7 @@ from ..steps.choosing import Rules, seen_again
 
 if TYPE_CHECKING:
     from ..card.cards import Card
+    from ..card.platform import Platform
     from ..inject.tree import Injector
     from ..raw.disk import Disk
     from ..steps.verify import Verdict

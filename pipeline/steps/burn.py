@@ -22,8 +22,8 @@ from typing import Any
 from ..card import burn_plan, record
 from ..card.cards import Card, size_in_words
 from ..card.engine import Written, cleared_on_failure, write_card
-from ..card.here import Platform
 from ..card.medium import Medium
+from ..card.platform import Platform
 from ..card.table import Patch
 from ..errors import MetisError, RefusedError, known
 from ..machine.progress import Advance, Reporter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from ..artifacts import bmap_of, receipt_of
 from ..cache.store import stamp_of
 from ..card import record
+from ..card.here import here
 from ..card.image import Image, open_image
 from ..errors import MetisError, MismatchError, one_line
 from ..machine.progress import Reporter
@@ -90,7 +90,7 @@ def _check_slot(path: Path, image: Image, described: bmap.Bmap, slot: int) -> No
 def _unknown(path: Path, size: int, reporter: Reporter) -> bmap.Bmap:
     """A map of an image that came without one."""
     places: Ranges = ((0, size),)
-    if sys.platform != "win32":  # where the programs are missing that know file systems
+    if here().knows_file_systems:
         from ..raw import mapped
 
         places = mapped.ranges(path)

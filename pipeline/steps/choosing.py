@@ -13,7 +13,7 @@ from typing import Any
 from ..artifacts import lies_below
 from ..card import policy
 from ..card.cards import Card, changed, size_in_words
-from ..card.here import Platform
+from ..card.platform import Platform
 from ..card.waiting import wait_for_card
 from ..errors import MetisError, RefusedError, SeveralErrors, UsageError, one_line
 

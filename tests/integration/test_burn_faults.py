@@ -23,7 +23,7 @@ from pipeline.card.burn_plan import HEAD, BurnPlan
 from pipeline.card.cards import Card
 from pipeline.card.engine import write_card
 from pipeline.card.image import open_image
-from pipeline.card.posix import PosixOpener
+from pipeline.card.linux import LinuxOpener
 from pipeline.card.table import BACKUP, Patch
 from pipeline.errors import MetisError
 from pipeline.machine import process
@@ -91,7 +91,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def burn(image: Small, card: Card, delta: bool = False) -> None:
-    with open_image(image.path) as opened, PosixOpener(lambda _: card).open(card) as medium:
+    with open_image(image.path) as opened, LinuxOpener(lambda _: card).open(card) as medium:
         write_card(
             opened,
             image.plan(card.size),
@@ -321,5 +321,5 @@ def test_a_device_that_is_in_use_or_another_is_refused(faulty: Faulty, images: l
 
 @contextmanager
 def _opened(named: Card, now: Card) -> Iterator[None]:
-    with PosixOpener(lambda _: now).open(named):
+    with LinuxOpener(lambda _: now).open(named):
         yield

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.card import linux, record
+from pipeline.card import linux, procfs, record
 from pipeline.card.here import here
 from pipeline.card.inspect import inspect
 from pipeline.card.waiting import wait_for_card
@@ -211,7 +211,7 @@ def test_all_reasons_are_told_at_once(place: Place) -> None:
 
 
 def test_where_mounts_cannot_be_seen_nothing_is_a_card(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linux, "_PROC", place.room)
+    monkeypatch.setattr(procfs, "PROC", place.room)
     with pytest.raises(MetisError, match="cannot see what is mounted"):
         judge([place.device], place.room / "artifacts")
     with pytest.raises(MetisError, match="cannot see what is mounted"):

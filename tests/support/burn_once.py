@@ -14,7 +14,7 @@ from pipeline.card import burn_plan
 from pipeline.card.cards import Card
 from pipeline.card.engine import write_card
 from pipeline.card.image import open_image
-from pipeline.card.posix import PosixOpener
+from pipeline.card.linux import LinuxOpener
 from pipeline.card.table import Patch
 from pipeline.machine.progress import QuietReporter
 from pipeline.raw import bmap
@@ -28,7 +28,7 @@ def main(image: str, block_map: str, device: str, slot: str, control: str, fault
         size = file.seek(0, os.SEEK_END)
     card = Card(device, "loop", size, number=f"{os.major(number)}:{os.minor(number)}")
     tell(Path(control), {**json.loads(fault), "pid": os.getpid()})
-    with open_image(Path(image)) as opened, PosixOpener(lambda _: card).open(card) as medium:
+    with open_image(Path(image)) as opened, LinuxOpener(lambda _: card).open(card) as medium:
         plan = burn_plan.make(bmap.parse(Path(block_map).read_bytes()), size, opened.read)
         record = Patch(int(slot), RECORD)
         write_card(opened, plan, medium, name=device, reporter=QuietReporter(), record=record)

@@ -39,10 +39,10 @@ ATTRIBUTES = {
     errno: "EMEDIUMTYPE ENOMEDIUM ENOTBLK",
 }
 EVERYTHING = (
-    "cli commands.burn commands.cards raw.bmap steps.burn steps.choosing steps.receipts card.batches "
-    "card.burn_plan card.cards card.engine card.get_disk card.here card.image card.kernel32 card.medium "
-    "card.physical_drive card.policy card.real_size card.record card.table card.transfer card.verdicts "
-    "card.waiting card.windows"
+    "cli commands.burn commands.burning commands.cards raw.bmap steps.burn steps.choosing steps.receipts "
+    "card.batches card.burn_plan card.cards card.engine card.get_disk card.here card.image card.kernel32 "
+    "card.medium card.physical_drive card.platform card.policy card.real_size card.record card.table "
+    "card.transfer card.verdicts card.waiting card.windows"
 ).split()
 """What a burn of a finished image is made of."""
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline.card.cards import Card, Mount
-from pipeline.card.here import Platform, here
+from pipeline.card.here import here
+from pipeline.card.platform import Platform
 from pipeline.errors import RefusedError
 from pipeline.steps import choosing
 

@@ -49,6 +49,7 @@ PURE_MAY_IMPORT = frozenset(
 PARTS = {"inventory.schemas": {"importlib.resources"}, "render.assets": {"importlib.resources"}}
 """Schemas, scripts and units are part of the program, as its modules are: they are read as an import is."""
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
+ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split())
 LAZY = {"guestfs", "hvac", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
@@ -173,6 +174,12 @@ def test_processes_are_started_in_one_place(name: str) -> None:
             "execute",
             "execute_task",
         }
+
+
+@each_module
+def test_which_platform_it_is_is_asked_for_cards_in_one_place(name: str) -> None:
+    asked = {ast.unparse(node) for node in ast.walk(modules()[name]) if isinstance(node, ast.Attribute)}
+    assert name in ASK_THE_PLATFORM or not asked & {"sys.platform", "os.name"}
 
 
 @pytest.mark.parametrize("group", [FETCHERS, INJECTORS], ids=["golden", "inject"])

@@ -459,7 +459,7 @@ def test_what_must_not_be_lost_has_mount_points(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="it is one")
 def test_elsewhere_there_is_no_kernel32() -> None:
     with pytest.raises(MetisError, match="no Windows"):
-        windows.opener()
+        windows.platform()
 
 
 def test_the_control_codes_are_made_as_windows_makes_them() -> None:

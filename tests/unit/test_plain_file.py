@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pipeline.card.cards import Card
 from pipeline.card.engine import write_card
 from pipeline.card.image import open_image
+from pipeline.card.linux import LinuxOpener
 from pipeline.card.medium import buffer
-from pipeline.card.posix import PosixOpener
 from pipeline.errors import MetisError, RefusedError
 from pipeline.machine.progress import QuietReporter
 from tests.support.cards import plan_of, wrong
@@ -31,7 +31,7 @@ def never(path: str) -> Card:
     raise AssertionError(f"{path} is no device")
 
 
-OPENER = PosixOpener(never)
+OPENER = LinuxOpener(never)
 
 
 def card_at(path: Path, size: int = SIZE) -> Card:
@@ -182,5 +182,5 @@ def test_what_is_no_file_is_refused_in_words(tmp_path: Path, what: str) -> None:
 
 def test_a_file_cannot_pass_for_a_device(held: Path) -> None:
     card = Card(str(held), "disk", SIZE, number="8:0")
-    with pytest.raises(RefusedError, match="is no disk"), PosixOpener(lambda _: card).open(card):
+    with pytest.raises(RefusedError, match="is no disk"), LinuxOpener(lambda _: card).open(card):
         pass
