@@ -25,7 +25,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 DISKS = frozenset(
-    {"test_burn.py", "test_burn_faults.py", "test_cards.py", "test_injectors.py", "test_mounted.py"}
+    "test_burn.py test_burn_faults.py test_cards.py test_injectors.py test_media.py test_mounted.py".split()
 )
 """Who looks for cards opens each disk for a blink, and who looks whether a disk is free may see it."""
 
