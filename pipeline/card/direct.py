@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from ..raw.ranges import BLOCK
+from .medium import in_full
 
 _BLKFLSBUF = 0x1261  # linux/fs.h
 
@@ -48,11 +49,7 @@ class DirectMedium:
                 fcntl.ioctl(self._plain, _BLKFLSBUF)
 
     def _transfer(self, offset: int, data: memoryview, move: Callable[[int, memoryview, int], int]) -> None:
-        while data:
-            count = self._some(offset, data, move)
-            if count <= 0:
-                raise OSError(errno.EIO, f"nothing more can be transferred at byte {offset}")
-            offset, data = offset + count, data[count:]
+        in_full(lambda done: self._some(offset + done, data[done:], move), offset, len(data))
 
     def _some(self, offset: int, data: memoryview, move: Callable[[int, memoryview, int], int]) -> int:
         """Transfer a beginning of `data`; after a short transfer the rest may not be on whole blocks.

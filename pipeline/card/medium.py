@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -38,6 +40,20 @@ class Opener(Protocol):
         Raises RefusedError where somebody else has it, or where what is open is not the card that was found:
         another identity, another size. A file that is not there is made with `size` bytes.
         """
+
+
+def in_full(move: Callable[[int], int], offset: int, length: int) -> None:
+    """Transfer so many bytes from a place of the card on, however few the system takes at once.
+
+    `move` is told how many are done, and says how many more are after it. Raises OSError where it gets on no
+    further.
+    """
+    done = 0
+    while done < length:
+        count = move(done)
+        if not 0 < count <= length - done:
+            raise OSError(errno.EIO, f"nothing more can be transferred at byte {offset + done}")
+        done += count
 
 
 def buffer(length: int) -> memoryview:

@@ -6,7 +6,6 @@ Importing this needs no Windows.
 from __future__ import annotations
 
 import ctypes
-import errno
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from ..raw.ranges import BLOCK
 from . import kernel32
 from .cards import Card, changed
 from .kernel32 import Kernel32, Win32Error
-from .medium import buffer
+from .medium import buffer, in_full
 
 LENGTH_INFO = 0x0007405C  # IOCTL_DISK_GET_LENGTH_INFO
 UPDATE_PROPERTIES = 0x00070140  # IOCTL_DISK_UPDATE_PROPERTIES
@@ -243,12 +242,11 @@ class WindowsMedium:
 
     def _transfer(self, move: Callable[[int, int, int, int], int], offset: int, data: memoryview) -> None:
         with _on_page(data) as address:
-            done = 0
-            while done < len(data):
-                count = move(self._handle, address + done, len(data) - done, offset + done)
-                if not 0 < count <= len(data) - done:
-                    raise OSError(errno.EIO, f"nothing more can be transferred at byte {offset + done}")
-                done += count
+            in_full(
+                lambda done: move(self._handle, address + done, len(data) - done, offset + done),
+                offset,
+                len(data),
+            )
 
 
 @contextmanager
