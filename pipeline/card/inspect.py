@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MetisError, one_line
-from ..raw import blkid, disk, ext
-from . import record
+from ..raw import blkid, disk, ext, record
 
 NODE = "/etc/metis/node.json"
 _LARGEST_NODE = 1 << 20

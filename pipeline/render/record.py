@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from ..card.record import PATH, SIZE
 from ..model import Blob, Directory, Entry, File, Reserved, ResolvedNode, Text
+from ..raw.record import PATH, SIZE
 
 FORMAT = 1
 _ALL_READ = 0o004

@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..card import burn_plan, record
+from ..card import burn_plan
 from ..card.cards import Card, size_in_words
 from ..card.engine import Written, cleared_on_failure, write_card
 from ..card.medium import Medium
@@ -27,6 +27,7 @@ from ..card.platform import Platform
 from ..card.table import Patch
 from ..errors import MetisError, RefusedError, known
 from ..machine.progress import Advance, Reporter
+from ..raw import record
 from .burnable import Burnable
 
 CheckFiles = Callable[[Path], int]

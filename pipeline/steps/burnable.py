@@ -10,12 +10,11 @@ from pathlib import Path
 
 from ..artifacts import bmap_of, receipt_of
 from ..cache.store import stamp_of
-from ..card import record
 from ..card.here import here
 from ..card.image import Image, open_image
 from ..errors import MetisError, MismatchError, one_line
 from ..machine.progress import Reporter
-from ..raw import bmap
+from ..raw import bmap, record
 from ..raw.ranges import Ranges
 from . import receipts
 

@@ -47,7 +47,7 @@ class Receipt:
     `id` is the hash of everything that it was made from, which `made_from` names; `places` are the numbers
     of its root and boot partitions; `stamp` is the file's state, in bytes and nanoseconds. `secrets` says
     for people which source and versions the secrets in it came from; it decides about nothing. `slot` is the
-    offset in bytes of the place that a burn fills with its record (`card.record`), None where none is known.
+    offset in bytes of the place that a burn fills with its record (`raw.record`), None where none is known.
     """
 
     subject: str

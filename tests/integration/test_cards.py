@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.card import linux, procfs, record
+from pipeline.card import linux, procfs
 from pipeline.card.here import here
 from pipeline.card.inspect import inspect
 from pipeline.card.waiting import wait_for_card
 from pipeline.errors import MetisError, RefusedError
 from pipeline.machine import process
+from pipeline.raw import record
 from pipeline.steps import choosing
 from tests.support import blocks
 from tests.support.blocks import MIB, attached, mounted

@@ -16,14 +16,14 @@ import pyrage
 import pytest
 
 from pipeline.cache.store import stamp
-from pipeline.card import inspect, record
+from pipeline.card import inspect
 from pipeline.golden import push
 from pipeline.golden.artifact import GOLDEN, NODE_IMAGE
 from pipeline.golden.push import Part
 from pipeline.golden.reference import Reference
 from pipeline.golden.registry import Registry
 from pipeline.machine import durable, process
-from pipeline.raw import bmap
+from pipeline.raw import bmap, record
 from pipeline.steps import receipts
 from pipeline.steps.node_artifact import NODE as NODE_LABEL
 from pipeline.steps.node_artifact import SEALED

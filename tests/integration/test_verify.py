@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.card import record
 from pipeline.inject.appliance import Appliance
 from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.loop import LoopInjector
@@ -20,7 +19,7 @@ from pipeline.inject.tree import Injector
 from pipeline.lab.lab import user_cache
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
-from pipeline.raw import disk
+from pipeline.raw import disk, record
 from pipeline.steps import receipts
 from tests.support import blocks, goldens
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from pipeline.card import record
 from pipeline.machine.progress import QuietReporter
+from pipeline.raw import record
 from pipeline.steps import receipts
 from tests.support.cards import small_image
 from tests.support.lab import Lab

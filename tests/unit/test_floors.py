@@ -28,11 +28,11 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "words": "errors model secret",
-    "pure": "cache.policy card.cards card.get_disk card.lsblk card.policy card.record card.table "
+    "pure": "cache.policy card.cards card.get_disk card.lsblk card.policy card.table "
     "card.waiting edits.* golden.artifact golden.newer golden.sums graph.outcomes inventory.builder "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.resolve "
     "inventory.scalars inventory.schemas inventory.validate machine.loopback machine.mountinfo manifest "
-    "nightly.report plan raw.ranges render.* secrets.report show tables wording",
+    "nightly.report plan raw.ranges raw.record render.* secrets.report show tables wording",
     "machine": "artifacts cache.* hooks inventory.index inventory.overlay inventory.read machine.* "
     "nightly.files raw.* registry_access settings",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.card import record
 from pipeline.errors import MetisError
+from pipeline.raw import record
 
 ABOUT: dict[str, str | int] = {
     "node": "titan-13",

@@ -15,10 +15,10 @@ import pytest
 
 from pipeline.artifacts import bmap_of, receipt_of
 from pipeline.cache.store import stamp
-from pipeline.card import burn_plan, record
+from pipeline.card import burn_plan
 from pipeline.machine import durable, process
 from pipeline.machine.process import Finished
-from pipeline.raw import bmap
+from pipeline.raw import bmap, record
 from pipeline.steps import receipts
 from tests.support.cards import wrong
 from tests.unit.test_get_disk import GOOD, PARTITION

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import MetisError
 from ..model import Reserved
-from ..raw.ranges import BLOCK
+from .ranges import BLOCK
 
 PATH = "/etc/metis/burn.json"
 SIZE = BLOCK
