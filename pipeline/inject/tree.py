@@ -48,7 +48,11 @@ def status_of(mode: int, uid: int, gid: int) -> Status:
 
 
 class Tree(Protocol):
-    """One mounted file system. Paths are absolute within it; links in them are followed within it only."""
+    """One mounted file system. Paths are absolute within it; links in them are followed within it only.
+
+    Where it is open for reading, what would change it raises MetisError with the system's own words for that,
+    "Read-only file system". What it has no room for raises `no_room`; other trouble, MetisError in a line.
+    """
 
     def status(self, path: str) -> Status | None:
         """What is at a path (the last name is not followed), None where nothing is."""
@@ -69,7 +73,11 @@ class Tree(Protocol):
         """Remove a path with all beneath it; nothing happens where nothing is."""
 
     def extract(self, archive: Path) -> None:
-        """Unpack a tar archive (pax) over the file system, with owners and modes where it has them."""
+        """Unpack a tar archive (pax) over the file system, with owners and modes where it has them.
+
+        The archive holds secrets, and is open in this process without a name: it is read by this path, which
+        only works while it is open, and never copied to where a kill would leave it.
+        """
 
     def is_immutable(self, path: str) -> bool:
         """Whether a directory has the attribute of chattr(1) that keeps everyone from changing it."""

@@ -34,6 +34,7 @@ from ..settings import (
     user_folders,
 )
 from ..steps import receipts
+from . import injectors
 from .secrets import LabSecrets
 
 # What parses, renders, fetches and builds is imported where it is used: most runs find nothing to do.
@@ -73,6 +74,7 @@ class Lab:
         left_out = frozenset() if secrets else SECRETS_VARIABLES
         environment = {name: value for name, value in os.environ.items() if name not in left_out}
         settings = Settings.from_environment(environment, Path.cwd())
+        injectors.check(settings.injector)
         if who is not None:
             own = (settings.artifacts, settings.cache, *settings.secrets_folders, *user_folders(os.environ))
             sudo.give_back_at_exit(who, own)
@@ -179,18 +181,7 @@ class Lab:
 
     def injector(self) -> Injector:
         """What opens images, as the settings choose it."""
-
-        def guestfs() -> Injector:
-            from ..inject.guestfs import GuestfsInjector
-
-            return GuestfsInjector(self.appliance)
-
-        def loop() -> Injector:
-            from ..inject.loop import LoopInjector
-
-            return LoopInjector()
-
-        return {"guestfs": guestfs, "loop": loop}[self.settings.injector]()
+        return injectors.INJECTORS[self.settings.injector](lambda: self.appliance)
 
     def open_blob(self, blob: Blob) -> BinaryIO:
         """The bytes of a blob, if they are still those that its hash names."""

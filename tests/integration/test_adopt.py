@@ -17,6 +17,7 @@ from pipeline.machine import process
 from pipeline.raw import disk
 from pipeline.secrets.plain import plain_folder
 from tests.support import blocks, goldens
+from tests.support.injectors import SEARCHING
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 from tests.support.rendering import program
 from tests.support.vault import vault_server
@@ -282,7 +283,7 @@ def test_vault_gets_one_new_version_and_a_copy_that_builds_without_it(
 # ---------------------------------------------------------------------------------------- an image
 
 
-@pytest.mark.parametrize("injector", [pytest.param("guestfs", marks=pytest.mark.slow), "loop"])
+@pytest.mark.parametrize("injector", SEARCHING)
 def test_a_card_in_a_block_device_is_read_whatever_its_labels_and_links_are(
     lab: Lab, old_files: Mapping[str, bytes], tmp_path: Path, injector: str
 ) -> None:

@@ -11,34 +11,28 @@ import hashlib
 import io
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 
 from pipeline.errors import MetisError
-from pipeline.inject.appliance import Appliance
 from pipeline.inject.apply import apply
 from pipeline.inject.attaching import attached
-from pipeline.inject.directory import DirectoryInjector
-from pipeline.inject.guestfs import GuestfsInjector
 from pipeline.inject.loop import LoopInjector
 from pipeline.inject.partitions import by_label_or_content
 from pipeline.inject.rehearsal import rehearsed
 from pipeline.inject.sources import Sources, no_secrets
-from pipeline.inject.tree import READ_LIMIT, Chooser, Contents, Injector, Places, Tree, Trees
-from pipeline.lab.lab import user_cache
+from pipeline.inject.tree import READ_LIMIT, Contents, Places, Tree, Trees
 from pipeline.machine import process
-from pipeline.machine.progress import QuietReporter
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Blob, Directory, Edit, Entry, File, Manifest, Remove, Side, Symlink, Text
 from pipeline.raw import disk
 from pipeline.raw.disk import Disk
-from tests.support import blocks, goldens
+from tests.support import goldens
+from tests.support.injectors import ADAPTERS, SEARCHING, Adapter, those, usable
 
 MIB = 1 << 20
 BLOB = bytes(range(256)) * 4 * 1024 * 30  # 30 MiB
@@ -61,86 +55,7 @@ def open_blob(blob: Blob) -> BinaryIO:
 SOURCES = Sources(open_blob, no_secrets, {})
 
 
-# ------------------------------------------------------------------------------ what each adapter can do
-
-
-def probe_guestfs() -> str:
-    try:
-        import guestfs  # noqa: F401
-    except ImportError:
-        return "libguestfs's Python bindings are missing"
-    return "" if any(Path("/boot").glob("vmlinu*")) else "there is no kernel in /boot for the appliance"
-
-
-def probe_loop() -> str:
-    if os.geteuid() != 0:
-        return "only root may mount"
-    return "" if Path("/dev/loop-control").exists() else "there are no loop devices"
-
-
-@dataclass(frozen=True)
-class Adapter:
-    name: str
-    injector: Callable[[], Injector]
-    probe: Callable[[], str]
-    golden: Callable[..., Path]
-    """With a boot partition where the adapter can be expected to mount FAT on every machine."""
-
-    def open(self, image: Path, **options: Any) -> Any:
-        chooser = options.pop("choose", by_label_or_content({}))
-        return self.injector().open(image, disk.read(image), chooser, **options)
-
-
-def grow_root(image: Path, disk: Disk) -> None:
-    last = disk.partitions[-1]
-    with attached(image, last.start, last.size, read_only=False) as loop:
-        process.run(["e2fsck", "-f", "-p", loop.device])
-        process.run(["resize2fs", loop.device])
-
-
-class Mounting:
-    """The injector on folders, with somebody who grows the image's last partition and mounts it there."""
-
-    @contextmanager
-    def open(
-        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
-    ) -> Iterator[Trees]:
-        place = f"offset={disk.partitions[-1].start},sizelimit={disk.partitions[-1].size}"
-        with ExitStack() as stack:
-            if grow:
-                grow_root(image, disk)
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()), "a root")
-            stack.enter_context(blocks.mounted(str(image), folder, "-o", f"loop,{place}"))
-            injector = DirectoryInjector(folder, None)
-            layout = injector.disk()
-            assert layout == disk
-            yield stack.enter_context(injector.open(image, layout, choose, read_only=read_only))
-
-
-ADAPTERS = {
-    "guestfs": Adapter(
-        "guestfs",
-        lambda: GuestfsInjector(Appliance(user_cache() / "appliance.json", QuietReporter())),
-        probe_guestfs,
-        goldens.tiny_pi_golden,
-    ),
-    "loop": Adapter("loop", LoopInjector, probe_loop, goldens.tiny_golden),
-    "directory": Adapter("directory", Mounting, probe_loop, goldens.tiny_golden),
-}
-SEARCHING = [pytest.param("guestfs", marks=pytest.mark.slow), "loop"]
-"""Those that find the partitions themselves."""
-EACH = [*SEARCHING, "directory"]
-
-
-def usable(name: str) -> Adapter:
-    adapter = ADAPTERS[name]
-    why_not = adapter.probe()
-    if why_not and "CI" not in os.environ:
-        pytest.skip(why_not)
-    return adapter
-
-
-@pytest.fixture(params=EACH)
+@pytest.fixture(params=those())
 def adapter(request: pytest.FixtureRequest) -> Adapter:
     return usable(request.param)
 
@@ -216,7 +131,7 @@ def applied_by(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Appl
     return functools.cache(lambda name: make(usable(name), tmp_path_factory.mktemp(name)))
 
 
-@pytest.fixture(params=EACH)
+@pytest.fixture(params=those())
 def applied(request: pytest.FixtureRequest, applied_by: Callable[[str], Applied]) -> Applied:
     return applied_by(request.param)
 
@@ -234,7 +149,7 @@ def make(adapter: Adapter, folder: Path) -> Applied:
     with adapter.open(image, grow=True) as trees:
         boot = BOOT_ENTRIES if trees.boot else ()
         as_if: Found = {}
-        if adapter.name != "guestfs":  # which takes its time to answer, and rehearses nothing
+        if adapter.rehearses:
             with rehearsed(trees) as tried:
                 apply(manifest(*entries, *boot), tried, SOURCES, folder)
                 as_if = dump(tried.root)
@@ -384,7 +299,7 @@ def test_what_is_open_for_reading_cannot_be_written(applied: Applied) -> None:
     assert "Read-only file system" in applied.refused_writing
 
 
-@pytest.mark.parametrize("name", ["loop", "directory"])
+@pytest.mark.parametrize("name", those(lambda adapter: adapter.rehearses))
 def test_a_rehearsal_shows_what_will_be(applied_by: Callable[[str], Applied], name: str) -> None:
     assert applied_by(name).rehearsed == applied_by(name).root
 
@@ -407,9 +322,9 @@ def test_the_file_systems_are_clean(applied: Applied, tmp_path: Path) -> None:
 FORCE: dict[str | None, list[str]] = {"vfat": [], "ext4": ["-f"]}
 
 
-@pytest.mark.slow
-def test_the_boot_side_keeps_names_and_case(applied_by: Callable[[str], Applied]) -> None:
-    boot = applied_by("guestfs").boot
+@pytest.mark.parametrize("name", those(lambda adapter: adapter.mounts_fat))
+def test_the_boot_side_keeps_names_and_case(applied_by: Callable[[str], Applied], name: str) -> None:
+    boot = applied_by(name).boot
     assert sorted(path for path, found in boot.items() if found[0] == "file") == [
         "/CONFIG.txt",  # in the new file's case, and no second one beside it
         "/Name with Spaces and ünïcödé.TXT",
@@ -421,7 +336,7 @@ def test_the_boot_side_keeps_names_and_case(applied_by: Callable[[str], Applied]
 
 @pytest.mark.slow
 def test_all_adapters_leave_the_same_files(applied_by: Callable[[str], Applied]) -> None:
-    one, *others = (dict(applied_by(name).root) for name in ("guestfs", "loop", "directory"))
+    one, *others = (dict(applied_by(name).root) for name in ADAPTERS)
     del one["/etc/fstab"]  # the goldens differ in it
     for other in others:
         del other["/etc/fstab"]

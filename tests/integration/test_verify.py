@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.inject.appliance import Appliance
-from pipeline.inject.guestfs import GuestfsInjector
-from pipeline.inject.loop import LoopInjector
-from pipeline.inject.partitions import by_label_or_content
-from pipeline.inject.tree import Injector
-from pipeline.lab.lab import user_cache
 from pipeline.machine import process
-from pipeline.machine.progress import QuietReporter
 from pipeline.raw import disk, record
 from pipeline.steps import receipts
 from tests.support import blocks, goldens
+from tests.support.injectors import SEARCHING, usable
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBUFcnZSYlCmmytWLwuY9PUnvWR0Ckdf9VezkODojKv0"
@@ -187,19 +179,13 @@ def test_an_image_is_of_one_node(lab: Lab) -> None:
 
 # ------------------------------------------------------------------------------------ nothing is written
 
-INJECTORS: dict[str, Callable[[], Injector]] = {
-    "guestfs": lambda: GuestfsInjector(Appliance(user_cache() / "appliance.json", QuietReporter())),
-    "loop": LoopInjector,
-}
 
-
-@pytest.mark.parametrize("name", [pytest.param("guestfs", marks=pytest.mark.slow), "loop"])
+@pytest.mark.parametrize("name", SEARCHING)
 def test_reading_leaves_every_byte_even_of_a_root_that_wants_its_journal(name: str, card: Path) -> None:
     """The journal of a root that was cut off would be played back by whoever mounts it to write."""
-    if name == "loop" and os.geteuid() != 0:
-        pytest.skip("only root may mount")
+    adapter = usable(name)
     tamper(card, "feature needs_recovery")
     before = goldens.sha256(card)
-    with INJECTORS[name]().open(card, disk.read(card), by_label_or_content({}), read_only=True) as trees:
+    with adapter.open(card, read_only=True) as trees:
         assert trees.root.read("/etc/hostname") == b"alpha\n"
     assert goldens.sha256(card) == before

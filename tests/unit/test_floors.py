@@ -19,10 +19,14 @@ from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.inject.directory import DirectoryInjector
+from pipeline.lab.injectors import INJECTORS as NAMED
 from pipeline.machine import process
+from tests.support.injectors import ADAPTERS, of_the_lab
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,9 +62,14 @@ ONLY_AT_TOP_OF = {
     "cryptography": {"secrets.ssh_keys"},
 }
 
+
+def _module_of(made_there: Any) -> str:
+    return str(made_there.__module__).removeprefix("pipeline.")
+
+
 FETCHERS = "golden.debian golden.file golden.http golden.oci".split()
 """Each brings goldens of one kind."""
-INJECTORS = "inject.directory inject.guestfs inject.loop".split()
+INJECTORS = sorted({_module_of(kind) for kind in (DirectoryInjector, *map(type, map(of_the_lab, NAMED)))})
 """Each opens images in one way; what a mounted file system is like (`inject.folder`) is common to several."""
 
 
@@ -195,9 +204,13 @@ def test_goldens_injectors_and_cards_do_not_know_each_other() -> None:
         assert known <= {name.partition(".")[0]} or name.partition(".")[0] not in packages, name
 
 
+def test_every_injector_is_held_to_the_port() -> None:
+    assert set(NAMED) == {name for name, adapter in ADAPTERS.items() if adapter.searches}
+
+
 def test_only_the_composition_root_picks_an_injector() -> None:
     pickers = {name for name in NAMES if ours(name) & set(INJECTORS)}
-    assert pickers <= {"lab.lab", "lab.cards"}
+    assert pickers <= {"lab.injectors", "lab.cards"}
 
 
 # ------------------------------------------------------------------------------------ what load costs

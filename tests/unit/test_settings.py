@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from pipeline.cli import cli
 from pipeline.errors import UsageError
 from pipeline.inventory.resolve import GoldenOverride
+from pipeline.lab.lab import Lab
 from pipeline.machine.hardening import CREDENTIALS
 from pipeline.registry_access import RegistryAccess
 from pipeline.secret import Secret
@@ -171,9 +172,12 @@ def test_a_switch_is_not_guessed_at() -> None:
     assert refusal(METIS_OFFLINE="ja") == "METIS_OFFLINE is 'ja': use 1 or 0"
 
 
-def test_an_unknown_injector_is_refused_with_those_that_there_are() -> None:
-    line = refusal(METIS_INJECTOR="magic")
-    assert line.startswith("METIS_INJECTOR is 'magic': use one of guestfs")
+def test_an_unknown_injector_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METIS_INJECTOR", "magic")
+    with pytest.raises(UsageError) as caught:
+        Lab.from_environment()
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith("METIS_INJECTOR is 'magic': use one of guestfs")
 
 
 # --------------------------------------------------------------------- METIS_IMAGE_<CLASS>(_SHA256)

@@ -1,0 +1,38 @@
+"""What METIS_INJECTOR may name: another injector is a file in `inject` and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+# Only the one that is chosen is imported.
+if TYPE_CHECKING:
+    from ..inject.appliance import Appliance
+    from ..inject.tree import Injector
+
+Maker = Callable[[Callable[[], "Appliance"]], "Injector"]
+"""Makes an injector; who needs the lab's appliance asks for it."""
+
+
+def _guestfs(appliance: Callable[[], Appliance]) -> Injector:
+    from ..inject.guestfs import GuestfsInjector
+
+    return GuestfsInjector(appliance())
+
+
+def _loop(_appliance: Callable[[], Appliance]) -> Injector:
+    from ..inject.loop import LoopInjector
+
+    return LoopInjector()
+
+
+INJECTORS: Mapping[str, Maker] = MappingProxyType({"guestfs": _guestfs, "loop": _loop})
+
+
+def check(name: str) -> None:
+    """Raise UsageError for a name that stands for no injector."""
+    if name not in INJECTORS:
+        raise UsageError(f"METIS_INJECTOR is {name!r}", f"use one of {', '.join(INJECTORS)}")
