@@ -138,13 +138,14 @@ class Keeping:
 
 def streams(folder: Path) -> list[str]:
     """Make the tar streams that go into the node's image; give the peer's words."""
+    from pipeline.golden.schemes import CREDENTIALS
     from pipeline.inject.appliance import Appliance
     from pipeline.inject.guestfs import GuestfsInjector
     from pipeline.lab.lab import Lab as Composed
     from pipeline.lab.lab import user_cache
 
     lab = Composed.from_environment()
-    appliance = Appliance(user_cache() / "appliance.json", lab.reporter)
+    appliance = Appliance(user_cache() / "appliance.json", lab.reporter, CREDENTIALS)
     base, scratch = lab.artifacts.base("pi"), folder / "scratch.img"
     places = Places(**json.loads(receipt_of(base).read_bytes())["places"])
     sparse.copy(base, scratch)

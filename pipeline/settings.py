@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,8 @@ class Settings:
     registries: RegistryAccess
     overrides: Mapping[str, GoldenOverride]
     """Goldens named by the environment, by the variable's part for the class (RPI5_UBUNTU)."""
+    environment: Mapping[str, Secret] = field(default_factory=dict, compare=False)
+    """All that it says, for sources of goldens that log in with variables of their own."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], folder: Path) -> Settings:
@@ -115,6 +117,7 @@ class Settings:
             secrets=_secrets(environment, folder),
             registries=registry_access(environment, folder),
             overrides=_overrides(environment),
+            environment={name: Secret(text) for name, text in environment.items()},
         )
 
     def override(self, klass: str) -> GoldenOverride | None:

@@ -19,8 +19,8 @@ from . import schemes, signatures, sums, urls
 from .backoff import TRIES_BEFORE_A_MIRROR
 from .download import Manners
 from .oci import OciSource
-from .schemes import Terms
 from .source import AbsentError, Source, TooLargeError, Wanted
+from .terms import Terms
 
 
 @dataclass(frozen=True, slots=True)

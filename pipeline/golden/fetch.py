@@ -16,12 +16,14 @@ from ..machine import durable
 from ..machine.progress import Reporter
 from . import schemes
 from .backoff import TRIES, TRIES_BEFORE_A_MIRROR
+from .debian import DebianSource
 from .download import USUAL, Manners
 from .evidence import Evidence
 from .oci import OciSource
 from .reference import Reference
-from .schemes import Registries, Terms
+from .registry import Registries
 from .source import Source, TooLargeError, Wanted
+from .terms import Environment, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +38,21 @@ class Fetched:
 class Means:
     """What fetching works with.
 
-    `inventory` is the folder (or the one file) that relative sources and keyrings start from. What is
-    published is taken up to `limit` bytes; nothing is reached where `offline`.
+    `folder` is where relative sources and keyrings start from. What is published is taken up to `limit`
+    bytes; nothing is reached where `offline`.
     """
 
-    inventory: Path
+    folder: Path
     store: Store
     reporter: Reporter
     registries: Registries
+    environment: Environment
     offline: bool
     limit: int
 
-    @property
-    def folder(self) -> Path:
-        """The inventory's folder."""
-        return self.inventory.parent if self.inventory.is_file() else self.inventory
-
     def terms(self, wanted: Wanted, manners: Manners = USUAL) -> Terms:
         """What the sources of a file are opened with."""
-        return Terms(self.folder, wanted.arch, self.registries, wanted.sha256, manners)
+        return Terms(self.folder, wanted.arch, self.registries, self.environment, wanted.sha256, manners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,7 @@ def is_movable(wanted: Wanted) -> bool:
 
 def recipe(source: str, arch: str) -> str | None:
     """The hash of the recipe that a source is made by, None for a source that is published."""
-    return schemes.DebianSource(source, arch).recipe if source.startswith("debian:") else None
+    return DebianSource(source, arch).recipe if source.startswith("debian:") else None
 
 
 def _offline(name: str, means: Means) -> SourceError:

@@ -11,6 +11,7 @@ from ..errors import SourceError, UsageError
 from ..machine.progress import Reporter
 from ..raw import sparse
 from .source import AbsentError, TooLargeError
+from .terms import Terms
 
 
 class FileSource:
@@ -33,6 +34,11 @@ class FileSource:
         if not rest or "\0" in rest:
             raise UsageError(f"{source!r} names no file", "write file:/path, or file:path in the inventory")
         self._path = folder / rest
+
+    @classmethod
+    def opened(cls, source: str, terms: Terms) -> FileSource:
+        """See `schemes.SCHEMES`."""
+        return cls(source, terms.folder)
 
     def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
         """Copy the file, its holes as holes, and hash the copy."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 from ..machine.progress import Reporter
 from . import urls
 from .download import USUAL, Download, Manners
+from .terms import Terms
 
 
 class HttpSource:
@@ -19,6 +20,11 @@ class HttpSource:
     def __init__(self, source: str, manners: Manners = USUAL) -> None:
         self.name = urls.masked(urls.checked(source))
         self._download = Download(source, self.name, manners=manners)
+
+    @classmethod
+    def opened(cls, source: str, terms: Terms) -> HttpSource:
+        """See `schemes.SCHEMES`."""
+        return cls(source, terms.manners)
 
     def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:
         """Download what is missing of the file."""

@@ -17,6 +17,7 @@ from .download import USUAL, Download, Manners
 from .reference import Reference
 from .registry import Registry
 from .source import TooLargeError
+from .terms import Terms
 
 
 class OciSource:
@@ -43,6 +44,13 @@ class OciSource:
         self._arch = arch
         self._manners = manners
         self._artifact: Artifact | None = None
+
+    @classmethod
+    def opened(cls, source: str, terms: Terms) -> OciSource:
+        """See `schemes.SCHEMES`."""
+        reference = Reference.parse(source)
+        registry = terms.registries.at(reference.host)
+        return cls(reference, registry, terms.sha256, terms.arch, terms.manners)
 
     @property
     def artifact(self) -> Artifact:

@@ -165,6 +165,23 @@ class Registry:
         raise SourceError(said, "see its log")
 
 
+class Registries:
+    """The registries of one run; who logs in to one does so once."""
+
+    def __init__(self, access: RegistryAccess, reporter: Reporter) -> None:
+        self._access = access
+        self._reporter = reporter
+        self._known: dict[str, Registry] = {}
+        self._lock = threading.Lock()
+
+    def at(self, host: str) -> Registry:
+        """The registry at a host and port."""
+        with self._lock:
+            if host not in self._known:
+                self._known[host] = Registry(host, self._access, self._reporter)
+            return self._known[host]
+
+
 class _Counted:
     """A file that tells how far it is read, with its length (requests then sends no chunks)."""
 

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -41,6 +41,7 @@ KVM = Path("/dev/kvm")
 class Appliance:
     """Launches appliances; `memory` is the file that remembers which accelerator works here.
 
+    `credentials` are variables that no QEMU gets, beside those of `hardening`.
     `limits` are LAUNCH_LIMIT's, and `kvm` is the device that has to be usable for a trial of KVM.
     """
 
@@ -48,12 +49,14 @@ class Appliance:
         self,
         memory: Path,
         reporter: Reporter,
+        credentials: Iterable[str],
         *,
         limits: Mapping[Accelerator, float] = LAUNCH_LIMIT,
         kvm: Path = KVM,
     ) -> None:
         self._memory = memory
         self._reporter = reporter
+        self._credentials = credentials
         self._limits = limits
         self._kvm = kvm
         self._lock = threading.Lock()
@@ -114,7 +117,7 @@ class Appliance:
             durable.write(self._memory, durable.as_json({"machine": _machine(), "accelerator": accelerator}))
 
     def _launch(self, image: Path, accelerator: Accelerator, *, read_only: bool) -> GuestFS:
-        forget_credentials()
+        forget_credentials(self._credentials)
         handle = _handle(accelerator)
         # The cache mode may be unsafe: an image counts only after it is synced and renamed.
         handle.add_drive_opts(str(image), format="raw", readonly=read_only, cachemode="unsafe")

@@ -18,7 +18,7 @@ from ..golden.artifact import NODE_IMAGE
 from ..golden.kept import KeptArtifact
 from ..golden.push import push
 from ..golden.reference import Reference
-from ..golden.schemes import Registries
+from ..golden.registry import Registries
 from ..machine import durable
 from ..machine.scratch import scratch
 from ..secrets import age_stream

@@ -175,9 +175,10 @@ class Lab:
     @cached_property
     def appliance(self) -> Appliance:
         """Also what knows whether KVM works here."""
+        from ..golden.schemes import CREDENTIALS
         from ..inject.appliance import Appliance
 
-        return Appliance(user_cache() / "appliance.json", self.reporter)
+        return Appliance(user_cache() / "appliance.json", self.reporter, CREDENTIALS)
 
     def injector(self) -> Injector:
         """What opens images, as the settings choose it."""
@@ -245,13 +246,14 @@ class Lab:
     def means(self) -> Means:
         """What fetching works with."""
         from ..golden.fetch import Means
-        from ..golden.schemes import Registries
+        from ..golden.registry import Registries
 
         return Means(
             self.inventory.root,
             self.store,
             self.reporter,
             Registries(self.settings.registries, self.reporter),
+            self.settings.environment,
             self.settings.offline,
             self.tools.size_limit,
         )

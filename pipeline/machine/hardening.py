@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterable
 
 CREDENTIALS = (
     "VAULT_TOKEN",
@@ -15,7 +16,7 @@ CREDENTIALS = (
     "METIS_REGISTRY_USER",
     "METIS_REGISTRY_PASSWORD",
 )
-"""Variables that log in somewhere."""
+"""Variables that log in somewhere, of those that the settings read themselves."""
 
 NO_CORE = 1
 """Bytes, too few for any core file. At just this limit the kernel starts no program that would take the core
@@ -43,10 +44,12 @@ def end_as_by_ctrl_c() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def forget_credentials() -> None:
+def forget_credentials(others: Iterable[str]) -> None:
     """Take what logs in somewhere out of our environment, before a library starts a child with all of it.
+
+    `others` are the variables that do so beside CREDENTIALS.
 
     The settings have read it by then; what `/proc` shows of our own environment stays as we were given it.
     """
-    for name in CREDENTIALS:
+    for name in (*CREDENTIALS, *others):
         os.environ.pop(name, None)

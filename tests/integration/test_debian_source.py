@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MetisError, SourceError, UsageError
-from pipeline.golden import debian
+from pipeline.golden import debian, debian_packages, debian_tools
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 from pipeline.raw import disk, sparse
@@ -162,7 +162,7 @@ def fail(tmp_path: Path, suite: str = "bookworm") -> MetisError:
 
 
 def test_an_archive_out_of_reach(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(debian.MIRROR, "http://127.0.0.1:1/debian")
+    monkeypatch.setenv(debian_tools.MIRROR, "http://127.0.0.1:1/debian")
     error = fail(tmp_path)
     assert isinstance(error, SourceError)
     assert "127.0.0.1" in str(error)
@@ -186,13 +186,13 @@ def test_a_disk_that_is_full(tmp_path: Path, scratch: Path, monkeypatch: pytest.
 
 
 def test_mmdebstrap_is_not_installed(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(debian, "_host_sources", lambda *_: [])
+    monkeypatch.setattr(debian_packages, "_host_sources", lambda *_: [])
     monkeypatch.setattr(process, "environment", lambda _=None: {"PATH": "/nowhere"})
     assert "not installed" in str(fail(tmp_path))
 
 
 def test_a_hostile_mirror_is_refused(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(debian.MIRROR, "http://user:secret@192.0.2.1/debian")
+    monkeypatch.setenv(debian_tools.MIRROR, "http://user:secret@192.0.2.1/debian")
     error = fail(tmp_path)
     assert isinstance(error, UsageError)
     assert "secret" not in str(error)

@@ -14,10 +14,15 @@ import pytest
 
 from pipeline.cache.store import Store
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
-from pipeline.golden import debian
+from pipeline.golden import debian, schemes
 from pipeline.golden.fetch import Fetched, fetched
-from pipeline.golden.source import Wanted
+from pipeline.golden.file import FileSource
+from pipeline.golden.schemes import Scheme
+from pipeline.golden.source import Source, Wanted
+from pipeline.golden.terms import Environment, Terms
+from pipeline.inventory.read import Inventory
 from pipeline.machine.progress import QuietReporter, Reporter
+from pipeline.secret import Secret
 from tests.integration.web import Answer, Web, publish, serving
 from tests.support.fetching import means
 
@@ -163,7 +168,7 @@ def test_a_file_on_this_machine_is_no_network(lab: Lab) -> None:
 
 def test_an_inventory_in_one_file_starts_from_its_folder(lab: Lab) -> None:
     (lab.folder / "lab.yaml").write_text("")
-    lab.folder /= "lab.yaml"
+    lab.folder = Inventory(lab.folder / "lab.yaml").root
     assert lab.golden("file:x.img", SHA256).sha256 == SHA256
 
 
@@ -198,6 +203,23 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(debian, "build", build)
     return suites
+
+
+def test_a_source_is_told_of_the_environment_what_its_scheme_declares_and_no_more(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Environment] = []
+
+    def opened(source: str, terms: Terms) -> Source:
+        told.append(terms.environment)
+        return FileSource(source.replace("own:", "file:"), terms.folder)
+
+    monkeypatch.setattr(schemes, "SCHEMES", {"own": Scheme(opened, ("OWN_TOKEN", "OWN_USER"))})
+    said = {"OWN_TOKEN": Secret("mine"), "VAULT_TOKEN": Secret("another's")}
+    these = means(lab.folder, lab.store.root, environment=said)
+    assert fetched(Wanted("own:x.img", SHA256, "amd64"), these).sha256 == SHA256
+    assert {frozenset(one.items()) for one in told} == {frozenset({("OWN_TOKEN", Secret("mine"))})}
+    assert "mine" not in repr(these)
 
 
 def test_a_debian_golden_is_built_once_and_then_known_by_its_recipe(lab: Lab, built: list[str]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pipeline.cache.store import Store
 from pipeline.golden.fetch import Means
-from pipeline.golden.schemes import Registries
+from pipeline.golden.registry import Registries
+from pipeline.golden.terms import Environment
 from pipeline.machine.progress import QuietReporter, Reporter
 from pipeline.registry_access import RegistryAccess
 
@@ -14,15 +15,16 @@ NO_LIMIT = 1 << 40
 
 
 def means(
-    inventory: Path,
+    folder: Path,
     cache: Path,
     reporter: Reporter | None = None,
     *,
     access: RegistryAccess | None = None,
+    environment: Environment | None = None,
     offline: bool = False,
     limit: int = NO_LIMIT,
 ) -> Means:
     """The means of a run of its own: nothing but the cache is shared with another."""
     told = reporter or QuietReporter()
     registries = Registries(access or RegistryAccess(), told)
-    return Means(inventory, Store(cache, told), told, registries, offline, limit)
+    return Means(folder, Store(cache, told), told, registries, environment or {}, offline, limit)

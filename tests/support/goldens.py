@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.golden import debian, fetch
+from pipeline.golden import debian_packages, fetch
 from pipeline.golden.source import Wanted
 from pipeline.machine import process
 from tests.support.fetching import means
@@ -332,7 +332,7 @@ def pi_golden() -> Path:
 def _make_pi(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         tree, tar, image = Path(scratch, "tree"), Path(scratch, "root.tar"), Path(scratch, "image")
-        debian.bootstrap(SUITE, tar, PI_OPTIONS)
+        debian_packages.bootstrap(SUITE, tar, PI_OPTIONS)
         _complete(tar)
         boot, root = partition(image, "mbr", [("boot", PI_FAT_MIB), ("root", PI_ROOT_MIB)])
         files = {"cmdline.txt": CMDLINE.format(root=PI_ROOT), "config.txt": CONFIG}

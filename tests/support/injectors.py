@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.golden.schemes import CREDENTIALS
 from pipeline.inject.appliance import Appliance
 from pipeline.inject.attaching import attached
 from pipeline.inject.directory import DirectoryInjector
@@ -53,7 +54,7 @@ class Adapter:
 
 
 def of_the_lab(name: str) -> Injector:
-    return INJECTORS[name](lambda: Appliance(user_cache() / "appliance.json", QuietReporter()))
+    return INJECTORS[name](lambda: Appliance(user_cache() / "appliance.json", QuietReporter(), CREDENTIALS))
 
 
 def _no_appliance() -> str:

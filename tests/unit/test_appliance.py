@@ -48,7 +48,9 @@ def said() -> io.StringIO:
 
 
 def make(tmp_path: Path, said: io.StringIO, kvm: Path) -> Appliance:
-    return Appliance(tmp_path / "memory.json", QuietReporter(said), limits=LIMITS, kvm=kvm)
+    return Appliance(
+        tmp_path / "memory.json", QuietReporter(said), ("ANOTHER_TOKEN",), limits=LIMITS, kvm=kvm
+    )
 
 
 def remember(tmp_path: Path, accelerator: str) -> None:
@@ -205,7 +207,7 @@ def test_an_emulator_is_not_given_what_logs_in_somewhere(
     program.chmod(0o755)
     monkeypatch.setenv("LIBGUESTFS_HV", str(program))
     monkeypatch.setenv("VAULT_ADDR", "https://vault.example")
-    for name in ("VAULT_TOKEN", "VAULT_SECRET_ID", "METIS_REGISTRY_PASSWORD"):
+    for name in ("VAULT_TOKEN", "VAULT_SECRET_ID", "METIS_REGISTRY_PASSWORD", "ANOTHER_TOKEN"):
         monkeypatch.setenv(name, "hunter2")
     with pytest.raises(MetisError, match="the libguestfs appliance did not start"):
         make(tmp_path, said, tmp_path / "nothing").launch(tiny_golden, read_only=True)

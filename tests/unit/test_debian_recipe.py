@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 
 from pipeline.errors import MetisError, MismatchError, SourceError, UsageError
-from pipeline.golden import debian
+from pipeline.golden import debian, debian_packages, debian_recipe, debian_tools
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 
@@ -28,20 +28,20 @@ $(ORIGIN) bookworm http://192.0.2.4/debian/
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A host whose apt knows these archives."""
-    monkeypatch.delenv(debian.MIRROR, raising=False)
-    monkeypatch.setattr(debian, "_KEYRING", tmp_path / "keyring")
+    monkeypatch.delenv(debian_tools.MIRROR, raising=False)
+    monkeypatch.setattr(debian_packages, "_KEYRING", tmp_path / "keyring")
     answer = process.Finished(0, LISTED.encode(), b"")
     monkeypatch.setattr(process, "run", lambda *_, **__: answer)
 
 
 def test_the_key_is_a_hash_and_stays() -> None:
-    key = debian.recipe_key("bookworm")
-    assert key == debian.recipe_key("bookworm", "amd64")
+    key = debian_recipe.recipe_key("bookworm")
+    assert key == debian_recipe.recipe_key("bookworm", "amd64")
     assert len(bytes.fromhex(key)) == 32
 
 
 def test_the_key_hangs_on_the_suite() -> None:
-    assert debian.recipe_key("bookworm") != debian.recipe_key("trixie")
+    assert debian_recipe.recipe_key("bookworm") != debian_recipe.recipe_key("trixie")
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_the_key_hangs_on_the_suite() -> None:
 def test_the_key_hangs_on_every_part_of_the_recipe(
     monkeypatch: pytest.MonkeyPatch, field: str, value: object
 ) -> None:
-    before = debian.recipe_key("bookworm")
-    recipe = dataclasses.replace(debian.RECIPES["amd64"], **{field: value})  # type: ignore[arg-type]
-    monkeypatch.setattr(debian, "RECIPES", MappingProxyType({"amd64": recipe}))
-    assert debian.recipe_key("bookworm") != before
+    before = debian_recipe.recipe_key("bookworm")
+    recipe = dataclasses.replace(debian_recipe.RECIPES["amd64"], **{field: value})  # type: ignore[arg-type]
+    monkeypatch.setattr(debian_recipe, "RECIPES", MappingProxyType({"amd64": recipe}))
+    assert debian_recipe.recipe_key("bookworm") != before
 
 
 def test_the_key_hangs_on_the_version_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = debian.recipe_key("bookworm")
-    monkeypatch.setattr(debian, "VERSION", debian.VERSION + 1)
-    assert debian.recipe_key("bookworm") != before
+    before = debian_recipe.recipe_key("bookworm")
+    monkeypatch.setattr(debian_recipe, "VERSION", debian_recipe.VERSION + 1)
+    assert debian_recipe.recipe_key("bookworm") != before
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_key_hangs_on_the_version_of_the_code(monkeypatch: pytest.MonkeyPatc
 )
 def test_a_hostile_suite_is_refused(suite: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
-        debian.recipe_key(suite)
+        debian_recipe.recipe_key(suite)
     with pytest.raises(UsageError):
         debian.build(suite, tmp_path / "image", QuietReporter())
     assert list(tmp_path.iterdir()) == []
@@ -82,16 +82,16 @@ def test_a_hostile_suite_is_refused(suite: str, tmp_path: Path) -> None:
 
 def test_an_architecture_without_a_recipe_is_refused() -> None:
     with pytest.raises(UsageError, match="riscv64"):
-        debian.recipe_key("bookworm", "riscv64")
+        debian_recipe.recipe_key("bookworm", "riscv64")
 
 
 def test_each_architecture_has_a_key_of_its_own() -> None:
-    assert debian.recipe_key("bookworm", "amd64") != debian.recipe_key("bookworm", "arm64")
+    assert debian_recipe.recipe_key("bookworm", "amd64") != debian_recipe.recipe_key("bookworm", "arm64")
 
 
 @pytest.mark.usefixtures("host")
 def test_the_host_s_own_archives_of_debian_are_used_and_no_others() -> None:
-    assert debian._sources("bookworm") == [
+    assert debian_packages.archives("bookworm") == [
         "deb http://192.0.2.1/debian/ bookworm main",
         "deb http://192.0.2.1/debian/ bookworm-updates main",
         "deb http://192.0.2.1/debian-security/ bookworm-security main",
@@ -100,19 +100,19 @@ def test_the_host_s_own_archives_of_debian_are_used_and_no_others() -> None:
 
 @pytest.mark.usefixtures("host")
 def test_what_a_recipe_needs_beside_the_free_packages_is_asked_for() -> None:
-    assert debian._sources("sid", ("main", "non-free-firmware")) == [
+    assert debian_packages.archives("sid", ("main", "non-free-firmware")) == [
         "deb http://192.0.2.1/debian/ sid main non-free-firmware"
     ]
 
 
 @pytest.mark.usefixtures("host")
 def test_a_rolling_suite_has_no_updates() -> None:
-    assert debian._sources("sid") == ["deb http://192.0.2.1/debian/ sid main"]
+    assert debian_packages.archives("sid") == ["deb http://192.0.2.1/debian/ sid main"]
 
 
 def test_the_mirror_of_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(debian.MIRROR, "https://[2001:db8::1]:8080/debian")
-    assert debian._sources("bookworm") == ["https://[2001:db8::1]:8080/debian"]
+    monkeypatch.setenv(debian_tools.MIRROR, "https://[2001:db8::1]:8080/debian")
+    assert debian_packages.archives("bookworm") == ["https://[2001:db8::1]:8080/debian"]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_the_mirror_of_the_environment_comes_first(monkeypatch: pytest.MonkeyPat
 def test_a_hostile_mirror_is_refused_without_being_repeated(
     monkeypatch: pytest.MonkeyPatch, mirror: str
 ) -> None:
-    monkeypatch.setenv(debian.MIRROR, mirror)
+    monkeypatch.setenv(debian_tools.MIRROR, mirror)
     with pytest.raises(UsageError) as caught:
-        debian._sources("bookworm")
+        debian_packages.archives("bookworm")
     assert mirror not in str(caught.value).split()
 
 
@@ -156,7 +156,7 @@ def test_what_the_tools_say_becomes_one_line(
 ) -> None:
     monkeypatch.setattr(process, "run", lambda *_, **__: process.Finished(1, b"", said.encode()))
     with pytest.raises(MetisError, match="cannot do it") as caught:
-        debian._run(["mmdebstrap"], "cannot do it")
+        debian_tools.run(["mmdebstrap"], "cannot do it")
     assert type(caught.value) is kind
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.golden.schemes import SCHEMES
 from pipeline.inject.directory import DirectoryInjector
 from pipeline.lab.injectors import INJECTORS as NAMED
 from pipeline.machine import process
@@ -33,9 +34,10 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "words": "errors model secret",
     "pure": "cache.policy card.cards card.get_disk card.lsblk card.policy card.table "
-    "card.waiting edits.* golden.artifact golden.newer golden.sums graph.outcomes inventory.builder "
-    "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.resolve "
-    "inventory.scalars inventory.schemas inventory.validate machine.loopback machine.mountinfo manifest "
+    "card.waiting edits.* golden.artifact golden.debian_recipe golden.newer golden.sums graph.outcomes "
+    "inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.pin "
+    "inventory.resolve inventory.scalars inventory.schemas inventory.validate machine.loopback "
+    "machine.mountinfo manifest "
     "nightly.report plan raw.ranges raw.record render.* secrets.report show tables wording",
     "machine": "artifacts cache.* hooks inventory.index inventory.overlay inventory.read machine.* "
     "nightly.files raw.* registry_access settings",
@@ -67,7 +69,7 @@ def _module_of(made_there: Any) -> str:
     return str(made_there.__module__).removeprefix("pipeline.")
 
 
-FETCHERS = "golden.debian golden.file golden.http golden.oci".split()
+FETCHERS = sorted({_module_of(scheme.open) for scheme in SCHEMES.values()})
 """Each brings goldens of one kind."""
 INJECTORS = sorted({_module_of(kind) for kind in (DirectoryInjector, *map(type, map(of_the_lab, NAMED)))})
 """Each opens images in one way; what a mounted file system is like (`inject.folder`) is common to several."""

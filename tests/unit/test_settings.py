@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipeline.cli import cli
 from pipeline.errors import UsageError
 from pipeline.inventory.resolve import GoldenOverride
 from pipeline.lab.lab import Lab
-from pipeline.machine.hardening import CREDENTIALS
+from pipeline.machine.hardening import CREDENTIALS, forget_credentials
 from pipeline.registry_access import RegistryAccess
 from pipeline.secret import Secret
 from pipeline.settings import PlainPlace, SealedPlace, SecretPlace, Settings, VaultPlace, golden_variable
@@ -284,6 +285,13 @@ def test_each_variable_that_holds_a_secret_is_forgotten_before_a_library_starts_
     held = secrets_in(read(**ACCOUNTS))
     assert held == {text for text in ACCOUNTS.values() if text.startswith("secret ")}
     assert {name for name, text in ACCOUNTS.items() if text in held} <= set(CREDENTIALS)
+
+
+def test_what_logs_in_for_a_source_of_goldens_is_forgotten_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*CREDENTIALS, "OWN_TOKEN"):
+        monkeypatch.setenv(name, "hunter2")
+    forget_credentials(["OWN_TOKEN"])
+    assert "hunter2" not in os.environ.values()
 
 
 @pytest.mark.parametrize("name", ["METIS_REGISTRY", "METIS_REGISTRY_USER", "METIS_REGISTRY_PASSWORD"])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError, Problem, UsageError
-from pipeline.golden import debian
+from pipeline.golden.debian_recipe import recipe_key
 from pipeline.golden.schemes import SCHEMES
 from pipeline.inventory import formats
 from pipeline.inventory.document import Document, parse
@@ -133,7 +133,7 @@ def test_every_concern_has_its_fragment_in_the_list() -> None:
 def test_a_suite_is_declared_exactly_when_it_can_be_built(suite: str) -> None:
     declared = formats.checker().conforms(f"debian:{suite}", "image-source")
     try:
-        built = bool(debian.recipe_key(suite))
+        built = bool(recipe_key(suite))
     except UsageError:
         built = False
     assert declared == built == (suite in {"sid", "bookworm", "x" * 32})
