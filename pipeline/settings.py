@@ -236,7 +236,7 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, GoldenOverride]:
 
 
 def _override(klass: str, values: Mapping[str, str]) -> GoldenOverride:
-    from .inventory.formats import image_source
+    from .inventory.formats import FILE_SOURCES, image_source
     from .inventory.resolve import GoldenOverride
 
     variable = f"METIS_IMAGE_{klass}"
@@ -255,7 +255,7 @@ def _override(klass: str, values: Mapping[str, str]) -> GoldenOverride:
         # The value is not repeated: it may hold a password.
         raise UsageError(
             f"{variable} is not where an image can come from",
-            "give an https, http, oci: or file: address, without user and password",
+            f"give {FILE_SOURCES}, without user and password",
         ) from None
     if values[""].startswith("debian:"):
         raise UsageError(

@@ -189,6 +189,8 @@ SOURCES: Mapping[str, Callable[[str], None]] = MappingProxyType(
     }
 )
 """The form of each kind of source, by its scheme: those of `golden.schemes`, which opens them."""
+FILE_SOURCES = "an https, http, oci: or file: address"
+"""What the schemas call all of them that files come from."""
 
 
 def no_credentials(value: str) -> None:

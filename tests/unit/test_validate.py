@@ -1,6 +1,7 @@
 """Inventories and what is said of them; each case is a folder with a document and its `problems.txt`.
 
-There `{names}` stands for all keys of a node or all operating systems, which are more with each new one.
+There `{names}` stands for all keys of a node or all operating systems, and `{schemes}` for all kinds of
+sources, which are more with each new one.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from pipeline.wording import shown
 
 CASES = sorted(file for file in Path(__file__).parent.with_name("cases").glob("inventory/*/*.yaml"))
 SCHEMAS = sorted(Path(__file__).parents[2].glob("pipeline/**/*.schema.json"))
-NAMES = r"\w+(, \w+)+( and \w+)?"
-"""How names are listed, however many there are."""
+STANDS_FOR = {"{names}": r"\w+(, \w+)+( and \w+)?", "{schemes}": r"\w+:?(, \w+:?)+ or \w+:?"}
+"""How lists are said, however many things they name."""
 
 
 def problems_of(file: Path) -> tuple[Problem, ...]:
@@ -59,9 +60,17 @@ def test_each_document_gets_the_lines_written_beside_it(file: Path) -> None:
     lines = expected.read_text("utf-8").splitlines() if expected.exists() else []
     said = [str(problem) for problem in problems_of(file)]
     for index, (line, written) in enumerate(zip(said, lines, strict=False)):
-        if "{names}" in written and re.fullmatch(re.escape(written).replace(r"\{names\}", NAMES), line):
+        if fits(line, written):
             said[index] = written
     assert said == lines
+
+
+def fits(line: str, written: str) -> bool:
+    """Whether a line is as it is written, whatever the lists in it name."""
+    pattern = re.escape(written)
+    for name, listed in STANDS_FOR.items():
+        pattern = pattern.replace(re.escape(name), listed)
+    return re.fullmatch(pattern, line) is not None
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.parent.name)
@@ -254,6 +263,19 @@ def test_a_source_is_accepted(value: str) -> None:
 
 def test_each_kind_of_source_that_can_be_declared_can_be_opened() -> None:
     assert formats.SOURCES.keys() == SCHEMES.keys()
+
+
+def test_each_kind_of_source_is_named_where_one_is_expected() -> None:
+    told = [
+        schema["description"]
+        for file in SCHEMAS
+        for _, schema in subschemas(json.loads(file.read_text("utf-8")))
+        if schema.get("format") in {"file-source", "image-source"}
+    ]
+    assert len(told) == 2
+    assert all(text.startswith(formats.FILE_SOURCES) for text in told)
+    words = {word.strip(":") for word in re.findall(r"\w+:?", formats.FILE_SOURCES)}
+    assert formats.SOURCES.keys() - words == {"debian"}
 
 
 @pytest.mark.parametrize(
