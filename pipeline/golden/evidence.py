@@ -16,8 +16,8 @@ from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest import digest
 from . import schemes, signatures, sums, urls
+from .asking import Manners
 from .backoff import TRIES_BEFORE_A_MIRROR
-from .download import Manners
 from .oci import OciSource
 from .source import AbsentError, Source, TooLargeError, Wanted
 from .terms import Terms

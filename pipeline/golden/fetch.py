@@ -15,9 +15,9 @@ from ..errors import MismatchError, SourceError, UsageError
 from ..machine import durable
 from ..machine.progress import Reporter
 from . import schemes
+from .asking import USUAL, Manners
 from .backoff import TRIES, TRIES_BEFORE_A_MIRROR
 from .debian import DebianSource
-from .download import USUAL, Manners
 from .evidence import Evidence
 from .oci import OciSource
 from .reference import Reference

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from ..machine.progress import Reporter
 from . import urls
-from .download import USUAL, Download, Manners
+from .asking import USUAL, Manners
+from .download import Download
 from .terms import Terms
 
 

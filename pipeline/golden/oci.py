@@ -13,7 +13,8 @@ from ..errors import MetisError, MismatchError
 from ..machine.progress import Reporter
 from . import artifact, signatures
 from .artifact import Artifact, Layer
-from .download import USUAL, Download, Manners
+from .asking import USUAL, Manners
+from .download import Download
 from .reference import Reference
 from .registry import Registry
 from .source import TooLargeError

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MetisError
 from ..registry_access import RegistryAccess
+from .asking import explained
 from .credentials import credentials
-from .download import explained
 from .registry_session import authority, bounded
 from .source import DeniedError
 

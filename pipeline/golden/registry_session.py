@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..errors import RefusedError, SourceError, UsageError
+from ..errors import RefusedError, SourceError
+from ..machine import web
 from ..machine.loopback import is_loopback
 from ..registry_access import RegistryAccess
+from .asking import CONNECT, NO_PROXY, SILENCE, BrokenError, UnheardError, explained, session, words
 from .backoff import Patience
-from .download import (
-    CONNECT,
-    NO_PROXY,
-    PIECE,
-    SILENCE,
-    BrokenError,
-    UnheardError,
-    as_it_is,
-    explained,
-    session,
-    words,
-)
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -90,15 +78,8 @@ def authority(access: RegistryAccess) -> str | bool:
     """Whose certificates vouch for a registry, as requests takes it; raises UsageError for a file of none."""
     if access.authority is None:
         return True
-    _check_authority(access.authority)
+    web.check_authority(access.authority, "METIS_REGISTRY_CA")
     return str(access.authority)
-
-
-def _check_authority(file: Path) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-    except OSError:  # also ssl.SSLError
-        raise UsageError(f"{file} is no file of certificates", "METIS_REGISTRY_CA names one in PEM") from None
 
 
 def bounded(access: RegistryAccess, origin: str) -> Session:
@@ -123,22 +104,15 @@ def bounded(access: RegistryAccess, origin: str) -> Session:
                 options["proxies"] = NO_PROXY
             options.update(stream=True, timeout=(CONNECT, SILENCE))
             response = super().send(request, *arguments, **options)
-            _take(response)
+            try:
+                web.take(response, MAX_ANSWER)
+            except web.TooMuchError:
+                what = "a registry answers with more than a manifest can be"
+                raise SourceError(what, "see what answers there") from None
             return response
 
     made = session()
-    made.auth = as_it_is
+    made.auth = web.as_it_is
     for scheme in ("http://", "https://"):
         made.mount(scheme, Bounded())
     return made
-
-
-def _take(response: Response) -> None:
-    """Read the body up to a bound; what comes compressed is not unpacked, which has none."""
-    content = bytearray()
-    while piece := response.raw.read1(PIECE, decode_content=False):
-        content += piece
-        if len(content) > MAX_ANSWER:
-            response.close()
-            raise SourceError("a registry answers with more than a manifest can be", "see what answers there")
-    response._content, response._content_consumed = bytes(content), True  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..secret import Secret
-from .download import USUAL, Manners
+from .asking import USUAL, Manners
 from .registry import Registries
 
 Environment = Mapping[str, Secret]

@@ -6,7 +6,6 @@ and adds no credentials of its own. What goes wrong becomes NoAnswerError, with 
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ..errors import RefusedError, UsageError
+from ..machine import web
 from ..machine.loopback import is_loopback
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ LONGEST_PAUSE = 10.0
 """Seconds to wait at most, whatever Retry-After says."""
 MAX_BYTES = 1 << 20
 """Of an answer: Vault's own storage takes no larger document (max_entry_size of raft)."""
-PIECE = 1 << 16
 REDIRECTS = 3
 _JSON = "application/json"
 _GONE = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
@@ -81,12 +80,7 @@ def check(access: VaultAccess) -> None:
         raise UsageError("VAULT_NAMESPACE is no namespace", "give its path, such as lab/atlas")
     if access.ca_certificate is None:
         return
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(access.ca_certificate)
-    except OSError:  # also ssl.SSLError
-        raise UsageError(
-            f"{access.ca_certificate} is no file of certificates", "VAULT_CACERT names one in PEM"
-        ) from None
+    web.check_authority(access.ca_certificate, "VAULT_CACERT")
 
 
 def _split(address: str) -> SplitResult | None:
@@ -147,18 +141,13 @@ def session(access: VaultAccess) -> Session:
     careful.verify = str(access.ca_certificate) if access.ca_certificate else True
     # Proxies come from the environment, as for all who ask by TLS; a plain token is shown to none of them.
     careful.trust_env = urlsplit(access.address).scheme == "https"
-    careful.auth = _as_it_is  # else one from ~/.netrc is added
-    # What is compressed has no bound before it is unpacked.
-    careful.headers.update({"User-Agent": "metis", "Accept-Encoding": "identity"})
+    careful.auth = web.as_it_is  # else one from ~/.netrc is added
+    careful.headers.update(web.HEADERS)
     # Threads share a session: what a balancer says to one of them is not kept for the others.
     careful.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
         careful.mount(scheme, Patient(pool_connections=4, pool_maxsize=AT_ONCE))
     return careful
-
-
-def _as_it_is(request: PreparedRequest) -> PreparedRequest:
-    return request
 
 
 def _astray(what: str) -> NoAnswerError:
@@ -194,17 +183,10 @@ def _patiently(send: Callable[[], Response], timeout: float) -> Response:
 
 def _take(response: Response, timeout: float) -> None:
     """Read the body, of a bounded size and within a bounded time."""
-    content = b""
-    until = time.monotonic() + timeout
-    while piece := response.raw.read1(PIECE, decode_content=False):
-        content += piece
-        if len(content) > MAX_BYTES:
-            response.close()
-            raise NoAnswerError("answers with more than a secret can be", strange().hint, final=True)
-        if time.monotonic() > until:
-            response.close()
-            raise _too_slow()
-    response._content, response._content_consumed = content, True  # type: ignore[attr-defined]
+    try:
+        web.take(response, MAX_BYTES, timeout)
+    except web.TooMuchError:
+        raise NoAnswerError("answers with more than a secret can be", strange().hint, final=True) from None
     if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == _JSON:
         response.headers["Content-Type"] = _JSON  # hvac compares it as a whole, and a proxy may add to it
 

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, RefusedError, SourceError, UsageError
+from pipeline.golden.asking import Manners
 from pipeline.golden.backoff import TRIES
-from pipeline.golden.download import Manners
 from pipeline.golden.http import HttpSource
 from pipeline.machine.progress import QuietReporter
 from tests.integration.web import Answer, Headers, Script, Web, publish, serving

@@ -16,7 +16,7 @@ import pytest
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
 from pipeline.golden import artifact
 from pipeline.golden.artifact import GOLDEN, Layer
-from pipeline.golden.download import Manners
+from pipeline.golden.asking import Manners
 from pipeline.golden.fetch import Fetched, fetched, published
 from pipeline.golden.push import Part, push
 from pipeline.golden.reference import Reference
