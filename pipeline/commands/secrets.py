@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SeveralErrors, SourceError, UsageError
+from ..secret_places import all_forms
 from . import prompts
 from .options import FLAG_VARIABLES, common, complete_node, each, lab_of, node_option, print_json, yes_option
 
@@ -251,7 +252,7 @@ def seal(as_json: bool, **flags: str | None) -> None:
     "origin",
     required=True,
     metavar="SOURCE",
-    help="Where secrets are now, as METIS_SECRETS says it: plain:DIR, sealed, sealed:DIR or vault.",
+    help=f"Where secrets are now, as METIS_SECRETS says it: {all_forms()}.",
 )
 @click.option("--replace", is_flag=True, help="Overwrite other values that the target has under these names.")
 def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flags: str | None) -> None:
@@ -261,7 +262,6 @@ def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flag
     the secrets of that node are copied.
     """
     from ..secrets import copying
-    from ..secrets.folder import Folder
     from ..secrets.source import CLUSTER
 
     lab = lab_of(flags, writes=True)
@@ -269,8 +269,6 @@ def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flag
     for name in nodes:
         lab.live_composer.node(name)  # says so where there is none
     source, target = _other_source(origin, lab), lab.secret_source
-    if isinstance(source, Folder) and not source.folder.is_dir():
-        raise SourceError(f"--from: there is no folder {source.folder}", "see where the secrets are now")
     owners = tuple(dict.fromkeys(nodes)) or (CLUSTER, *known)
     steps = copying.steps(source, target, owners, replace=replace)
 
@@ -305,6 +303,9 @@ def _other_source(named: str, lab: Lab) -> SecretSource:
         settings = Settings.from_environment({**os.environ, "METIS_SECRETS": named or ":"}, Path.cwd())
     except UsageError as error:
         raise UsageError(error.message.replace("METIS_SECRETS", "--from"), error.hint) from None
-    if settings.secrets == lab.settings.secrets:
+    place = settings.secrets
+    if place == lab.settings.secrets:
         raise UsageError("--from is the place in use", "say with METIS_SECRETS where the secrets are to be")
+    if place.on_this_machine and place.folder and not place.folder.is_dir():
+        raise SourceError(f"--from: there is no folder {place.folder}", "see where the secrets are now")
     return Lab(settings, remembers=False).secret_source

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..artifacts import Artifacts
 from ..cache.store import Store
+from ..environment import user_folder, user_folders
 from ..errors import InventoryError, MetisError, MismatchError, Problem
 from ..inventory.index import Index
 from ..inventory.index import build as build_index
@@ -24,15 +25,10 @@ from ..inventory.read import Inventory
 from ..machine import sudo
 from ..machine.progress import Reporter, reporter
 from ..manifest import digest, from_data, secrets_of
+from ..secret_places import SECRETS_VARIABLES
 from ..secrets.keyring import Keyring, Revealed
 from ..secrets.used import UsedSecrets
-from ..settings import (
-    LARGEST_CARD,
-    SECRETS_VARIABLES,
-    Settings,
-    user_folder,
-    user_folders,
-)
+from ..settings import LARGEST_CARD, Settings
 from ..steps import receipts
 from . import injectors
 from .secrets import LabSecrets
@@ -76,7 +72,8 @@ class Lab:
         settings = Settings.from_environment(environment, Path.cwd())
         injectors.check(settings.injector)
         if who is not None:
-            own = (settings.artifacts, settings.cache, *settings.secrets_folders, *user_folders(os.environ))
+            kept = filter(None, [settings.secrets.folder])
+            own = (settings.artifacts, settings.cache, *kept, *user_folders(os.environ))
             sudo.give_back_at_exit(who, own)
         return cls(settings, remembers=remembers)
 

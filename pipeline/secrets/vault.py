@@ -23,7 +23,7 @@ from .vault_http import AT_ONCE, NoAnswerError, strange
 from .vault_login import Clock, Session
 
 if TYPE_CHECKING:
-    from ..settings import VaultAccess
+    from ..vault_access import VaultAccess
 
 # hvac, and what it brings along, is imported where it is used: most runs have no need to ask Vault.
 

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from pipeline.secret_places import VaultPlace
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.copies import Copies
 from pipeline.secrets.vault import Vault as OwnVault
-from pipeline.settings import Settings, VaultPlace
+from pipeline.settings import Settings
 
 MOUNT = "kv"
 DENIED = "1 error occurred:\n\t* permission denied\n\n"
@@ -522,6 +523,6 @@ def opened(
     private = {"XDG_STATE_HOME": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config")}
     place = Settings.from_environment({**private, **variables}, folder).secrets
     assert isinstance(place, VaultPlace)
-    copies = Copies(place.copies, AgeKeys(place.identity, tuple, makes_key=True))
+    copies = Copies(place.folder, AgeKeys(place.identity, tuple, makes_key=True))
     access = replace(place.access, timeout=timeout)
     return OwnVault(access, copies, keeps_copies=keeps_copies, **options)

@@ -39,8 +39,8 @@ FLOORS = {
     "inventory.resolve inventory.scalars inventory.schemas inventory.validate machine.loopback "
     "machine.mountinfo manifest "
     "nightly.report plan raw.ranges raw.record render.* secrets.report show tables wording",
-    "machine": "artifacts cache.* hooks inventory.index inventory.overlay inventory.read machine.* "
-    "nightly.files raw.* registry_access settings",
+    "machine": "artifacts cache.* environment hooks inventory.index inventory.overlay inventory.read "
+    "machine.* nightly.files raw.* registry_access secret_places settings vault_access",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",

@@ -16,7 +16,8 @@ from pipeline.lab.lab import Lab
 from pipeline.machine.hardening import CREDENTIALS, forget_credentials
 from pipeline.registry_access import RegistryAccess
 from pipeline.secret import Secret
-from pipeline.settings import PlainPlace, SealedPlace, SecretPlace, Settings, VaultPlace, golden_variable
+from pipeline.secret_places import PLACES, PlainPlace, SealedPlace, SecretPlace, VaultPlace, all_forms
+from pipeline.settings import Settings, golden_variable
 
 HERE = Path("/somewhere/here")
 SHA256 = "ab" * 32
@@ -114,7 +115,7 @@ def test_an_address_of_vault_makes_it_the_source(extra: dict[str, str]) -> None:
     assert place.access.token == Secret("hunter2")
     assert place.access.ca_certificate == HERE / "ca.pem"
     assert place.identity == Path("/srv/age.key")
-    assert place.copies.parent == Path("/srv/state/metis/copies")
+    assert place.folder.parent == Path("/srv/state/metis/copies")
     assert "hunter2" not in repr(place)
 
 
@@ -123,7 +124,7 @@ def test_another_vault_has_other_copies(other: dict[str, str]) -> None:
     places = [read(**{**VAULT, **more}).secrets for more in ({}, other)]
     assert isinstance(places[0], VaultPlace)
     assert isinstance(places[1], VaultPlace)
-    assert places[0].copies != places[1].copies
+    assert places[0].folder != places[1].folder
 
 
 def test_vault_without_its_address_is_refused() -> None:
@@ -155,6 +156,17 @@ def test_a_user_without_a_home_is_asked_for_one(monkeypatch: pytest.MonkeyPatch)
 def test_another_source_of_secrets_is_refused_and_not_repeated(value: str) -> None:
     line = refusal(METIS_SECRETS=value)
     assert line == "METIS_SECRETS is no source of secrets: use vault, sealed:DIR or plain:DIR"
+
+
+@pytest.mark.parametrize("kind", PLACES, ids=lambda place: place.kind)
+def test_each_kind_of_place_is_named_by_its_forms(kind: type[SecretPlace]) -> None:
+    for form in kind.forms:
+        assert isinstance(read(**VAULT, METIS_SECRETS=form.replace("DIR", "keys")).secrets, kind)
+    assert {form.partition(":")[0] for form in kind.forms} == {kind.kind}
+
+
+def test_all_forms_are_told_in_words() -> None:
+    assert all_forms() == "plain:DIR, sealed, sealed:DIR or vault"
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "yes", "on"])

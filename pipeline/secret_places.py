@@ -1,0 +1,137 @@
+"""Where nodes' secrets may be: the kinds of places that METIS_SECRETS names, and what each needs to be found.
+
+Another kind is a class here and its name in PLACES; what opens it is named in `secrets.sources`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from .environment import user_folder
+from .errors import UsageError
+from .vault_access import VaultAccess, vault_access
+
+SECRETS_VARIABLES = frozenset({"METIS_SECRETS", "VAULT_ADDR"})
+"""Where nodes' secrets are."""
+
+
+class SecretPlace(Protocol):
+    """Where nodes' secrets are; `kind` is the word for it, and `forms` are all in which it may be named.
+
+    The fullest form is the last. What is not `on_this_machine` may be out of reach.
+    """
+
+    kind: ClassVar[str]
+    forms: ClassVar[tuple[str, ...]]
+    on_this_machine: ClassVar[bool]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where secrets, or copies of them, are kept in files here; None where there are no such files."""
+
+    @classmethod
+    def parsed(cls, named: str, environment: Mapping[str, str], folder: Path) -> SecretPlace:
+        """The place by what follows the colon, empty where there is none; relative paths count from `folder`.
+
+        Raises UsageError where the environment says too little.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPlace:
+    """Secrets in plain files of a folder."""
+
+    kind: ClassVar = "plain"
+    forms: ClassVar[tuple[str, ...]] = ("plain:DIR",)
+    on_this_machine: ClassVar = True
+    folder: Path
+
+    @classmethod
+    def parsed(cls, named: str, _environment: Mapping[str, str], folder: Path) -> SecretPlace:
+        """The folder that is named."""
+        return cls(folder / named)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPlace:
+    """Secrets in sealed files of a folder; `identity` is the file with the age key that opens them."""
+
+    kind: ClassVar = "sealed"
+    forms: ClassVar[tuple[str, ...]] = ("sealed", "sealed:DIR")
+    on_this_machine: ClassVar = True
+    folder: Path
+    identity: Path
+
+    @classmethod
+    def parsed(cls, named: str, environment: Mapping[str, str], folder: Path) -> SecretPlace:
+        """The folder that is named, or one with the user's state."""
+        where = folder / named if named else _state(environment) / "secrets"
+        return cls(where, age_identity(environment, folder))
+
+
+@dataclass(frozen=True, slots=True)
+class VaultPlace:
+    """Secrets in Vault; in `folder` are sealed copies of what it gave, which the key in `identity` opens."""
+
+    kind: ClassVar = "vault"
+    forms: ClassVar[tuple[str, ...]] = ("vault",)
+    on_this_machine: ClassVar = False
+    access: VaultAccess
+    folder: Path
+    identity: Path
+
+    @classmethod
+    def parsed(cls, _named: str, environment: Mapping[str, str], folder: Path) -> SecretPlace:
+        """The Vault that the environment names."""
+        access = vault_access(environment, folder)
+        # Another Vault knows other nodes by the same names.
+        asked = hashlib.sha256(f"{access.address}\n{access.namespace}".encode()).hexdigest()
+        copies = _state(environment) / "copies" / asked[:16]
+        return cls(access, copies, age_identity(environment, folder))
+
+
+PLACES: tuple[type[SecretPlace], ...] = (PlainPlace, SealedPlace, VaultPlace)
+"""All kinds; the last is advised first."""
+
+
+def all_forms() -> str:
+    """All forms in which a place may be named, in words."""
+    return _alternatives(form for place in PLACES for form in place.forms)
+
+
+def secret_place(environment: Mapping[str, str], folder: Path) -> SecretPlace:
+    """What METIS_SECRETS names; else Vault where there is one, else sealed files with the user's state.
+
+    Raises UsageError for what names no place, or one of which the environment says too little.
+    """
+    text = environment.get("METIS_SECRETS", "vault" if "VAULT_ADDR" in environment else "sealed")
+    kind, _, named = text.partition(":")
+    place = next((place for place in PLACES if place.kind == kind), None)
+    if place and (text in place.forms or (named and ":" in place.forms[-1])):
+        return place.parsed(named, environment, folder)
+    # The value is not repeated: who misread what is wanted may have put a secret there.
+    fullest = _alternatives(place.forms[-1] for place in reversed(PLACES))
+    raise UsageError("METIS_SECRETS is no source of secrets", f"use {fullest}")
+
+
+def age_identity(environment: Mapping[str, str], folder: Path) -> Path:
+    """The file with the age key of whoever runs this; raises UsageError where nothing says which."""
+    if named := environment.get("METIS_AGE_IDENTITY"):
+        # The value is not repeated: it may be the key itself.
+        if "AGE-SECRET-KEY-" in named.upper() or "PRIVATE KEY-----" in named:
+            raise UsageError("METIS_AGE_IDENTITY is a key", "put it into a file of mode 0600, and name that")
+        return folder / named
+    return user_folder(environment, "XDG_CONFIG_HOME", "~/.config") / "age.key"
+
+
+def _state(environment: Mapping[str, str]) -> Path:
+    return user_folder(environment, "XDG_STATE_HOME", "~/.local/state")
+
+
+def _alternatives(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
