@@ -1,6 +1,6 @@
-"""Secrets as files of one folder, one for each owner, private to whoever runs Metis.
+"""Sheets as files of one folder, one for each owner, private to whoever runs Metis.
 
-How a file's bytes become the YAML of `node_file`, and back, is its codec's: see `plain` and `sealed`.
+How a file's bytes become the YAML, and back, is its codec's: see `plain` and `sealed`.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from ..cache.store import stamp_of
-from ..errors import MetisError, RefusedError
+from ..errors import RefusedError
 from ..machine import durable
-from ..secret import Secret
 from . import private
-from .source import NOTHING, ConflictError, Stored
+from .documents import Sheet
 
 PLAIN, SEALED = ".yaml", ".age"
 """The endings of files in the clear, and of those that age has sealed."""
@@ -38,7 +38,7 @@ class Codec(Protocol):
 
 
 class Folder:
-    """The folder; it is made with the first secret. A file is replaced as a whole, or not at all."""
+    """The folder; it is made with the first sheet."""
 
     def __init__(self, name: str, folder: Path, suffix: str, codec: Codec) -> None:
         self.name = name
@@ -68,39 +68,23 @@ class Folder:
                 found[owner] = _version(status)
         return found
 
-    def read(self, owner: str) -> Stored:
+    def read(self, owner: str) -> Sheet | None:
         """What is in the owner's file."""
-        return self._read(owner)[0]
-
-    def put(self, owner: str, changes: Mapping[str, Secret], version: str) -> None:
-        """Write the owner's file anew, one writer at a time."""
-        from .node_file import with_changes
-
-        file = self.file(owner)
-        with durable.locked(self.folder / ".lock", lambda _holder: None):
-            stored, text = self._read(owner)
-            if stored.version != version:
-                raise ConflictError(f"{file} was changed meanwhile", "run again")
-            durable.write(file, self._codec.closed(with_changes(text, changes, str(file))))
-
-    def known(self, owner: str) -> Mapping[str, Secret]:
-        """All of it is at hand; what cannot be read is none of this question's concern."""
-        try:
-            return self.read(owner).values
-        except MetisError:
-            return {}
-
-    def _read(self, owner: str) -> tuple[Stored, bytes]:
-        from .node_file import values_of
-
         file = self.file(owner)
         found = private.read(file)
         if found is None:
             self._refuse_misnamed(owner)
-            return NOTHING, b""
-        text = self._codec.opened(found.content, str(file))
-        changed = datetime.fromtimestamp(found.status.st_mtime, UTC)
-        return Stored(values_of(text, str(file)), _version(found.status), changed), text
+            return None
+        content = self._codec.opened(found.content, str(file))
+        return Sheet(content, _version(found.status), datetime.fromtimestamp(found.status.st_mtime, UTC))
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the folder's lock."""
+        return durable.locked(self.folder / ".lock", lambda _holder: None)
+
+    def write(self, owner: str, content: bytes) -> None:
+        """Write the owner's file anew."""
+        durable.write(self.file(owner), self._codec.closed(content))
 
     def _refuse_misnamed(self, owner: str) -> None:
         """Raise RefusedError for what was meant: passed over, a node would get another identity."""

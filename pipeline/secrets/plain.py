@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import RefusedError
+from .documents import Documents, Sheet
 from .folder import PLAIN, SEALED, Folder
-from .source import Stored
 
 
 class _AsItIs:
@@ -19,9 +19,9 @@ class _AsItIs:
         return text
 
 
-def plain_folder(folder: Path) -> Folder:
-    """The folder of plain files."""
-    return _PlainFolder("plain", folder, PLAIN, _AsItIs())
+def plain_folder(folder: Path) -> Documents:
+    """The secrets in a folder of plain files."""
+    return Documents(_PlainFolder("plain", folder, PLAIN, _AsItIs()))
 
 
 class _PlainFolder(Folder):
@@ -31,9 +31,9 @@ class _PlainFolder(Folder):
         found = super().versions(owners)
         return {owner: seen for owner, seen in found.items() if seen or not self._is_sealed(owner)}
 
-    def _read(self, owner: str) -> tuple[Stored, bytes]:
-        found = super()._read(owner)
-        if not found[0].version and self._is_sealed(owner):
+    def read(self, owner: str) -> Sheet | None:
+        found = super().read(owner)
+        if found is None and self._is_sealed(owner):
             raise RefusedError(
                 f"{self.folder / owner}{SEALED} is sealed, and there is no {owner}{PLAIN}",
                 f"say METIS_SECRETS=sealed:{self.folder}",

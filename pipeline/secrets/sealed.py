@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ..errors import RefusedError, SourceError
 from .age_keys import VARIABLE, AgeKeys
+from .documents import Documents, Sheet
 from .folder import PLAIN, SEALED, Folder
-from .source import Stored
 
 
-def sealed_folder(folder: Path, keys: AgeKeys) -> Folder:
-    """The folder of sealed files."""
-    return _SealedFolder("sealed", folder, SEALED, _Sealed(folder, keys))
+def sealed_folder(folder: Path, keys: AgeKeys) -> Documents:
+    """The secrets in a folder of sealed files."""
+    return Documents(_SealedFolder("sealed", folder, SEALED, _Sealed(folder, keys)))
 
 
 class _Sealed:
@@ -56,11 +56,11 @@ class _SealedFolder(Folder):
         plain = {name.removesuffix(PLAIN) for name in _names(self.folder) if name.endswith(PLAIN)}
         return super().versions(owner for owner in owners if owner not in plain)
 
-    def _read(self, owner: str) -> tuple[Stored, bytes]:
+    def read(self, owner: str) -> Sheet | None:
         plain = self.folder / f"{owner}{PLAIN}"
         if os.path.lexists(plain):
             raise RefusedError(f"{plain} lies in the clear", "run `metis secrets seal`")
-        return super()._read(owner)
+        return super().read(owner)
 
 
 def _names(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ import yaml
 from pipeline.secrets import ssh_keys
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.crypt import sha512_crypt
-from pipeline.secrets.folder import Folder
+from pipeline.secrets.documents import Documents
 from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.source import CLUSTER
 from tests.support import goldens
@@ -169,10 +169,10 @@ def keep_sealed(lab: Lab, planted: Planted) -> None:
     key = make_age_key(lab, planted)
     keep_plain(lab, planted)
     plain, sealed = plain_folder(lab.secrets), lab.root / "sealed"
-    target: Folder = sealed_folder(sealed, AgeKeys(key, tuple, makes_key=False))
+    target: Documents = sealed_folder(sealed, AgeKeys(key, tuple, makes_key=False))
     for owner in planted.documents:
         target.put(owner, plain.read(owner).values, "")
-        plain.file(owner).unlink()
+        Path(plain.place(owner)).unlink()
     lab.environment["METIS_SECRETS"] = f"sealed:{sealed}"
 
 

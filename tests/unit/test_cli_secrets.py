@@ -18,7 +18,7 @@ from pipeline.commands import secrets as cli_secrets
 from pipeline.lab.lab import Lab
 from pipeline.secret import Secret
 from pipeline.secrets.crypt import sha512_crypt
-from pipeline.secrets.folder import Folder
+from pipeline.secrets.documents import Documents
 from pipeline.secrets.forms import SALT
 from pipeline.secrets.report import in_words
 from pipeline.secrets.rotate import ITEMS
@@ -393,7 +393,7 @@ def test_who_wrote_meanwhile_is_not_written_over(metis: Metis, monkeypatch: pyte
 
 @only_plain
 def test_what_is_not_kept_in_the_end_is_not_said_to_be(metis: Metis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Folder, "put", lambda *_: None)
+    monkeypatch.setattr(Documents, "put", lambda *_: None)
     for words in (
         ["rotate", "--node", "alpha", "--item", "node-password", "--yes"],
         ["set", "--node", "alpha", "extra.node_password", "--stdin"],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.errors import MismatchError, SecretError, SeveralErrors
 from pipeline.secret import Secret
 from pipeline.secrets.copying import carry_out, steps
-from pipeline.secrets.folder import Folder
+from pipeline.secrets.documents import Documents
 from pipeline.secrets.node_file import FIELDS, values_of, with_changes
 from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.source import CLUSTER, ConflictError
@@ -27,7 +27,7 @@ values = st.dictionaries(
 documents = st.fixed_dictionaries(dict.fromkeys(NODES, values))
 
 
-def filled(folder: Path, contents: Mapping[str, Values]) -> Folder:
+def filled(folder: Path, contents: Mapping[str, Values]) -> Documents:
     source = plain_folder(folder)
     for owner, of_owner in contents.items():
         if of_owner:
@@ -35,7 +35,7 @@ def filled(folder: Path, contents: Mapping[str, Values]) -> Folder:
     return source
 
 
-def what_is_in(source: Folder) -> dict[str, dict[str, str]]:
+def what_is_in(source: Documents) -> dict[str, dict[str, str]]:
     return {
         owner: {name: value.reveal() for name, value in source.read(owner).values.items()} for owner in NODES
     }

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, RefusedError, SourceError
 from pipeline.secret import Secret
-from pipeline.secrets.folder import Folder
+from pipeline.secrets.documents import Documents
 from pipeline.secrets.node_file import FIELDS, values_of, with_changes
 from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.source import NOTHING, ConflictError
@@ -39,7 +39,7 @@ def put(folder: Path, text: str) -> Path:
     return file
 
 
-def source(folder: Path) -> Folder:
+def source(folder: Path) -> Documents:
     return plain_folder(folder)
 
 

@@ -16,7 +16,7 @@ from pipeline.machine import durable, process
 from pipeline.secret import Secret
 from pipeline.secrets import seal as sealing
 from pipeline.secrets.age_keys import AgeKeys
-from pipeline.secrets.folder import Folder
+from pipeline.secrets.documents import Documents
 from pipeline.secrets.node_file import values_of
 from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.seal import Report
@@ -34,7 +34,7 @@ def keys(folder: Path, *recipients: str) -> AgeKeys:
     return AgeKeys(folder.parent / "age.key", lambda: recipients, makes_key=True)
 
 
-def source(folder: Path, *recipients: str) -> Folder:
+def source(folder: Path, *recipients: str) -> Documents:
     return sealed_folder(folder, keys(folder, *recipients))
 
 
