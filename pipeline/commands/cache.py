@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..amounts import counted, duration, sized
 from ..errors import SeveralErrors, UsageError, one_line
 from .options import common, lab_of, print_json
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from ..lab.cache import Needs, Pruned
 
 HEADER = ("key", "size", "last used", "used by", "from")
-_STEP = 1024
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 @click.group()
@@ -118,7 +117,7 @@ def prune(
         for item in (*pruned.gone.files, *pruned.gone.unfinished):
             click.echo("  ".join(filter(None, (*_cells(item), one_line(item.origin)))))
         does = "would be removed" if dry_run else "removed"
-        click.echo(f"{does}: {_counted(pruned.gone)}; {_in_units(pruned.left)} left")
+        click.echo(f"{does}: {_counted(pruned.gone)}; {sized(pruned.left)} left")
     _say_what_stays(pruned, limits)
     if pruned.errors:
         raise SeveralErrors(pruned.errors)
@@ -147,8 +146,8 @@ def _say_what_stays(pruned: Pruned, limits: Limits) -> None:
     for item in pruned.in_use:
         click.echo(f"{item.key[:12]} is in use, and stays", err=True)
     if limits.max_size is not None and pruned.left > limits.max_size:
-        needed = f"the inventory needs {_in_units(pruned.needed)} of it"
-        click.echo(f"{_in_units(pruned.left)} is more than {_in_units(limits.max_size)}: {needed}", err=True)
+        needed = f"the inventory needs {sized(pruned.needed)} of it"
+        click.echo(f"{sized(pruned.left)} is more than {sized(limits.max_size)}: {needed}", err=True)
 
 
 # --------------------------------------------------------------------------------------- verifying
@@ -178,8 +177,8 @@ def verify(as_json: bool, **flags: str | None) -> None:
             }
         )
     elif not verified.errors:
-        size = _in_units(sum(item.size for item in verified.files))
-        click.echo(f"{lab.store.root}: {_many(len(verified.files), 'file')}, {size}: nothing has rotted")
+        size = sized(sum(item.size for item in verified.files))
+        click.echo(f"{lab.store.root}: {counted(len(verified.files), 'file')}, {size}: nothing has rotted")
     if verified.errors:
         raise SeveralErrors(verified.errors)
 
@@ -206,28 +205,13 @@ def _past(moment: float) -> float:
 
 
 def _cells(item: Held) -> tuple[str, str, str]:
-    from ..secrets.report import in_words
-
-    return item.key[:12], _in_units(item.size), f"{in_words(time.time() - _past(item.used))} ago"
+    return item.key[:12], sized(item.size), f"{duration(time.time() - _past(item.used))} ago"
 
 
 def _counted(contents: Contents) -> str:
     files, unfinished = len(contents.files), len(contents.unfinished)
-    parts = [_many(files, "file"), *([_many(unfinished, "unfinished download")] if unfinished else [])]
-    return f"{' and '.join(parts)}, {_in_units(contents.size)}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _in_units(size: int) -> str:
-    """A size in powers of 1024, as --max-size takes them; cards are sold by others."""
-    if size < _STEP:
-        return f"{size} bytes"
-    value, shown = float(size), ""
-    for unit in _UNITS:
-        value, shown = value / _STEP, unit
-        if value < _STEP:
-            break
-    return f"{value:.1f} {shown}"
+    parts = [
+        counted(files, "file"),
+        *([counted(unfinished, "unfinished download")] if unfinished else []),
+    ]
+    return f"{' and '.join(parts)}, {sized(contents.size)}"

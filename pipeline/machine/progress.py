@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from ..amounts import mib
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress as Bars
@@ -55,7 +57,7 @@ class QuietReporter:
         yield advance
         seconds = time.monotonic() - started
         if seconds >= self.WORTH_A_LINE:
-            size = f", {done / 2**20:.0f} MiB" if done else ""
+            size = f", {mib(done, 0)}" if done else ""
             self.note(f"{label} ({seconds:.1f} s{size})")
 
     def note(self, line: str) -> None:

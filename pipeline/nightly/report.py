@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..amounts import mib
 from ..errors import one_line
 from ..golden.newer import Newer
 from ..wording import masked
@@ -104,7 +105,7 @@ class Report:
     def _lines(self) -> Iterator[str]:
         counts = ", ".join(f"{result} {count}" for result, count in self.counts.items())
         cut = " (interrupted)" if self.interrupted else ""
-        yield f"nightly {self.started}{cut}: {counts}; {self.seconds:.1f} s, {_mib(self.bytes)} built"
+        yield f"nightly {self.started}{cut}: {counts}; {self.seconds:.1f} s, {mib(self.bytes)} built"
         width = max((len(each.node) for each in self.nodes), default=0)
         for each in sorted(self.nodes, key=lambda each: RESULTS.index(each.result)):
             if each.result != "skipped":
@@ -121,7 +122,7 @@ class Report:
         yield from (f"warning: {one_line(line)}" for line in self.warnings)
         yield from (f"failed: {one_line(line)}" for line in self.faults)
         if self.pruned[0]:
-            yield f"pruned: {self.pruned[0]} files of the cache, {_mib(self.pruned[1])}"
+            yield f"pruned: {self.pruned[0]} files of the cache, {mib(self.pruned[1])}"
 
     def to_metrics(self) -> str:
         """The figures in the text format of Prometheus.
@@ -157,7 +158,7 @@ class Report:
 
 def _said(each: NodeReport) -> str:
     if each.result == "built":
-        return f"{each.seconds:.1f} s, {_mib(each.bytes)}"
+        return f"{each.seconds:.1f} s, {mib(each.bytes)}"
     last = "its last image is kept" if each.keeps_last else "it has no image"
     return f"{one_line(each.reason)} ({last})"
 
@@ -176,7 +177,3 @@ def _labels(**values: str) -> str:
         for name, value in values.items()
     }
     return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
+from ..amounts import duration
 from ..errors import MetisError, MismatchError, SourceError, from_os
 from ..machine import durable
 from ..secret import Secret
@@ -218,8 +219,4 @@ class OfflineCopies:
 
 def age_in_words(age: timedelta) -> str:
     """How old something is, in the largest unit that it is one of."""
-    seconds = int(age.total_seconds())
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if count := max(seconds, 0) // length:
-            return f"{count} {unit}{'s' if count > 1 else ''} old"
-    return "less than a minute old"
+    return f"{duration(age.total_seconds(), least=1)} old"

@@ -9,13 +9,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..amounts import duration
 from ..errors import MetisError
 from ..plan import SecretState
 from ..tables import columns
-
-_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
-_FROM = 2
-"""A unit is used from so many on: 47 hours say more than one day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,7 @@ def _about(document: Kept, *, is_known: bool = True) -> str:
         return f"{document.place}, which could not be read"
     if not document.version:
         return f"{document.place}, nothing there yet"
-    age = f", {in_words(document.age)} old" if document.age is not None else ""
+    age = f", {duration(document.age)} old" if document.age is not None else ""
     return f"{document.place}, version {document.version}{age}"
 
 
@@ -117,11 +114,3 @@ def _cells(row: Row) -> tuple[str, ...]:
     state, owner = row.state, row.owner
     details = ["instead of the shared one"] * row.hides_shared + [state.detail] * bool(state.detail)
     return state.name, state.state, f"of the {owner}" if owner else "", "; ".join(details)
-
-
-def in_words(seconds: float) -> str:
-    """How long something took or is ago, in the largest unit that still says enough: `3 days`."""
-    for unit, length in _UNITS:
-        if seconds >= _FROM * length:
-            return f"{int(seconds // length)} {unit}s"
-    return "1 minute" if seconds >= _UNITS[-1][1] else "less than a minute"

@@ -20,7 +20,6 @@ from pipeline.secret import Secret
 from pipeline.secrets.crypt import sha512_crypt
 from pipeline.secrets.documents import Documents
 from pipeline.secrets.forms import SALT
-from pipeline.secrets.report import in_words
 from pipeline.secrets.rotate import ITEMS
 from pipeline.secrets.source import CLUSTER, NOTHING, Stored
 
@@ -218,25 +217,6 @@ def test_a_folder_that_others_may_read_ends_with_3(metis: Metis, tmp_path: Path)
     ended = metis("status", "--node", "beta")
     assert ended.code == 3
     assert "beta.yaml, which could not be read" in ended.out
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "less than a minute"),
-        (59, "less than a minute"),
-        (60, "1 minute"),
-        (119, "1 minute"),
-        (120, "2 minutes"),
-        (7_199, "119 minutes"),
-        (7_200, "2 hours"),
-        (172_799, "47 hours"),
-        (172_800, "2 days"),
-        (1e9, "11574 days"),
-    ],
-)
-def test_an_age_is_told_in_the_unit_that_says_enough(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
 
 
 # ----------------------------------------------------------------------------------------- rotate

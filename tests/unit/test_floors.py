@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "words": "errors model secret",
-    "pure": "cache.policy card.cards card.get_disk card.lsblk card.policy card.table "
+    "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table "
     "card.waiting edits.* golden.artifact golden.debian_recipe golden.newer golden.sums graph.outcomes "
     "inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.pin "
     "inventory.resolve inventory.scalars inventory.schemas inventory.validate machine.loopback "
