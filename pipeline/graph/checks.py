@@ -11,12 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .. import hooks, secrets
+from .. import hooks
 from ..artifacts import bmap_of, receipt_of
 from ..inject.tree import VERSION
 from ..inventory import overlay
 from ..lab.lab import Lab, read_json
 from ..manifest import digest, from_data, secrets_of
+from ..secrets import forms_version
 from ..steps import receipts
 from ..steps.ids import BaseManifest, base_made_from, image_made_from
 from .freshness import Unchanged, code_digest, look, look_if_there
@@ -149,7 +150,7 @@ class Checks:
 
         def looks() -> list[Any]:
             base = self._whole_base(self.lab.index.nodes[node].klass or "")
-            code = [VERSION, secrets.FORMS_VERSION]
+            code = [VERSION, forms_version.VERSION]
             return [*code, base and base.id, self.lab.keyring.seen(node), *map(look, written)]
 
         def is_as_its_receipt_says() -> bool:

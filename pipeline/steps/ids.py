@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import secrets as node_secrets
 from ..edits import table as edits
 from ..inject.tree import VERSION
 from ..manifest import from_data, to_data
 from ..model import Manifest, Side
+from ..secrets import forms_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,6 @@ def image_made_from(manifest_id: str, base_id: str, secrets: Mapping[str, str]) 
         "base": base_id,
         "injector": VERSION,
         "edits": edits.VERSION,
-        "forms": node_secrets.FORMS_VERSION,
+        "forms": forms_version.VERSION,
         "secrets": dict(secrets),
     }

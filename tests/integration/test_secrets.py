@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import secrets
 from pipeline.graph.checks import Checks
 from pipeline.graph.tasks import Tasks
 from pipeline.lab.lab import Lab as OwnLab
 from pipeline.lab.plan import plan
 from pipeline.machine.process import run
 from pipeline.raw import disk
+from pipeline.secrets import forms_version
 from pipeline.settings import Settings
 from pipeline.steps import build
 from tests.support import goldens
@@ -188,7 +188,7 @@ def test_forms_that_give_other_bytes_make_images_stale(lab: Lab, monkeypatch: py
     saved = savers[0]()
     assert Checks(OwnLab(settings)).image_is_current("alpha")(None, saved)
     assert plan(OwnLab(settings), "alpha").steps[-1].does == "keep"
-    monkeypatch.setattr(secrets, "FORMS_VERSION", secrets.FORMS_VERSION + 1)
+    monkeypatch.setattr(forms_version, "VERSION", forms_version.VERSION + 1)
     assert not Checks(OwnLab(settings)).image_is_current("alpha")(None, saved)
     assert plan(OwnLab(settings), "alpha").steps[-1].does == "build"
 
