@@ -1,55 +1,23 @@
 """What a secret becomes where it is put: each form checks the value and gives the bytes of the file.
 
 A manifest names a form beside a secret (`SecretRef`). Errors name the secret and its node, and never show a
-value. A new form is a function and a line in FORMS.
+value. A new form is a function and a line in FORMS; that of passwords is in `password`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
-from ..errors import InventoryError, MetisError, SecretError, SeveralErrors
+from ..errors import InventoryError, MetisError, SeveralErrors
 from ..inventory.document import parse
 from ..model import SecretRef
 from ..render.user_data import merged
 from ..secret import Secret
 from . import quoting
-from .crypt import sha512_crypt
+from .given import Given
+from .password import password_hash
 from .ssh_keys import HalvesError, public_line
-
-SALT = "extra.ssh_password_salt"
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a form is called with: the node, the secret's name, and all secrets of the node by name."""
-
-    node: str
-    name: str
-    values: Mapping[str, Secret]
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the secret has a value."""
-        return self.name in self.values
-
-    @property
-    def text(self) -> str:
-        """The value; raises MetisError where there is none."""
-        return self.other(self.name)
-
-    def other(self, name: str) -> str:
-        """The value of another secret of the node."""
-        if name not in self.values:
-            raise SecretError(f"{name} of {self.node} is missing", "put it with the node's secrets")
-        return self.values[name].reveal()
-
-    def unfit(self, expected: str, hint: str = "") -> SecretError:
-        """The error that says what was expected, and not what was found."""
-        return SecretError(f"{self.name} of {self.node} is not {expected}", hint)
-
 
 Form = Callable[[Given], bytes]
 
@@ -250,48 +218,6 @@ def datastore_endpoint(given: Given) -> bytes:
             "copy datastore-endpoint of a server that is up",
         )
     return quoting.quoted(value).encode()
-
-
-# -------------------------------------------------------------------------------------- passwords
-
-NO_PASSWORD = b"*"
-"""What no password matches (shadow(5)); keys still open the door."""
-_LIKE_A_HASH = re.compile(r"[!*]*\$[0-9a-z]{1,8}\$|[!*]+\Z")
-"""Also what locks an account in shadow(5): nobody means it as a password."""
-_HASH = re.compile(
-    r"\$6\$(rounds=[1-9][0-9]{3,8}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}"
-    r"|\$y\$[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}"
-)
-_UNFIT_IN_PASSWORD = re.compile(r"[\x00-\x1f\x7f:]")
-_SALT = re.compile(r"[./0-9A-Za-z]{16}")
-
-
-def needs_salt(given: Given) -> bool:
-    """Whether there is a password that is not a hash yet."""
-    return given.is_there and not _LIKE_A_HASH.match(given.text)
-
-
-def password_hash(given: Given) -> bytes:
-    """A password's hash for shadow(5): of SHA-512 with the stored salt, so that it is the same each time.
-
-    A hash (`$6$…`, `$y$…`) is taken as it is; see crypt(5).
-    """
-    if not given.is_there:
-        return NO_PASSWORD
-    value = given.text
-    if _HASH.fullmatch(value):
-        return value.encode()
-    if _LIKE_A_HASH.match(value):
-        raise given.unfit(
-            "a whole hash of crypt(5)",
-            "make one with `openssl passwd -6`, give the password, or leave it out: then none fits",
-        )
-    if not value or _UNFIT_IN_PASSWORD.search(value):
-        raise given.unfit("a password: one line, not empty and without a colon", "give its hash instead")
-    salt = given.other(SALT)
-    if not _SALT.fullmatch(salt):
-        raise SecretError(f"{SALT} of {given.node} is not a salt of crypt(5)", "remove it: a new one is made")
-    return sha512_crypt(value, salt).encode()
 
 
 FORMS: Mapping[str, Form] = {

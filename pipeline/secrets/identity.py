@@ -15,7 +15,8 @@ from ..errors import SecretError
 from ..model import SecretRef
 from ..secret import Secret
 from . import ssh_keys
-from .forms import SALT, Given, needs_salt
+from .given import Given
+from .password import SALT, needs_salt
 from .source import SecretSource
 
 

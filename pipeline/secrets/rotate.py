@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from ..errors import MetisError, UsageError
 from ..model import SecretRef
 from ..secret import Secret
-from .forms import SALT, Given, needs_salt
+from .given import Given
 from .identity import MAKERS
 from .keyring import NodeSecrets
+from .password import SALT, needs_salt
 from .survey import unfit
 
 PASSWORD = "ssh_password"  # noqa: S105 - its name

@@ -10,8 +10,9 @@ from ..model import SecretRef
 from ..plan import SecretState
 from ..secret import Secret
 from . import identity
-from .forms import SALT, reveal
+from .forms import reveal
 from .keyring import Keyring, NodeSecrets
+from .password import SALT
 
 TO_BE_MADE = "will be made"
 _ANY_SALT = Secret("." * 16)

@@ -10,8 +10,8 @@ from functools import cached_property
 
 from ..errors import SecretError
 from ..secret import Secret
-from .forms import SALT
 from .identity import MAKERS
+from .password import SALT
 from .source import SecretSource
 
 UNIQUE = MAKERS.keys() - {SALT}

@@ -18,7 +18,7 @@ from pipeline.machine.process import run
 from pipeline.raw import disk
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.crypt import sha512_crypt
-from pipeline.secrets.forms import SALT
+from pipeline.secrets.password import SALT
 from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.sealed import sealed_folder
 from pipeline.secrets.source import CLUSTER

@@ -19,7 +19,7 @@ from pipeline.lab.lab import Lab
 from pipeline.secret import Secret
 from pipeline.secrets.crypt import sha512_crypt
 from pipeline.secrets.documents import Documents
-from pipeline.secrets.forms import SALT
+from pipeline.secrets.password import SALT
 from pipeline.secrets.rotate import ITEMS
 from pipeline.secrets.source import CLUSTER, NOTHING, Stored
 

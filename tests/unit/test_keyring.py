@@ -11,8 +11,9 @@ import pytest
 from pipeline.errors import MetisError, RefusedError, SecretError, SourceError
 from pipeline.model import SecretRef
 from pipeline.secret import Secret
-from pipeline.secrets.forms import SALT, reveal_all
+from pipeline.secrets.forms import reveal_all
 from pipeline.secrets.keyring import Keyring
+from pipeline.secrets.password import SALT
 from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.source import CLUSTER, ConflictError, SecretSource, Stored
 from pipeline.secrets.survey import survey

@@ -16,7 +16,8 @@ from pipeline.machine import process
 from pipeline.model import SecretRef
 from pipeline.secret import Secret
 from pipeline.secrets import ssh_keys
-from pipeline.secrets.forms import FORMS, SALT, reveal, reveal_all
+from pipeline.secrets.forms import FORMS, reveal, reveal_all
+from pipeline.secrets.password import SALT
 from pipeline.secrets.quoting import keyfile, quoted
 from tests.support.rendering import program
 
