@@ -60,7 +60,7 @@ class Copies:
         from .twins import UNIQUE
 
         now = datetime.now(UTC)
-        copy = self._usable(owner)
+        copy = self.usable(owner)
         if copy and _is_fresh(copy, stored, place, now):
             return
         if copy and copy.stored.values.keys() & UNIQUE and not stored.values.keys() & UNIQUE:
@@ -91,6 +91,13 @@ class Copies:
         text = self._text(owner)
         return None if text is None else self._copy(owner, text, values_of(text, str(self.file(owner))))
 
+    def usable(self, owner: str) -> Copy | None:
+        """The owner's copy, if there is one that can be read."""
+        try:
+            return self.read(owner)
+        except MetisError:
+            return None
+
     def look(self, owner: str) -> str | None:
         """How what was copied looked, without its values; None where no copy was kept. Raises as read."""
         text = self._text(owner)
@@ -98,12 +105,6 @@ class Copies:
             return None
         stored = self._copy(owner, text, {}).stored
         return look(stored.version, stored.changed)
-
-    def _usable(self, owner: str) -> Copy | None:
-        try:
-            return self.read(owner)
-        except MetisError:
-            return None  # what cannot be read is of no use
 
     def _text(self, owner: str) -> bytes | None:
         file = self.file(owner)
@@ -150,10 +151,7 @@ class OfflineCopies:
 
     def place(self, owner: str) -> str:
         """Where the copied secrets are; the copy where that cannot be told."""
-        try:
-            copy = self._copies.read(owner)
-        except MetisError:
-            copy = None
+        copy = self._copies.usable(owner)
         return copy.place if copy else str(self._copies.file(owner))
 
     def versions(self, owners: Iterable[str]) -> Mapping[str, str]:
@@ -201,10 +199,7 @@ class OfflineCopies:
 
     def known(self, owner: str) -> Mapping[str, Secret]:
         """What is in the owner's copy, if it can be opened."""
-        try:
-            copy = self._copies.read(owner)
-        except MetisError:
-            return {}
+        copy = self._copies.usable(owner)
         return copy.stored.values if copy else {}
 
     def _no_copy(self, owner: str) -> SourceError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,34 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MetisError, SourceError
 from ..secret import Secret
-from .copies import Copies, Copy, age_in_words
-from .source import CLUSTER, NOTHING, ConflictError, Stored, look
+from .copies import Copies
+from .source import NOTHING, Stored, look
+from .vault_faults import LOOK, READ, WRITE, Deed, Faults
 from .vault_http import AT_ONCE, NoAnswerError, strange
 from .vault_login import Clock, Session
+from .vault_paths import MOUNT, path_of, shown
 
 if TYPE_CHECKING:
     from ..vault_access import VaultAccess
 
 # hvac, and what it brings along, is imported where it is used: most runs have no need to ask Vault.
 
-MOUNT = "kv"
-NODES = "atlas/nodes"
-SHARED = "atlas/cluster"
 _CONFLICT = "check-and-set parameter did not match"
-
-
-@dataclass(frozen=True, slots=True)
-class _Deed:
-    """Something that a policy allows or not."""
-
-    word: str
-    capability: str
-    part: str
-
-
-_LOOK = _Deed("looking at the version of", "read", "metadata")
-_READ = _Deed("reading", "read", "data")
-_WRITE = _Deed("writing", "create and update", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +60,7 @@ class Vault:
         note: Callable[[str], None] = lambda _line: None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._address = access.address
+        self._faults = Faults(access.address, copies)
         self._session = Session(access, clock)
         self._copies = copies
         self._keeps_copies = keeps_copies
@@ -86,7 +71,7 @@ class Vault:
 
     def place(self, owner: str) -> str:
         """The path, as `vault kv` shows it."""
-        return f"{_shown(owner)} in Vault"
+        return f"{shown(owner)} in Vault"
 
     # ------------------------------------------------------------------------------------ reading
 
@@ -99,13 +84,13 @@ class Vault:
             answers = dict(zip(asked, pool.map(self._version, asked), strict=True))
         for answer in answers.values():
             if isinstance(answer, NoAnswerError) and answer.lasting:
-                raise self._out_of_reach(answer, asked)
+                raise self._faults.out_of_reach(answer, asked)
         found = {owner: answer for owner, answer in answers.items() if isinstance(answer, str)}
         for answer in () if found else answers.values():
             if isinstance(answer, SourceError):
                 raise answer
             if isinstance(answer, NoAnswerError):
-                raise self._out_of_reach(answer, asked)
+                raise self._faults.out_of_reach(answer, asked)
         return found
 
     def read(self, owner: str) -> Stored:
@@ -126,12 +111,12 @@ class Vault:
         """What this run has read of the owner; where that is nothing, the sealed copy."""
         if found := self._known.get(owner):
             return found
-        copy = self._copy(owner)
+        copy = self._copies.usable(owner)
         return copy.stored.values if copy else {}
 
     def _version(self, owner: str) -> str | SourceError | NoAnswerError:
         try:
-            answer = self._ask(owner, _LOOK, lambda kv: kv.read_secret_metadata(_path(owner), MOUNT))
+            answer = self._ask(owner, LOOK, lambda kv: kv.read_secret_metadata(path_of(owner), MOUNT))
             if answer is None:
                 return ""
             number = _number(answer["data"]["current_version"])
@@ -139,7 +124,7 @@ class Vault:
                 return ""
             about = answer["data"]["versions"][str(number)]
             if fate := _fate(about):
-                return self._gone(owner, number, fate)
+                return self._faults.gone(owner, number, fate)
             return look(_word(number), _time(about.get("created_time")))
         except (SourceError, NoAnswerError) as error:
             return error
@@ -148,10 +133,10 @@ class Vault:
 
     def _document(self, owner: str) -> _Document:
         def read(kv: Any) -> Any:  # noqa: ANN401 - hvac has no types
-            return kv.read_secret_version(_path(owner), mount_point=MOUNT, raise_on_deleted_version=True)
+            return kv.read_secret_version(path_of(owner), mount_point=MOUNT, raise_on_deleted_version=True)
 
         try:
-            answer = self._ask(owner, _READ, read)
+            answer = self._ask(owner, READ, read)
             if answer is None:
                 return _NO_DOCUMENT
             data, metadata = answer["data"]["data"], answer["data"]["metadata"]
@@ -160,9 +145,9 @@ class Vault:
                 raise strange()
             return _Document(data, number, _time(metadata.get("created_time")))
         except NoAnswerError as error:
-            raise self._out_of_reach(error, [owner]) from None
+            raise self._faults.out_of_reach(error, [owner]) from None
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise self._out_of_reach(strange(), [owner]) from None
+            raise self._faults.out_of_reach(strange(), [owner]) from None
 
     def _keep(self, owner: str, stored: Stored) -> None:
         try:
@@ -172,12 +157,6 @@ class Vault:
                 is_first, self._has_noted = not self._has_noted, True
             if is_first:
                 self._note(f"no sealed copies of what Vault gives are kept: {error}")
-
-    def _copy(self, owner: str) -> Copy | None:
-        try:
-            return self._copies.read(owner)
-        except MetisError:
-            return None
 
     # ------------------------------------------------------------------------------------ writing
 
@@ -192,24 +171,24 @@ class Vault:
 
         found = self._document(owner)
         if _word(found.version) != version:
-            raise self._conflict(owner)
+            raise self._faults.conflict(owner)
         document = with_changes(found.data, changes, self.place(owner))
 
         def write(kv: Any) -> Any:  # noqa: ANN401
-            return kv.create_or_update_secret(_path(owner), document, cas=found.version, mount_point=MOUNT)
+            return kv.create_or_update_secret(path_of(owner), document, cas=found.version, mount_point=MOUNT)
 
         try:
-            answer = self._ask(owner, _WRITE, write)
+            answer = self._ask(owner, WRITE, write)
             if _number(answer["data"]["version"]) != found.version + 1:
                 raise strange()
         except NoAnswerError as error:
-            raise self._out_of_reach(error, [owner]) from None
+            raise self._faults.out_of_reach(error, [owner]) from None
         except (KeyError, TypeError, ValueError):
-            raise self._out_of_reach(strange(), [owner]) from None
+            raise self._faults.out_of_reach(strange(), [owner]) from None
 
     # ------------------------------------------------------------------------------------- asking
 
-    def _ask(self, owner: str, deed: _Deed, call: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+    def _ask(self, owner: str, deed: Deed, call: Callable[[Any], Any]) -> Any:  # noqa: ANN401
         """What Vault answers; None where it has nothing at the owner's path.
 
         Raises NoAnswerError, whose owners are the caller's to name, and SourceError.
@@ -219,73 +198,27 @@ class Vault:
         try:
             return self._session.ask(lambda client: call(client.secrets.kv.v2))
         except (Forbidden, Unauthorized):
-            raise self._denied(owner, deed) from None
+            raise self._faults.denied(owner, deed) from None
         except InvalidPath as error:
             if error.errors == []:
                 return None
             raise self._absent(owner, error) from None
         except InvalidRequest as error:
             if any(_CONFLICT in line for line in error.errors or ()):
-                raise self._conflict(owner) from None
-            hint = "see Vault's log"
-            raise SourceError(f"Vault at {self._address} refuses {deed.word} {_shown(owner)}", hint) from None
+                raise self._faults.conflict(owner) from None
+            raise self._faults.refused(owner, deed) from None
         except VaultError:
             raise strange() from None
 
     def _absent(self, owner: str, error: Any) -> Exception:  # noqa: ANN401
         """Why there is nothing, where that is more than that nobody ever wrote there."""
         if error.errors:
-            hint = f"`vault secrets enable -path={MOUNT} kv-v2` makes one, or check VAULT_NAMESPACE"
-            return SourceError(f"Vault at {self._address} has no secrets engine at {MOUNT}", hint)
+            return self._faults.no_engine()
         try:
             metadata = error.json["data"]["metadata"]
-            return self._gone(owner, _number(metadata["version"]), _fate(metadata) or "deleted")
+            return self._faults.gone(owner, _number(metadata["version"]), _fate(metadata) or "deleted")
         except (KeyError, TypeError, ValueError):
             return strange()
-
-    def _gone(self, owner: str, version: int, fate: str) -> SourceError:
-        new = f"`vault kv put -mount={MOUNT} {_path(owner)} …` writes a new one"
-        back = f"`vault kv undelete -mount={MOUNT} -versions={version} {_path(owner)}` brings it back"
-        what = f"version {version} of {_shown(owner)} in Vault at {self._address} is {fate}"
-        return SourceError(what, f"{back}, {new}" if fate == "deleted" else new)
-
-    def _denied(self, owner: str, deed: _Deed) -> SourceError:
-        path = f"{MOUNT}/{deed.part}/{_path(owner)}"
-        hint = f"the token must be valid, and its policy allow {deed.capability} on {path}, see docs/vault.md"
-        what = f"Vault at {self._address} denies {deed.word} {_shown(owner)}"
-        return SourceError(what, self._or_offline(hint, [owner]))
-
-    def _conflict(self, owner: str) -> ConflictError:
-        return ConflictError(
-            f"{_shown(owner)} in Vault at {self._address} was changed meanwhile", "run again"
-        )
-
-    def _out_of_reach(self, error: NoAnswerError, owners: Sequence[str]) -> SourceError:
-        nodes = [owner for owner in owners if owner != CLUSTER]
-        whose = ", ".join(nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")  # noqa: PLR2004
-        what = f"Vault at {self._address} {error.what}, asked for the secrets of {whose or 'all nodes'}"
-        return SourceError(what, self._or_offline(error.hint, owners))
-
-    def _or_offline(self, hint: str, owners: Sequence[str]) -> str:
-        """The hint, and the way round where it is open."""
-        nodes = [owner for owner in owners if owner != CLUSTER] or owners
-        copies = [copy for node in nodes if (copy := self._copy(node)) and copy.stored.version]
-        if not copies:
-            return hint
-        oldest = min(copy.read_at for copy in copies)
-        when = f"{oldest:%Y-%m-%d}, {age_in_words(datetime.now(UTC) - oldest)}"
-        if len(nodes) == 1:
-            return f"{hint}; METIS_OFFLINE=1 builds from the sealed copy of {when}"
-        some = f"{len(copies)} of the {len(nodes)} from sealed copies"
-        return f"{hint}; METIS_OFFLINE=1 builds {some}, the oldest of {when}"
-
-
-def _path(owner: str) -> str:
-    return SHARED if owner == CLUSTER else f"{NODES}/{owner}"
-
-
-def _shown(owner: str) -> str:
-    return f"{MOUNT}/{_path(owner)}"
 
 
 def _word(number: int) -> str:
