@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import main
-from pipeline.commands import secrets as cli_secrets
+from pipeline.commands import secret_values
 from pipeline.lab.lab import Lab
 from pipeline.secret import Secret
 from pipeline.secrets.crypt import sha512_crypt
@@ -285,7 +285,7 @@ def test_several_nodes_get_several_keys_and_one_password(metis: Metis) -> None:
 def test_every_item_can_be_named_and_every_maker_has_an_item() -> None:
     from pipeline.secrets.identity import MAKERS
 
-    assert set(cli_secrets.ITEMS) == ITEMS.keys()
+    assert set(secret_values.ITEMS) == ITEMS.keys()
     assert {name for item in ITEMS.values() for name in item.names} == {
         *MAKERS.keys() - {SALT},
         "ssh_password",
