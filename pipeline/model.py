@@ -197,6 +197,10 @@ class SecretRef:
     optional: bool = False
 
 
+Reveal = Callable[[SecretRef], bytes]
+"""Gives what a secret stands for, in its form; raises MetisError, without the value, where it cannot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reserved:
     """All of a file's content, a JSON document of exactly `size` bytes (3 or more) that is written only when

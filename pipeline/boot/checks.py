@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..model import File, Manifest, ResolvedNode, SecretRef, Text
+from ..model import File, Manifest, ResolvedNode, Reveal, SecretRef, Text
 from ..render.k3s import role_of, unit_of
 from ..render.storage import DISKS_UNIT, disks_of
 from .guest import KINDS, fingerprint
-
-Reveal = Callable[[SecretRef], bytes]
-"""Gives what a secret stands for, in its form."""
 
 HOST_KEY = "host key"
 """How the names of the checks of host keys begin."""

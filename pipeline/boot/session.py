@@ -15,13 +15,13 @@ from typing import Any
 from ..errors import MetisError, one_line
 from ..machine import process
 from ..machine.progress import Reporter
-from ..model import Entry, Manifest, ResolvedNode
+from ..model import Entry, Manifest, ResolvedNode, Reveal
 from ..raw import disk, sparse
 from ..render.systems.table import starts_by_firmware
 from ..tables import columns
 from . import additions, checks, network, start
 from .additions import OFF_REQUEST, Exists
-from .checks import Check, Expected, Reveal
+from .checks import Check, Expected
 from .guest import Deadline, GoneError, Guest, LateError
 from .machine import WITH_BOOT_LOADERS, Kernel, Machine, Running, is_native, running
 from .programs import require

@@ -20,9 +20,8 @@ from .checks import Checks
 # What renders, fetches and builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
     from ..card.cards import Card
-    from ..inject.sources import Reveal
     from ..lab.cards import LabCards
-    from ..model import Manifest
+    from ..model import Manifest, Reveal
 
 
 class Request:

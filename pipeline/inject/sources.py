@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import MetisError
-from ..model import Blob, ImageFact, SecretRef, Value
+from ..model import Blob, ImageFact, Reveal, SecretRef, Value
 
 OpenBlob = Callable[[Blob], BinaryIO]
 """Gives the bytes of a blob; raises MismatchError where they are not those that its hash names."""
-
-Reveal = Callable[[SecretRef], bytes]
-"""Gives what a secret stands for, in its form; raises MetisError, without the value, where it cannot."""
 
 
 def no_secrets(ref: SecretRef) -> bytes:

@@ -7,14 +7,14 @@ may have changed is told by the versions of the documents that they come from, w
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..errors import MetisError, RefusedError, SeveralErrors, SourceError
-from ..model import SecretRef
+from ..model import Reveal, SecretRef
 from ..secret import Secret
 from .source import CLUSTER, ConflictError, SecretSource, Stored
 from .used import UsedSecrets
@@ -49,7 +49,7 @@ class Revealed:
     what was missing of the identity, and was made and stored for this image.
     """
 
-    reveal: Callable[[SecretRef], bytes]
+    reveal: Reveal
     used: Mapping[str, str]
     versions: Mapping[str, str]
     made: tuple[str, ...] = ()
@@ -201,7 +201,7 @@ class Keyring:
         own = {"source": self.source.name, "node": found.own.version}
         return {**own, "cluster": found.shared.version} if shares else own
 
-    def as_they_are(self, node: str) -> Callable[[SecretRef], bytes]:
+    def as_they_are(self, node: str) -> Reveal:
         """Reveals the secrets of a node as they are: nothing is made.
 
         What is missing raises SecretError; where the source is out of reach, it is asked once.

@@ -14,10 +14,10 @@ from ..inject.apply import apply
 from ..inject.compare import compare
 from ..inject.partitions import by_label_or_content
 from ..inject.rehearsal import rehearsed
-from ..inject.sources import Reveal, Sources, no_secrets
+from ..inject.sources import Sources, no_secrets
 from ..inject.tree import Trees
 from ..manifest import without_image_facts
-from ..model import Manifest
+from ..model import Manifest, Reveal
 from ..raw import disk
 from ..raw.disk import Disk
 from ..render.owned import STRAYS

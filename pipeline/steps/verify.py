@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import MetisError, MismatchError, SourceError, one_line
 from ..inject.compare import NOT_COMPARED, Finding, compare
 from ..inject.partitions import by_label_or_content
-from ..inject.sources import Reveal, Sources
-from ..model import Manifest
+from ..inject.sources import Sources
+from ..model import Manifest, Reveal
 from ..raw import disk
 from ..render.owned import STRAYS
 from ..tables import columns

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.inject.sources import Reveal
 from pipeline.machine import process
+from pipeline.model import Reveal
 from pipeline.secrets import forms
 from pipeline.secrets.plain import plain_folder
 

@@ -24,6 +24,7 @@ from pipeline.model import (
     ImageFact,
     Manifest,
     Remove,
+    Reveal,
     SecretRef,
     Side,
     Text,
@@ -87,7 +88,7 @@ class Work:
     entries: tuple[Entry, ...] = NODE
     of_class: tuple[Entry, ...] = CLASS
     labels: dict[Side, str] = field(default_factory=dict)
-    reveal: Callable[[SecretRef], bytes] = reveal
+    reveal: Reveal = reveal
     open_blob: Callable[[Blob], BinaryIO] = open_blob
 
     def onto(self, card: Path) -> Verdict:

@@ -23,11 +23,11 @@ from pipeline.inject import syscalls
 from pipeline.inject.apply import apply
 from pipeline.inject.beneath import Beneath
 from pipeline.inject.folder import FolderTree
-from pipeline.inject.sources import Reveal, Sources, no_secrets
+from pipeline.inject.sources import Sources, no_secrets
 from pipeline.inject.tree import Places, Trees
 from pipeline.machine import process
 from pipeline.manifest import Contribution, collect
-from pipeline.model import Blob, Directory, Edit, Entry, File, Needs, Remove, SecretRef, Symlink, Text
+from pipeline.model import Blob, Directory, Edit, Entry, File, Needs, Remove, Reveal, SecretRef, Symlink, Text
 
 Nodes = dict[str, bytes | str | None]
 """A tree: bytes are a file, text is a link's target, None is a directory."""
