@@ -65,7 +65,7 @@ class Folder:
             except OSError:
                 continue
             else:
-                found[owner] = _version(status)
+                found[owner] = version_of(status)
         return found
 
     def read(self, owner: str) -> Sheet | None:
@@ -76,7 +76,7 @@ class Folder:
             self._refuse_misnamed(owner)
             return None
         content = self._codec.opened(found.content, str(file))
-        return Sheet(content, _version(found.status), datetime.fromtimestamp(found.status.st_mtime, UTC))
+        return Sheet(content, version_of(found.status), datetime.fromtimestamp(found.status.st_mtime, UTC))
 
     def writing(self) -> AbstractContextManager[None]:
         """Hold the folder's lock."""
@@ -93,7 +93,7 @@ class Folder:
             raise RefusedError(f"{misnamed} is not read", f"name it {owner}{PLAIN}")
 
 
-def _version(status: os.stat_result) -> str:
+def version_of(status: os.stat_result) -> str:
     """A word for how a file looks; who replaces or edits it changes that."""
     looks = ",".join(map(str, stamp_of(status).values()))
     return hashlib.sha256(looks.encode()).hexdigest()[:SHOWN]
