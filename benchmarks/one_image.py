@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.artifacts import bmap_of, receipt_of
 from pipeline.errors import MetisError
 from pipeline.inject.apply import apply
 from pipeline.inject.partitions import exactly
@@ -26,6 +25,7 @@ from pipeline.machine import process
 from pipeline.manifest import secrets_of
 from pipeline.model import Side
 from pipeline.raw import disk, sparse
+from pipeline.steps.artifacts import bmap_of, receipt_of
 from tests.support import goldens
 from tests.support.lab import BIN, REPOSITORY, Lab
 

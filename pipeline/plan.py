@@ -14,22 +14,9 @@ from .errors import MetisError
 from .manifest import kind
 from .model import Directory, File, Manifest, Placed, RemoteFile, ResolvedNode
 from .render import k3s_state
+from .secret import SecretState
 from .tables import columns
 from .wording import masked
-
-
-@dataclass(frozen=True, slots=True)
-class SecretState:
-    """One of the node's secrets by its name, and what there is of it; never its value.
-
-    `state` is there, will be made, missing, malformed, shared (with another node), none (the node does
-    without) or not checked. With a `fault` no image can be built.
-    """
-
-    name: str
-    state: str
-    detail: str = ""
-    fault: MetisError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
-"""A secret value that nobody prints by accident."""
+"""A secret value that nobody prints by accident, and what may be said of one."""
 
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from .errors import MetisError
 
 MASK = "***"
 
@@ -58,3 +61,17 @@ class Secret:
 def _bytes(text: str) -> bytes:
     """Any text as bytes: half a character, as hostile JSON may have it, is no reason to show the rest."""
     return text.encode(errors="surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretState:
+    """One of the node's secrets by its name, and what there is of it; never its value.
+
+    `state` is there, will be made, missing, malformed, shared (with another node), none (the node does
+    without) or not checked. With a `fault` no image can be built.
+    """
+
+    name: str
+    state: str
+    detail: str = ""
+    fault: MetisError | None = None

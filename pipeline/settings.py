@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .environment import switch
 from .errors import UsageError
-from .registry_access import RegistryAccess, registry_access
+from .golden.registry_access import RegistryAccess, registry_access
+from .machine.environment import switch
 from .secret import Secret
-from .secret_places import SecretPlace, secret_place
+from .secrets.places import SecretPlace, secret_place
 
 if TYPE_CHECKING:
     from .inventory.resolve import GoldenOverride

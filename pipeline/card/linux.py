@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ..artifacts import DEVICES
 from ..errors import MetisError, RefusedError, one_line
 from ..machine import mountinfo, process
+from ..machine.paths import DEVICES
 from ..raw import blkid
 from . import block_device, direct, lsblk, plain_file, procfs, sysfs
 from .block_device import LookAgain

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ..artifacts import DEVICES
 from ..errors import MetisError, one_line
 from ..machine import mountinfo
+from ..machine.paths import DEVICES
 from .cards import SWAP
 from .sysfs import block_number, listed, read
 

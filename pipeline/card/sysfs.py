@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..artifacts import DEVICES
+from ..machine.paths import DEVICES
 from .lsblk import Fact
 
 _LASTING = DEVICES / "disk/by-id"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SeveralErrors, SourceError, UsageError
-from ..secret_places import all_forms
+from ..secrets.places import all_forms
 from .options import common, each, lab_of, node_option, print_json
 from .secret_values import needed, rotate, set_
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from ..errors import MetisError, UsageError
 from ..machine import process
-from ..registry_access import RegistryAccess
 from ..secret import Secret
+from .registry_access import RegistryAccess
 
 _HELPER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HELPER_TIME = 30.0

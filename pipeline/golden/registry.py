@@ -16,11 +16,11 @@ from urllib.parse import urljoin
 
 from ..errors import RefusedError, SourceError
 from ..machine.progress import Advance, Reporter
-from ..registry_access import RegistryAccess
 from .artifact import DOCKER_MANIFEST, INDEX, MANIFEST
 from .asking import PASSING, USUAL, BrokenError, Login, Manners, same_server, words
 from .backoff import Patience
 from .headers import retry_after
+from .registry_access import RegistryAccess
 from .registry_client import Client
 from .registry_session import origin_of
 from .source import AbsentError, DeniedError

@@ -13,9 +13,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MetisError
-from ..registry_access import RegistryAccess
 from .asking import explained
 from .credentials import credentials
+from .registry_access import RegistryAccess
 from .registry_session import authority, bounded
 from .source import DeniedError
 

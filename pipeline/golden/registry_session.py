@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from ..errors import RefusedError, SourceError
 from ..machine import web
 from ..machine.loopback import is_loopback
-from ..registry_access import RegistryAccess
 from .asking import CONNECT, NO_PROXY, SILENCE, BrokenError, UnheardError, explained, session, words
 from .backoff import Patience
+from .registry_access import RegistryAccess
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session

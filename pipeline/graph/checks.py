@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import hooks
-from ..artifacts import bmap_of, receipt_of
 from ..inject.tree import VERSION
 from ..inventory import overlay
 from ..lab.lab import Lab, read_json
 from ..manifest import digest, from_data, secrets_of
 from ..secrets import forms_version
 from ..steps import receipts
+from ..steps.artifacts import bmap_of, receipt_of
 from ..steps.ids import BaseManifest, base_made_from, image_made_from
 from .freshness import Unchanged, code_digest, look, look_if_there
 

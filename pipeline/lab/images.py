@@ -21,9 +21,9 @@ from ..golden.reference import Reference
 from ..golden.registry import Registries
 from ..machine import durable
 from ..machine.scratch import scratch
-from ..secret_places import age_identity
 from ..secrets import age_stream
 from ..secrets.age_keys import AgeKeys
+from ..secrets.places import age_identity
 from ..steps import node_artifact, receipts
 from ..steps.burnable import Burnable, opened
 

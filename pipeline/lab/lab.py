@@ -14,22 +14,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..artifacts import Artifacts
 from ..cache.store import Store
-from ..environment import user_folder, user_folders
 from ..errors import InventoryError, MetisError, MismatchError, Problem
 from ..inventory.index import Index
 from ..inventory.index import build as build_index
 from ..inventory.overlay import Found
 from ..inventory.read import Inventory
 from ..machine import sudo
+from ..machine.environment import user_folder, user_folders
 from ..machine.progress import Reporter, reporter
 from ..manifest import digest, from_data, secrets_of
-from ..secret_places import SECRETS_VARIABLES
 from ..secrets.keyring import Keyring, Revealed
+from ..secrets.places import SECRETS_VARIABLES
 from ..secrets.used import UsedSecrets
 from ..settings import LARGEST_CARD, Settings
 from ..steps import receipts
+from ..steps.artifacts import Artifacts
 from . import injectors
 from .secrets import LabSecrets
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..secret_places import SealedPlace
-from ..secrets.sources import Means, opened
+from ..secrets.places import Means, SealedPlace
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class LabSecrets:
 
     def source(self) -> SecretSource:
         """The source of secrets there; nothing is read before it is asked."""
-        return opened(self._place, self._means)
+        return self._place.opened(self._means)
 
     def seal(self) -> Report:
         """Seal all files of secrets; raises UsageError where the place in use has none that are sealed."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..artifacts import Artifacts
 from ..cache.policy import Limits
 from ..cache.store import stamp
 from ..errors import (
@@ -36,6 +35,7 @@ from ..lab.cache import LabCache, UnknownNeedsError
 from ..lab.lab import Lab
 from ..machine import durable
 from ..steps import receipts
+from ..steps.artifacts import Artifacts
 from . import files as nightly_files
 from .report import NodeReport, Report
 

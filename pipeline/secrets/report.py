@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..amounts import duration
 from ..errors import MetisError
-from ..plan import SecretState
+from ..secret import SecretState
 from ..tables import columns
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from ..errors import MetisError, SourceError
 from ..model import SecretRef
-from ..plan import SecretState
-from ..secret import Secret
+from ..secret import Secret, SecretState
 from . import identity
 from .forms import reveal
 from .keyring import Keyring, NodeSecrets

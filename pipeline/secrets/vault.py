@@ -25,7 +25,7 @@ from .vault_login import Clock, Session
 from .vault_paths import MOUNT, path_of, shown
 
 if TYPE_CHECKING:
-    from ..vault_access import VaultAccess
+    from .vault_access import VaultAccess
 
 # hvac, and what it brings along, is imported where it is used: most runs have no need to ask Vault.
 

@@ -21,7 +21,7 @@ from ..machine.loopback import is_loopback
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
-    from ..vault_access import VaultAccess
+    from .vault_access import VaultAccess
 
 AT_ONCE = 16
 """Requests at the same time."""

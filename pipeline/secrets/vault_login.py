@@ -18,7 +18,7 @@ from . import private, vault_http
 from .vault_http import NoAnswerError
 
 if TYPE_CHECKING:
-    from ..vault_access import VaultAccess
+    from .vault_access import VaultAccess
 
 T = TypeVar("T")
 Clock = Callable[[], float]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..artifacts import bmap_of, receipt_of
 from ..cache.store import stamp_of
 from ..card.here import here
 from ..card.image import Image, open_image
@@ -17,6 +16,7 @@ from ..machine.progress import Reporter
 from ..raw import bmap, record
 from ..raw.ranges import Ranges
 from . import receipts
+from .artifacts import bmap_of, receipt_of
 
 
 @dataclass(frozen=True, slots=True)

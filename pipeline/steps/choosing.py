@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import lies_below
 from ..card import policy
 from ..card.cards import Card, changed, size_in_words
 from ..card.platform import Platform
 from ..card.waiting import wait_for_card
 from ..errors import MetisError, RefusedError, SeveralErrors, UsageError, one_line
+from ..machine.paths import lies_below
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from stat import S_ISREG
 
-from ..artifacts import DEVICES, bmap_of, lies_below, receipt_of
 from ..cache.store import stamp
 from ..errors import RefusedError
 from ..machine import durable
+from ..machine.paths import DEVICES, lies_below
 from ..machine.progress import Reporter
 from ..raw import sparse
 from . import receipts
+from .artifacts import bmap_of, receipt_of
 
 
 def target_of(image: Path, output: Path, subject: str) -> Path:

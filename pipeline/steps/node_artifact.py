@@ -15,7 +15,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ..artifacts import bmap_of, receipt_of
 from ..card.image import Image
 from ..errors import MetisError, MismatchError
 from ..golden.artifact import NODE_IMAGE, Artifact, Layer
@@ -28,6 +27,7 @@ from ..raw.bmap import Bmap
 from ..secrets.age_stream import Reads, Writes
 from ..settings import LARGEST_CARD
 from . import receipts
+from .artifacts import bmap_of, receipt_of
 from .burnable import Burnable
 from .receipts import Receipt
 

@@ -21,11 +21,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import bmap_of, receipt_of
 from ..cache.store import stamp
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest import digest
+from .artifacts import bmap_of, receipt_of
 
 if TYPE_CHECKING:
     from ..raw import bmap

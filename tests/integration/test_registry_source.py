@@ -21,9 +21,9 @@ from pipeline.golden.fetch import Fetched, fetched, published
 from pipeline.golden.push import Part, push
 from pipeline.golden.reference import Reference
 from pipeline.golden.registry import Registry
+from pipeline.golden.registry_access import RegistryAccess, Robot
 from pipeline.golden.source import Wanted
 from pipeline.machine.progress import QuietReporter
-from pipeline.registry_access import RegistryAccess, Robot
 from pipeline.secret import Secret
 from tests.integration.web import Answer, Web
 from tests.integration.web import publish as answer

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.secret import Secret
-from pipeline.secret_places import PLACES
+from pipeline.secrets.places import PLACES, Means
 from pipeline.secrets.source import CLUSTER, NOTHING, ConflictError, SecretSource
-from pipeline.secrets.sources import OPENERS, Means, opened
 from pipeline.settings import Settings
 from tests.support.vault import vault_server
 
@@ -52,7 +51,7 @@ def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mapp
 
 def source(environment: Mapping[str, str]) -> SecretSource:
     settings = Settings.from_environment(environment, Path("/nowhere"))
-    return opened(settings.secrets, Means(tuple, lambda _line: None, offline=False, remembers=True))
+    return settings.secrets.opened(Means(tuple, lambda _line: None, offline=False, remembers=True))
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def change(one: SecretSource, value: str, owner: str = NODE) -> None:
 
 
 def test_each_kind_of_place_is_opened_and_held_to_this() -> None:
-    assert {place.kind for place in PLACES} == OPENERS.keys() == KINDS.keys()
+    assert {place.kind for place in PLACES} == KINDS.keys()
 
 
 # ----------------------------------------------------------------------------------- read and written

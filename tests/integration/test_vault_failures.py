@@ -21,12 +21,12 @@ from hypothesis import strategies as some
 
 from pipeline.errors import MetisError, RefusedError, SecretError, SourceError, UsageError
 from pipeline.secret import Secret
-from pipeline.secret_places import VaultPlace
 from pipeline.secrets import vault_http
+from pipeline.secrets.places import VaultPlace
 from pipeline.secrets.source import CLUSTER, NOTHING, ConflictError
 from pipeline.secrets.vault import Vault
+from pipeline.secrets.vault_access import VaultAccess
 from pipeline.settings import Settings
-from pipeline.vault_access import VaultAccess
 from tests.support.vault import CONFLICT, Answer, opened, vault_server
 from tests.support.vault import Vault as Server
 

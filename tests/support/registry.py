@@ -19,8 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from pipeline.golden.registry_access import RegistryAccess, Robot
 from pipeline.machine import process
-from pipeline.registry_access import RegistryAccess, Robot
 from pipeline.secret import Secret
 from tests.support.rendering import program
 

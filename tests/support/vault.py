@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pipeline.secret_places import VaultPlace
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.copies import Copies
+from pipeline.secrets.places import VaultPlace
 from pipeline.secrets.vault import Vault as OwnVault
 from pipeline.settings import Settings
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import bmap_of
 from pipeline.card.here import here
 from pipeline.errors import MetisError, MismatchError
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 from pipeline.raw import bmap, record
 from pipeline.steps import burn, burnable
+from pipeline.steps.artifacts import bmap_of
 from pipeline.steps.choosing import Rules, judged
 from tests.support.node_images import finished_image
 

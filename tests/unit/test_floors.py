@@ -33,16 +33,14 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "words": "errors model secret",
-    "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table "
-    "card.waiting edits.* golden.artifact golden.debian_recipe golden.newer golden.sums graph.outcomes "
-    "inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.pin "
-    "inventory.resolve inventory.scalars inventory.schemas inventory.validate machine.loopback "
-    "machine.mountinfo manifest "
+    "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
+    "edits.* golden.artifact golden.debian_recipe golden.newer golden.sums graph.outcomes inventory.builder "
+    "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.resolve "
+    "inventory.scalars inventory.schemas inventory.validate machine.loopback machine.mountinfo manifest "
     "nightly.report plan raw.ranges raw.record render.* secrets.report show tables wording",
-    "machine": "artifacts cache.* environment hooks inventory.index inventory.overlay inventory.read "
-    "machine.* nightly.files raw.* registry_access secret_places settings vault_access",
+    "machine": "cache.* hooks inventory.index inventory.overlay inventory.read machine.* nightly.files raw.*",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
-    "steps": "steps.*",
+    "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
     "doors": "cli commands.* dodo graph.* nightly.*",
 }

@@ -14,7 +14,6 @@ from typing import Any
 import pyrage
 import pytest
 
-from pipeline.artifacts import bmap_of
 from pipeline.cache.store import stamp
 from pipeline.errors import MetisError, MismatchError
 from pipeline.golden import artifact
@@ -24,6 +23,7 @@ from pipeline.machine import process
 from pipeline.raw import bmap
 from pipeline.secrets import age_stream
 from pipeline.steps import node_artifact, receipts
+from pipeline.steps.artifacts import bmap_of
 from pipeline.steps.burnable import opened
 from pipeline.steps.node_artifact import About, Contents
 from pipeline.steps.receipts import Receipt

@@ -12,7 +12,8 @@ from pipeline.inventory.document import parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Directory, Edit, File, Remove, Symlink, Text
-from pipeline.plan import Found, Plan, SecretState, into_folders, make, to_data, to_text
+from pipeline.plan import Found, Plan, into_folders, make, to_data, to_text
+from pipeline.secret import SecretState
 
 NODE = resolve_node(
     "titan-13",

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import bmap_of, receipt_of
 from pipeline.cache.store import stamp
 from pipeline.errors import RefusedError
 from pipeline.machine.progress import Advance
 from pipeline.raw import sparse
 from pipeline.steps import receipts
+from pipeline.steps.artifacts import bmap_of, receipt_of
 from pipeline.steps.export import export
 
 MADE_FROM = {"golden": "ab" * 32, "headroom": 0}

@@ -12,12 +12,19 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.errors import UsageError
+from pipeline.golden.registry_access import RegistryAccess
 from pipeline.inventory.resolve import GoldenOverride
 from pipeline.lab.lab import Lab
 from pipeline.machine.hardening import CREDENTIALS, forget_credentials
-from pipeline.registry_access import RegistryAccess
 from pipeline.secret import Secret
-from pipeline.secret_places import PLACES, PlainPlace, SealedPlace, SecretPlace, VaultPlace, all_forms
+from pipeline.secrets.places import (
+    PLACES,
+    PlainPlace,
+    SealedPlace,
+    SecretPlace,
+    VaultPlace,
+    all_forms,
+)
 from pipeline.settings import Settings, golden_variable
 
 HERE = Path("/somewhere/here")

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.artifacts import bmap_of, receipt_of
 from pipeline.cache.store import stamp
 from pipeline.card import burn_plan
 from pipeline.machine import durable, process
 from pipeline.machine.process import Finished
 from pipeline.raw import bmap, record
 from pipeline.steps import receipts
+from pipeline.steps.artifacts import bmap_of, receipt_of
 from tests.support.cards import wrong
 from tests.unit.test_get_disk import GOOD, PARTITION
 

@@ -1,22 +1,47 @@
-"""Where nodes' secrets may be: the kinds of places that METIS_SECRETS names, and what each needs to be found.
+"""Where nodes' secrets may be: the kinds of places that METIS_SECRETS names, how each is found and opened.
 
-Another kind is a class here and its name in PLACES; what opens it is named in `secrets.sources`.
+Another kind is a file beside this one, a class here, and its name in PLACES.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from .environment import user_folder
-from .errors import UsageError
+from ..errors import UsageError
+from ..machine.environment import user_folder
 from .vault_access import VaultAccess, vault_access
+
+# What opens a place is imported where it is used: each run needs one, and most do not ask it.
+if TYPE_CHECKING:
+    from .age_keys import AgeKeys
+    from .source import SecretSource
 
 SECRETS_VARIABLES = frozenset({"METIS_SECRETS", "VAULT_ADDR"})
 """Where nodes' secrets are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What places are opened with, beside what they say themselves.
+
+    `recipients` are whom files are sealed for. Where nothing is to be left behind, `remembers` is false: no
+    key is made then, and no copy kept. `note` is told what people should know.
+    """
+
+    recipients: Callable[[], Iterable[str]]
+    note: Callable[[str], None]
+    offline: bool
+    remembers: bool
+
+    def age_keys(self, identity: Path, note: Callable[[str], None] = lambda _line: None) -> AgeKeys:
+        """The keys in a file."""
+        from .age_keys import AgeKeys
+
+        return AgeKeys(identity, self.recipients, makes_key=self.remembers, note=note)
 
 
 class SecretPlace(Protocol):
@@ -40,6 +65,9 @@ class SecretPlace(Protocol):
         Raises UsageError where the environment says too little.
         """
 
+    def opened(self, means: Means) -> SecretSource:
+        """The source there; nothing is asked of it yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlainPlace:
@@ -54,6 +82,12 @@ class PlainPlace:
     def parsed(cls, named: str, _environment: Mapping[str, str], folder: Path) -> SecretPlace:
         """The folder that is named."""
         return cls(folder / named)
+
+    def opened(self, _means: Means) -> SecretSource:
+        """The files there."""
+        from .plain import plain_folder
+
+        return plain_folder(self.folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +105,12 @@ class SealedPlace:
         """The folder that is named, or one with the user's state."""
         where = folder / named if named else _state(environment) / "secrets"
         return cls(where, age_identity(environment, folder))
+
+    def opened(self, means: Means) -> SecretSource:
+        """The files there, with the keys to them."""
+        from .sealed import sealed_folder
+
+        return sealed_folder(self.folder, means.age_keys(self.identity, means.note))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +132,17 @@ class VaultPlace:
         asked = hashlib.sha256(f"{access.address}\n{access.namespace}".encode()).hexdigest()
         copies = _state(environment) / "copies" / asked[:16]
         return cls(access, copies, age_identity(environment, folder))
+
+    def opened(self, means: Means) -> SecretSource:
+        """The Vault, or only the copies of what it gave."""
+        from .copies import Copies, OfflineCopies
+
+        copies = Copies(self.folder, means.age_keys(self.identity))
+        if means.offline:
+            return OfflineCopies(copies, means.note)
+        from .vault import Vault
+
+        return Vault(self.access, copies, keeps_copies=means.remembers, note=means.note)
 
 
 PLACES: tuple[type[SecretPlace], ...] = (PlainPlace, SealedPlace, VaultPlace)

@@ -7,9 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-DEVICES = Path("/dev")
-"""Below it lie devices, and plain files there are in memory."""
-
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
@@ -81,12 +78,6 @@ class Artifacts:
     def lock(self) -> Path:
         """Held by whoever changes anything below the folder."""
         return self.state / "lock"
-
-
-def lies_below(path: Path, folder: Path) -> bool:
-    """Whether a path is a place below a folder, by its name or by what a link there leads to."""
-    top = folder.resolve()
-    return any(top in place.parents for place in (path.parent.resolve() / path.name, path.resolve()))
 
 
 def bmap_of(image: Path) -> Path:
