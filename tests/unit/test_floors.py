@@ -104,7 +104,10 @@ def imported(name: str, *, top_only: bool = False) -> Iterator[str]:
 
 
 def _own(name: str) -> str:
-    return name.removeprefix("pipeline.")
+    """An absolute name as it is called here; Python's own `secrets` is not our folder of that name."""
+    if name.partition(".")[0] == "pipeline":
+        return name.removeprefix("pipeline.")
+    return f"{name} of Python" if name in modules() else name
 
 
 @cache
