@@ -15,7 +15,7 @@ Only the command line and the task graph turn them into exit codes and lines of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -42,9 +42,14 @@ class MetisError(Exception):
         return one_line(f"{self.message}: {self.hint}" if self.hint else self.message)
 
 
+def reason_of(error: OSError) -> str:
+    """What the operating system says of an error, as words within a line."""
+    return (error.strerror or str(error)).lower()
+
+
 def from_os(error: OSError) -> MetisError:
     """An error of the operating system that nobody expected, in one line."""
-    what = (error.strerror or str(error)).lower()
+    what = reason_of(error)
     return MetisError(f"{error.filename}: {what}" if error.filename else what)
 
 
@@ -122,6 +127,11 @@ class SeveralErrors(MetisError):  # noqa: N818 - it is many
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+
+def as_one(errors: Sequence[MetisError]) -> MetisError:
+    """One error for all: the only one as it is."""
+    return errors[0] if len(errors) == 1 else SeveralErrors(errors)
 
 
 class RefusedError(MetisError):

@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SourceError, UsageError
+from ..errors import SourceError, UsageError, reason_of
 
 EXPECTED = "name a folder, an image, a device, ssh://[USER@]HOST[:PORT] or USER@HOST"
 
@@ -85,7 +85,7 @@ def parse(text: str) -> Source:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return _live(_SHORT.fullmatch(text))
     except OSError as error:
-        raise SourceError(f"{text}: {(error.strerror or '').lower()}", "run as root, or copy it") from None
+        raise SourceError(f"{text}: {reason_of(error)}", "run as root, or copy it") from None
     if stat.S_ISDIR(mode):
         return Folder(Path(text))
     if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
@@ -108,7 +108,7 @@ def _refuse_other_forms(file: Path) -> None:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise SourceError(f"{file}: {(error.strerror or '').lower()}", "run as root, or copy it") from None
+        raise SourceError(f"{file}: {reason_of(error)}", "run as root, or copy it") from None
     try:
         first = os.read(descriptor, 8)
     finally:

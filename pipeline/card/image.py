@@ -10,7 +10,7 @@ from io import FileIO
 from pathlib import Path
 from stat import S_ISBLK
 
-from ..errors import MetisError
+from ..errors import MetisError, reason_of
 from ..raw import hashing
 
 
@@ -54,7 +54,7 @@ class Image:
                     raise OSError(errno.EIO, f"it ends at byte {offset}")
                 offset, into = offset + count, into[count:]
         except OSError as error:
-            raise MetisError(f"cannot read {self._path}: {(error.strerror or str(error)).lower()}") from error
+            raise MetisError(f"cannot read {self._path}: {reason_of(error)}") from error
 
 
 @contextmanager
@@ -63,6 +63,6 @@ def open_image(path: Path) -> Iterator[Image]:
     try:
         file = path.open("rb", buffering=0)
     except OSError as error:
-        raise MetisError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise MetisError(f"cannot read {path}: {reason_of(error)}") from error
     with file:
         yield Image(path, file)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import MetisError, one_line
+from ..errors import MetisError, one_line, reason_of
 from ..raw import blkid, disk, ext, record
 
 NODE = "/etc/metis/node.json"
@@ -82,7 +82,7 @@ def inspect(path: Path) -> OnCard:
             return OnCard(problem="empty")
         return _without_table(path) or _with_table(path)
     except OSError as error:
-        return OnCard(problem=f"cannot be read: {(error.strerror or str(error)).lower()}")
+        return OnCard(problem=f"cannot be read: {reason_of(error)}")
     except disk.NoTableError:
         return OnCard(problem="no partition table")
     except MetisError as error:

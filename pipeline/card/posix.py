@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ..errors import MetisError, RefusedError, from_os
+from ..errors import MetisError, RefusedError, from_os, reason_of
 from .cards import Card, changed
 from .verdicts import GONE
 
@@ -21,7 +21,7 @@ def open_to_write(card: Card, flags: int) -> int:
             ) from None
         if error.errno in {errno.EACCES, errno.EPERM}:
             raise MetisError(
-                f"{card.path} cannot be opened for writing: {(error.strerror or '').lower()}", "use sudo"
+                f"{card.path} cannot be opened for writing: {reason_of(error)}", "use sudo"
             ) from None
         if error.errno == errno.ELOOP:
             raise changed(card.path) from None

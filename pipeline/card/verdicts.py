@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ..errors import MetisError, MismatchError
+from ..errors import MetisError, MismatchError, reason_of
 from ..raw.ranges import BLOCK
 from .burn_plan import Extent
 from .medium import Medium, buffer
@@ -30,8 +30,9 @@ def errors_in_words(name: str, medium: Medium) -> Iterator[None]:
             raise MetisError(
                 f"{name} does not answer any more", "insert it again, or another one, and run again"
             ) from error
-        what = (error.strerror or str(error)).lower()
-        raise MetisError(f"{name} cannot be written: {what}", f"run again, or {_ANOTHER}") from error
+        raise MetisError(
+            f"{name} cannot be written: {reason_of(error)}", f"run again, or {_ANOTHER}"
+        ) from error
 
 
 def _answers(medium: Medium) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import MismatchError, UsageError
+from ..errors import MismatchError, UsageError, reason_of
 from . import gpgv, minisign, openpgp
 
 LARGEST = 1 << 20
@@ -42,8 +42,7 @@ def _pinned(keyring: Path) -> bytes:
         with keyring.open("rb") as opened:
             return opened.read(LARGEST_KEYRING + 1)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"cannot read the keyring {keyring}: {reason}", _KEYRING_HINT) from None
+        raise UsageError(f"cannot read the keyring {keyring}: {reason_of(error)}", _KEYRING_HINT) from None
 
 
 def _keys(read: Callable[[bytes], _Read], pinned: bytes, keyring: Path) -> _Read:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import InventoryError, MetisError, Problem, UsageError
+from ..errors import InventoryError, MetisError, Problem, UsageError, reason_of
 
 # What parses and checks is imported with the first document: most runs ask for none.
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _read_bounded(file: Path) -> bytes:
         with file.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise MetisError(f"cannot read {file}: {str(error.strerror).lower()}") from None
+        raise MetisError(f"cannot read {file}: {reason_of(error)}") from None
 
 
 def check_name(name: str, file: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import MetisError
+from ..errors import MetisError, reason_of
 
 PART = ".part"
 """The ending of whatever is not finished; nothing that ends so is ever a target."""
@@ -106,12 +106,11 @@ def _holder(descriptor: int) -> str:
 
 def out_of_room(target: Path, error: OSError) -> MetisError:
     """Say an error of the file system in one line, with what to do about a full one."""
-    reason = (error.strerror or str(error)).lower()
     is_part = target.name.endswith(PART)
     shown = target.with_name(target.name.removeprefix(".").removesuffix(PART)) if is_part else target
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     return MetisError(
-        f"cannot write {shown}: {reason}",
+        f"cannot write {shown}: {reason_of(error)}",
         "free some space there and run again" if full else "",
     )
 

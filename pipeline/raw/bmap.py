@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from xml.parsers import expat
 
-from ..errors import MetisError, MismatchError
+from ..errors import MetisError, MismatchError, reason_of
 from ..machine.progress import Advance
 from . import hashing, sparse
 from .ranges import BLOCK, PIECE, outside, split
@@ -280,7 +280,7 @@ def _opened(image: Path) -> Iterator[tuple[int, int]]:
         with image.open("rb") as file:
             yield file.fileno(), file.seek(0, os.SEEK_END)
     except OSError as error:
-        raise MetisError(f"cannot read {image}: {(error.strerror or str(error)).lower()}") from error
+        raise MetisError(f"cannot read {image}: {reason_of(error)}") from error
 
 
 _TEMPLATE = """<?xml version="1.0" ?>

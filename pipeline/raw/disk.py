@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import MetisError
+from ..errors import MetisError, reason_of
 from ..machine import process
 from . import blkid
 
@@ -175,7 +175,7 @@ def _table(image: Path) -> tuple[int, dict[str, Any]]:
         with image.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
     except OSError as error:
-        raise MetisError(f"cannot read {image}: {(error.strerror or str(error)).lower()}") from error
+        raise MetisError(f"cannot read {image}: {reason_of(error)}") from error
     if size == 0:
         raise MetisError(f"{image} is empty", "make or fetch it again")
     said = process.run(["sfdisk", "--json", str(image.absolute())], timeout=_TIMEOUT, check=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from ..errors import InventoryError, MetisError, SeveralErrors
+from ..errors import InventoryError, MetisError, as_one
 from ..inventory.document import parse
 from ..model import SecretRef
 from ..render.user_data import merged
@@ -41,7 +41,7 @@ def reveal_all(refs: Iterable[SecretRef], node: str, values: Mapping[str, Secret
         except MetisError as error:
             errors.append(error)
     if errors:
-        raise errors[0] if len(errors) == 1 else SeveralErrors(errors)
+        raise as_one(errors)
     return revealed
 
 

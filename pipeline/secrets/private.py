@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import RefusedError, SourceError
+from ..errors import RefusedError, SourceError, reason_of
 from ..machine import sudo
 
 OTHERS = 0o077
@@ -41,8 +41,7 @@ def read(file: Path, *, folder_is_private: bool = True, hint: str = ELSEWHERE) -
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise RefusedError(f"{file} is a link", "put the file itself there") from None
-        reason = (error.strerror or "").lower()
-        raise SourceError(f"{file} cannot be read: {reason}", hint) from None
+        raise SourceError(f"{file} cannot be read: {reason_of(error)}", hint) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -19,6 +19,7 @@ from ..errors import (
     SecretError,
     SeveralErrors,
     SourceError,
+    as_one,
     one_line,
 )
 from ..model import SecretRef
@@ -173,7 +174,7 @@ def examine(node: str, source: str, files: Mapping[str, bytes]) -> list[Captured
         except MetisError as error:
             errors.append(error)
     if errors:
-        raise errors[0] if len(errors) == 1 else SeveralErrors(errors)
+        raise as_one(errors)
     return captured
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..adopt.items import PATHS
 from ..adopt.source import Folder, Image, Live, Source
-from ..errors import MetisError, SecretError, SourceError
+from ..errors import MetisError, SecretError, SourceError, reason_of
 from ..inject.beneath import Beneath
 from ..inject.folder import FolderTree
 from ..inject.partitions import ROOT_FILESYSTEMS
@@ -82,7 +82,7 @@ def _folder(source: Folder) -> Mapping[str, bytes]:
     try:
         beneath = Beneath.folder(source.path)
     except OSError as error:
-        raise SourceError(f"{source}: {(error.strerror or '').lower()}", _AS_ROOT) from None
+        raise SourceError(f"{source}: {reason_of(error)}", _AS_ROOT) from None
     with beneath:
         return read_tree(FolderTree(beneath, str(source)), str(source))
 

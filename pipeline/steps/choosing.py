@@ -14,7 +14,7 @@ from ..card import policy
 from ..card.cards import Card, changed, size_in_words
 from ..card.platform import Platform
 from ..card.waiting import wait_for_card
-from ..errors import MetisError, RefusedError, SeveralErrors, UsageError, one_line
+from ..errors import MetisError, RefusedError, UsageError, as_one, one_line
 from ..machine.paths import lies_below
 
 
@@ -46,7 +46,7 @@ def judged(platform: Platform, named: Sequence[str], image_size: int, rules: Rul
     if doubles:
         raise UsageError(f"{doubles[0]} is named twice", "name each card once")
     if errors:
-        raise errors[0] if len(errors) == 1 else SeveralErrors(errors)
+        raise as_one(errors)
     return found
 
 
