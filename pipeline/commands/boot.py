@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import MismatchError, UsageError
-from .options import FLAG_VARIABLES, common, lab_of, node_option, print_json
+from .options import common, lab_of, node_option, print_json, take_flags
 
 
 @click.command()
@@ -60,7 +60,7 @@ def boot(
     if len(nodes) != 1:
         raise UsageError("one node boots at a time", "name one with --node")
     name = nodes[0]
-    flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
+    flags = take_flags(more)
     answering = network.parse_peer(peer) if peer is not None else None
     options = session.Options(peer=answering, ends_clean=keep, **more)
     lab = lab_of(flags)

@@ -13,7 +13,6 @@ from ..errors import MetisError, UsageError
 from ..settings import DELTAS, LARGEST_CARD
 from . import burning
 from .options import (
-    FLAG_VARIABLES,
     artifacts_folder,
     boot_option,
     common,
@@ -22,6 +21,7 @@ from .options import (
     registry_options,
     root_option,
     set_flags,
+    take_flags,
     yes_option,
 )
 
@@ -107,7 +107,7 @@ def burn(
     fixed, too small or too large is refused. Without --device it waits for a card, shows it, and asks for
     the node's name.
     """
-    flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
+    flags = take_flags(more)
     set_flags(flags)
     choice = burning.Choice(**more)
     if len(nodes) + (image is not None) + (source is not None) != 1:

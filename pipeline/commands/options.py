@@ -169,6 +169,11 @@ def lab_of(flags: dict[str, str | None], *, writes: bool = False, secrets: bool 
     return Lab.from_environment(remembers=writes, secrets=secrets)
 
 
+def take_flags(options: dict[str, Any]) -> dict[str, str | None]:
+    """The flags that every command has, taken out of a command's options."""
+    return {flag: options.pop(flag) for flag in FLAG_VARIABLES}
+
+
 def set_flags(flags: dict[str, str | None]) -> None:
     """Put flags into the environment, over what is there."""
     for name, value in flags.items():

@@ -13,7 +13,7 @@ import click
 
 from ..errors import SeveralErrors, UsageError
 from . import prompts
-from .options import FLAG_VARIABLES, common, complete_node, each, lab_of, node_option, print_json, yes_option
+from .options import common, complete_node, each, lab_of, node_option, print_json, take_flags, yes_option
 
 if TYPE_CHECKING:
     from ..lab.lab import Lab
@@ -61,7 +61,7 @@ def rotate(nodes: Sequence[str], as_json: bool, **more: Any) -> None:  # noqa: A
     """
     from ..secrets.putting import put
 
-    flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
+    flags = take_flags(more)
     yes, from_stdin = bool(more["yes"]), bool(more["password_stdin"])
     lab = lab_of(flags, writes=True)
     rotations = [_rotation(lab, name, more["items"], from_stdin) for name in dict.fromkeys(nodes)]
@@ -143,7 +143,7 @@ def set_(name: str, surplus: Sequence[str], as_json: bool, **more: Any) -> None:
     from ..secrets import single
     from ..secrets.putting import put
 
-    flags = {flag: more.pop(flag) for flag in FLAG_VARIABLES}
+    flags = take_flags(more)
     node, shared = more["node"], bool(more["cluster"])
     if surplus:
         # click would repeat it, and it is the value, most likely.

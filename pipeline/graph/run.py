@@ -11,7 +11,7 @@ from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
 
-from ..errors import MetisError, UsageError, common_exit_code, one_line
+from ..errors import MetisError, common_exit_code, one_line
 from .doit_setup import LineReporter, of_lab
 from .outcomes import Outcomes
 
@@ -81,10 +81,7 @@ def run(tasks: Sequence[str], jobs: int, *, lets_go: bool = False) -> Lab:
     """
     own = load()
     lab = own.lab
-    known = {f"image:{name}" for name in lab.nodes} | {"image"}
-    unknown = [name.partition(":")[2] for name in tasks if name not in known]
-    if unknown:
-        raise UsageError(f"no node {', '.join(unknown)} in {lab.settings.inventory}", "see `metis plan`")
+    lab.refuse_unknown(*(name.partition(":")[2] for name in tasks if name != "image"))
     code = _walk(of_lab(lab, StderrReporter), tasks, jobs)
     if lets_go:
         own.let_go()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..adopt.source import parse
-from ..errors import UsageError
 from ..steps import adoption, capture
 from ..steps.adoption import Adoption
 from .lab import Lab
@@ -21,8 +20,7 @@ def adopt(
     ssh_config: Path | None = None,
 ) -> Adoption:
     """Store the identity that a source, as an operator names it, has of a node; see `steps.adoption`."""
-    if name not in lab.nodes:
-        raise UsageError(f"no node {name} in {lab.settings.inventory}", "see `metis plan`")
+    lab.refuse_unknown(name)
     origin = parse(source)
 
     def root_label() -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..card.here import here
-from ..errors import SourceError, UsageError
+from ..errors import SourceError
 from ..machine import durable
 from ..settings import LARGEST_CARD
 from ..steps import receipts
@@ -42,10 +42,10 @@ class LabCards:
 
         Raises UsageError for a node that nobody declared.
         """
-        from ..inventory.resolve import size_in_bytes
+        from ..inventory.formats import size_in_bytes
 
-        if name is not None and name not in self._lab.nodes:
-            raise UsageError(f"no node {name} in {self._lab.settings.inventory}", "see `metis plan`")
+        if name is not None:
+            self._lab.refuse_unknown(name)
         declared = [self._lab.inventory.cluster().data.get("card", {})]
         if name is not None:
             declared.append(self._lab.live_composer.node(name).settings.get("card", {}))

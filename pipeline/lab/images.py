@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MetisError, MismatchError, RottenError, SourceError, UsageError
+from ..errors import MetisError, MismatchError, RottenError, SourceError
 from ..golden.artifact import NODE_IMAGE
 from ..golden.kept import KeptArtifact
 from ..golden.push import push
@@ -83,8 +83,7 @@ class LabImages:
             return Pushed(node, pinned, bool(recipients), size)
 
     def _image(self, node: str) -> Path:
-        if node not in self._lab.nodes:
-            raise UsageError(f"no node {node} in {self._lab.settings.inventory}", "see `metis plan`")
+        self._lab.refuse_unknown(node)
         image = self._lab.artifacts.image(node)
         if not image.is_file() or receipts.read(image) is None:
             raise MetisError(f"there is no finished image of {node}", f"`metis image --node {node}` makes it")

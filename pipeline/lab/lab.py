@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..cache.store import Store
-from ..errors import InventoryError, MetisError, MismatchError, Problem
+from ..errors import InventoryError, MetisError, MismatchError, Problem, UsageError
 from ..inventory.index import Index
 from ..inventory.index import build as build_index
 from ..inventory.overlay import Found
@@ -142,6 +142,12 @@ class Lab:
         """What was put into the base of a node's image."""
         return from_data(read_json(self.artifacts.base_manifest(self.index.nodes[name].klass or "")))
 
+    def refuse_unknown(self, *names: str) -> None:
+        """Raise UsageError for nodes that nobody declared."""
+        unknown = [name for name in names if name not in self.nodes]
+        if unknown:
+            raise UsageError(f"no node {', '.join(unknown)} in {self.settings.inventory}", "see `metis plan`")
+
     def refuse_conflicts(self, name: str) -> None:
         """Raise where another node claims the same name or address."""
         about = self.index.nodes[name]
@@ -163,7 +169,7 @@ class Lab:
     @cached_property
     def tools(self) -> Tools:
         """What the heavy steps work with."""
-        from ..inventory.resolve import size_in_bytes
+        from ..inventory.formats import size_in_bytes
         from ..steps.build import Tools
 
         limit = self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD)
