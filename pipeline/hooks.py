@@ -103,9 +103,7 @@ def _installed(name: str) -> Renderer | None:
     try:
         found = point.load()
     except Exception as error:
-        raise MetisError(
-            f"hook {name} cannot be loaded: {type(error).__name__}: {error}", point.value
-        ) from error
+        raise _not_loaded(name, error, point.value) from error
     renderer: Renderer = _function(name, found) if isinstance(found, ModuleType) else found
     return renderer
 

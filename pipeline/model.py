@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 Side = Literal["boot", "root"]
 """The file system of an image that an entry belongs to: FAT at the firmware, or the root."""
+SIDES: tuple[Side, ...] = ("boot", "root")
 
 Settings = Mapping[str, Any]
 """A part of an inventory after merging: nested read-only mappings, tuples and scalars (see `freeze`)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class Tasks(Actions):
     def list_overlay(self, folder: str) -> None:
         """List an overlay's files with their hashes."""
         found = overlay.listing(overlay.folder_of(self.lab.inventory.root, folder), folder)
-        data = [overlay.found_data(item) for item in found]
+        data = list(map(asdict, found))
         durable.write_if_changed(self.artifacts.overlay(folder), durable.as_json(data))
 
     @building

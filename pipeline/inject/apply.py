@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..edits import table as edits
 from ..errors import MetisError
-from ..model import Directory, Edit, Entry, File, Manifest, Needs, Remove, Side, Symlink
+from ..model import SIDES, Directory, Edit, Entry, File, Manifest, Needs, Remove, Side, Symlink
 from .owners import Owners
 from .paths import Paths
 from .sources import Sources
@@ -26,7 +26,7 @@ def apply(manifest: Manifest, trees: Trees, sources: Sources, scratch: Path) -> 
     `scratch` is a folder for the tar streams, which never have a name there. Raises MetisError when the
     image cannot take an entry; the image is then good for nothing.
     """
-    for side in ("boot", "root"):
+    for side in SIDES:
         entries = [item.entry for item in manifest.entries if item.entry.side == side]
         tree = trees.side(side)
         if tree is not None:

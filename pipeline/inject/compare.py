@@ -14,7 +14,20 @@ from dataclasses import dataclass
 from ..edits import table as edits
 from ..errors import MetisError
 from ..manifest import kind, secret_refs
-from ..model import Blob, Directory, Edit, Entry, File, Manifest, Needs, Remove, Reserved, Side, Symlink
+from ..model import (
+    SIDES,
+    Blob,
+    Directory,
+    Edit,
+    Entry,
+    File,
+    Manifest,
+    Needs,
+    Remove,
+    Reserved,
+    Side,
+    Symlink,
+)
 from .owners import Owners
 from .paths import Paths
 from .sources import Sources
@@ -52,7 +65,7 @@ def compare(
     A difference is also what lies at what is `owned`, where only Metis decides, and no entry explains it.
     """
     found: set[Finding] = set()
-    for side in ("boot", "root"):
+    for side in SIDES:
         base, own = (
             [item.entry for item in manifest.entries if item.entry.side == side]
             for manifest in (in_base, in_image)

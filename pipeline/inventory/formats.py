@@ -98,7 +98,7 @@ def size(value: str | int) -> None:
 
 
 def size_in_bytes(value: str | int) -> int:
-    """The number of bytes of a size, with units of powers of 1024."""
+    """The number of bytes of a size such as 512M or 1G, with units of powers of 1024."""
     match = _SIZE.fullmatch(str(value))
     found = int(match[1]) * _UNITS[match[2]] if match else -1
     _need(0 <= found <= _MAX_SIZE)

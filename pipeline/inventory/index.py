@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import MetisError
 from ..machine import durable
+from ..model import SIDES
 from .read import Inventory, check_name
 
-FORMAT = 2
+FORMAT = 3
 
 Facts = dict[str, dict[str, dict[str, Any]]]
 """What one file says: {"nodes": {name: …}, "classes": {name: …}}."""
@@ -89,7 +90,7 @@ def _built(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Index, dict[
             own=inventory.file("nodes", name),
             shared=shared,
             conflicts=conflicts.get(name, ()),
-            hostname=_hostname(name, claims[name]),
+            hostname=claims[name].get("hostname", name.lower()),
         )
         for name in sorted(facts["nodes"])
     }
@@ -178,7 +179,7 @@ def _own_claims(data: Mapping[str, Any]) -> dict[str, str]:
     """By dotted path, what a document itself claims."""
     from .validate import claims
 
-    return {claim.partition(" ")[0]: claim for claim in claims(data, "")}
+    return dict(claims(data, ""))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -190,7 +191,7 @@ def _text(value: object) -> str | None:
 
 
 def _overlays(data: Mapping[str, Any]) -> list[str]:
-    found = (_text(data.get(f"{side}_overlay")) for side in ("boot", "root"))
+    found = (_text(data.get(f"{side}_overlay")) for side in SIDES)
     return [folder for folder in found if folder is not None and _can_be_named(folder)]
 
 
@@ -247,27 +248,22 @@ def _node_facts(
     )
 
 
-def _claims(name: str, facts: Facts) -> list[str]:
+def _claims(name: str, facts: Facts) -> dict[str, str]:
     """What a node alone may have: its own claims over those of its classes, and its name as its host name."""
     about = facts["nodes"][name]
     if about["class"] is None:
-        return []
+        return {}
     chain = _chain(about["class"], facts["classes"])
-    found = {"hostname": f"hostname {name.lower()}"}
+    found = {"hostname": name.lower()}
     for claimed in (*(facts["classes"][item]["claims"] for item in reversed(chain)), about["claims"]):
         found.update(claimed)
-    return list(found.values())
+    return found
 
 
-def _hostname(name: str, claims: Iterable[str]) -> str:
-    found = (claim.partition(" ") for claim in claims)
-    return next((value for path, _, value in found if path == "hostname"), name.lower())
-
-
-def _conflicts(claims_of: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
-    claimed = [claim for made in claims_of.values() for claim in made]
+def _conflicts(claims_of: Mapping[str, dict[str, str]]) -> Mapping[str, tuple[str, ...]]:
+    claimed = [claim for made in claims_of.values() for claim in made.items()]
     if len(set(claimed)) == len(claimed):
         return {}
     from .validate import duplicates
 
-    return duplicates(claims_of)
+    return duplicates({node: made.items() for node, made in claims_of.items()})

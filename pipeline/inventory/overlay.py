@@ -12,11 +12,11 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InventoryError, MetisError, Problem
+from ..errors import InventoryError, MetisError, Problem, reason_of
 from ..model import Blob, Directory, Entry, File, Overlay, Symlink
 
 KEEP = ".gitkeep"
@@ -73,15 +73,10 @@ def listing(folder: Path, name: str) -> tuple[Found, ...]:
             except ValueError as error:
                 problems.append(Problem(name, 0, path, str(error)))
     except OSError as error:
-        raise MetisError(f"cannot read {error.filename}: {str(error.strerror).lower()}") from None
+        raise MetisError(f"cannot read {error.filename}: {reason_of(error)}") from None
     if problems:
         raise InventoryError(problems)
     return tuple(sorted(found, key=lambda item: item.path))
-
-
-def found_data(found: Found) -> dict[str, Any]:
-    """Plain data for JSON; `Found(**data)` is the inverse."""
-    return asdict(found)
 
 
 def entries(overlay: Overlay, found: tuple[Found, ...], modes: Mapping[str, Any]) -> tuple[Entry, ...]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import InventoryError, MetisError, Problem
+from ..errors import InventoryError, Problem
 from ..model import (
+    SIDES,
     DeclaredGolden,
     Layer,
     Origin,
@@ -20,16 +21,14 @@ from ..model import (
     RemoteFile,
     ResolvedClass,
     ResolvedNode,
-    Side,
     Signature,
     freeze,
 )
-from . import formats
 from .document import Document
+from .formats import size_in_bytes
 
 CLASS_ONLY = frozenset({"extends", "abstract", "arch", "os", "image", "partitions", "files"})
 PER_LAYER = frozenset({"class", "boot_overlay", "root_overlay", "replaces"})
-SIDES: tuple[Side, ...] = ("boot", "root")
 DEFAULT_HEADROOM = "512M"
 
 Path = tuple[str, ...]
@@ -46,14 +45,6 @@ class GoldenOverride:
     source: str
     sha256: str
     variable: str
-
-
-def size_in_bytes(size: str | int) -> int:
-    """The number of bytes of a size such as 512M or 1G (powers of 1024)."""
-    try:
-        return formats.size_in_bytes(size)
-    except ValueError:
-        raise MetisError(f"not a size: {size!r}", "write it as 512M or 1G") from None
 
 
 def class_of(node: Document, classes: Classes) -> str:

@@ -20,6 +20,9 @@ from .formats import address_with_prefix, hostname_label, mac_address
 if TYPE_CHECKING:
     from .schemas import Kind
 
+Claim = tuple[str, str]
+"""What a node says that it alone has: a dotted path, and a value in one spelling; equal claims are equal."""
+
 MAX_PROBLEMS = 100
 NAMED = 3
 """Nodes that one conflict names; a mistake in a class would else name all of a thousand nodes, each time."""
@@ -35,19 +38,15 @@ def check(document: Document, kind: Kind) -> tuple[Problem, ...]:
     return tuple(sorted(found))
 
 
-def claims(settings: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Give what a node says that it alone has, such as `hostname titan-13` or `network.address 192.0.2.13`.
-
-    Each is a dotted path and a value in one spelling, so that equal claims are equal strings. `settings` may
-    be invalid; what makes no sense is not claimed.
-    """
+def claims(settings: Mapping[str, Any], name: str) -> tuple[Claim, ...]:
+    """Give what a node claims; `settings` may be invalid, and what makes no sense is not claimed."""
     found = [("hostname", _spelt(str.lower, hostname_label, settings.get("hostname", name)))]
     for interface in _interfaces(settings.get("network")):
         address = _spelt(_bare_address, address_with_prefix, interface.get("address"))
         found += [("network.address", address)]
         found += [("network.mac", _spelt(str.lower, mac_address, interface.get("mac")))]
     found += [("disk", uuid) for uuid in _disks(settings)]
-    return tuple(f"{path} {value}" for path, value in found if value is not None)
+    return tuple((path, value) for path, value in found if value is not None)
 
 
 def _interfaces(network: object) -> Iterator[Mapping[str, Any]]:
@@ -71,15 +70,14 @@ def _disks(settings: Mapping[str, Any]) -> Iterator[str]:
             yield uuid
 
 
-def duplicates(claims_of: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+def duplicates(claims_of: Mapping[str, Iterable[Claim]]) -> dict[str, tuple[str, ...]]:
     """Give, for each node whose claims others share, a line for each of them that names the others."""
-    claimants: defaultdict[str, list[str]] = defaultdict(list)
+    claimants: defaultdict[Claim, list[str]] = defaultdict(list)
     for node, made in claims_of.items():
         for claim in dict.fromkeys(made):
             claimants[claim].append(node)
     lines: defaultdict[str, list[str]] = defaultdict(list)
-    for claim, nodes in claimants.items():
-        path, _, value = claim.partition(" ")
+    for (path, value), nodes in claimants.items():
         for node in nodes if len(nodes) > 1 else ():
             lines[node].append(f"{path}: {value} is also that of {_others(node, nodes)}")
     return {node: tuple(sorted(found)) for node, found in lines.items()}

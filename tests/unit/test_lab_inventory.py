@@ -10,6 +10,7 @@ import pytest
 from pipeline.inventory.document import Document, parse
 from pipeline.inventory.schemas import Kind
 from pipeline.inventory.validate import check, claims, duplicates
+from pipeline.model import SIDES
 
 ROOT = Path(__file__).parents[2]
 KINDS: dict[str, Kind] = {"nodes/*.yaml": "node", "classes/*.yaml": "class", "cluster.yaml": "cluster"}
@@ -69,7 +70,7 @@ def test_no_two_nodes_claim_the_same() -> None:
 
 def test_every_overlay_that_is_named_is_a_folder() -> None:
     for document in (*documents("classes/*.yaml").values(), *documents("nodes/*.yaml").values()):
-        for side in ("boot", "root"):
+        for side in SIDES:
             folder = document.data.get(f"{side}_overlay")
             assert folder is None or (ROOT / folder).is_dir(), document.file
 

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from pipeline.inventory.overlay import (
     _check_target,
     entries,
     folder_of,
-    found_data,
     listing,
     signature,
 )
@@ -111,7 +111,7 @@ def test_a_listing_comes_back_from_json(folder: Path) -> None:
     put(folder, "a", mode=0o755)
     (folder / "l").symlink_to("a")
     found = listing(folder, NAME)
-    assert tuple(Found(**found_data(item)) for item in found) == found
+    assert tuple(Found(**asdict(item)) for item in found) == found
 
 
 # ---------------------------------------------------------------------------------------- modes.yaml
