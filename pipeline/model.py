@@ -1,6 +1,7 @@
 """The words of Metis as frozen values: what the inventory resolves to, and what a manifest is made of.
 
-Nothing here reads, writes or decides. How a value comes to be is in `inventory.resolve` (from YAML) and in
+Both in one file, as a concern of `render` goes from the one to the other, and every step speaks of both;
+nothing here reads, writes or decides. How a value comes to be is in `inventory.resolve` (from YAML) and in
 `render` (entries); how entries become one manifest is in `manifest`.
 """
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import MetisError
-from .manifest import kind
+from .manifest_json import kind
 from .model import Directory, File, Manifest, Placed, RemoteFile, ResolvedNode
 from .render import k3s_state
 from .secret import SecretState

@@ -14,7 +14,7 @@ from ..cache.store import Store
 from ..errors import MismatchError, SourceError
 from ..machine import durable
 from ..machine.progress import Reporter
-from ..manifest import digest
+from ..manifest_json import digest
 from . import schemes, signatures, sums, urls
 from .asking import Manners
 from .backoff import TRIES_BEFORE_A_MIRROR

@@ -15,7 +15,8 @@ from .. import hooks
 from ..inject.tree import VERSION
 from ..inventory import overlay
 from ..lab.lab import Lab, read_json
-from ..manifest import digest, from_data, secrets_of
+from ..manifest import secrets_of
+from ..manifest_json import digest, from_data
 from ..secrets import forms_version
 from ..steps import receipts
 from ..steps.artifacts import bmap_of, receipt_of

@@ -12,7 +12,7 @@ from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
 from ..inventory import overlay
 from ..lab.lab import Lab, read_json
 from ..machine import durable
-from ..manifest import to_data
+from ..manifest_json import to_data
 from ..steps import receipts
 from ..steps.ids import BaseManifest, base_made_from, image_made_from
 from .actions import Actions, action, building

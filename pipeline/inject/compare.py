@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from ..edits import table as edits
 from ..errors import MetisError
-from ..manifest import kind, secret_refs
+from ..manifest import secret_refs
+from ..manifest_json import kind
 from ..model import (
     SIDES,
     Blob,

@@ -23,7 +23,8 @@ from ..inventory.read import Inventory
 from ..machine import sudo
 from ..machine.environment import user_folder, user_folders
 from ..machine.progress import Reporter, reporter
-from ..manifest import digest, from_data, secrets_of
+from ..manifest import secrets_of
+from ..manifest_json import digest, from_data
 from ..secrets.keyring import Keyring, Revealed
 from ..secrets.places import SECRETS_VARIABLES
 from ..secrets.used import UsedSecrets

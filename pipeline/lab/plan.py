@@ -6,7 +6,8 @@ from pathlib import Path
 
 from .. import plan as planning
 from ..errors import MetisError
-from ..manifest import digest, secrets_of
+from ..manifest import secrets_of
+from ..manifest_json import digest
 from ..model import Manifest
 from ..plan import Plan
 from ..secrets.survey import survey

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..edits import table as edits
 from ..inject.tree import VERSION
-from ..manifest import from_data, to_data
+from ..manifest_json import from_data, to_data
 from ..model import Manifest, Side
 from ..secrets import forms_version
 

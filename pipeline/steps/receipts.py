@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ..cache.store import stamp
 from ..machine import durable
 from ..machine.progress import Reporter
-from ..manifest import digest
+from ..manifest_json import digest
 from .artifacts import bmap_of, receipt_of
 
 if TYPE_CHECKING:

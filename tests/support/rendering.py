@@ -18,7 +18,8 @@ import pytest
 from pipeline.inventory.document import parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.inventory.validate import check
-from pipeline.manifest import Contribution, collect, to_data
+from pipeline.manifest import Contribution, collect
+from pipeline.manifest_json import to_data
 from pipeline.model import Entry, File, ResolvedNode, SecretRef, Text
 from pipeline.render import assets
 from pipeline.render.concerns import CONCERNS, checked

@@ -37,7 +37,7 @@ FLOORS = {
     "edits.* golden.artifact golden.debian_recipe golden.newer golden.sums graph.outcomes inventory.builder "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.resolve "
     "inventory.scalars inventory.schemas inventory.validate machine.loopback machine.mountinfo manifest "
-    "nightly.report plan raw.ranges raw.record render.* secrets.report show tables wording",
+    "manifest_json nightly.report plan raw.ranges raw.record render.* secrets.report show tables wording",
     "machine": "cache.* hooks inventory.index inventory.overlay inventory.read machine.* nightly.files raw.*",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",

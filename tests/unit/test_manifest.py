@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError
-from pipeline.manifest import Contribution, collect, content_id, from_data, to_data, unusable
+from pipeline.manifest import Contribution, collect, unusable
+from pipeline.manifest_json import content_id, from_data, to_data
 from pipeline.model import (
     Blob,
     Directory,
