@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import hooks
 from ..inject.tree import VERSION
-from ..inventory import overlay
+from ..inventory import overlay, renames
 from ..lab.lab import Lab, read_json
 from ..manifest import secrets_of
 from ..manifest_json import digest, from_data
@@ -116,7 +116,9 @@ class Checks:
 
     @cached_property
     def _code(self) -> str:
-        return digest([code_digest(), hooks.state(self.lab.inventory.root)])
+        inventory = self.lab.inventory
+        # On the day on which an old name of a key ends, whoever uses it is to hear of it.
+        return digest([code_digest(), hooks.state(inventory.root), renames.state(inventory.today)])
 
     def keyring_as_it_was(self, name: str) -> Unchanged:
         """Whether the keys that a golden may be signed by are those that it was judged by."""

@@ -8,7 +8,7 @@ sense is in `validate`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -25,28 +25,46 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
+class Renamed:
+    """A value under an old name: the keys that lead to it in the file, and what is to be said of that."""
+
+    written: Path
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One YAML file, or a map within it: the data, and the line of each value, counted from 1.
 
-    `prefix` is where `data` is in the file; `lines` is of the whole file. An alias gives the same object as
-    its anchor, so `data` is for reading only.
+    `prefix` is where `data` is in the file; `lines` is of the whole file, and so is `renamed`, by the paths
+    that values have in `data` (see `renames`). An alias gives the same object as its anchor, so `data` is for
+    reading only.
     """
 
     file: str
     data: dict[str, Any]
     lines: Mapping[Path, int]
     prefix: Path = ()
+    renamed: Mapping[Path, Renamed] = field(default_factory=dict)
+
+    def written(self, path: Path) -> Path:
+        """Give the keys that lead to a value in its file, as its author wrote them."""
+        path = (*self.prefix, *path)
+        for end in range(len(path), 0, -1):
+            if renamed := self.renamed.get(path[:end]):
+                path = (*renamed.written, *path[end:])
+        return path
 
     def line(self, path: Path) -> int:
         """Give the line of a value's key or item, or of the nearest thing around it that has one."""
-        path = (*self.prefix, *path)
+        path = self.written(path)
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     def problem(self, path: Path, message: str) -> Problem:
         """Say what is wrong with the value at a path of this document."""
-        return Problem(self.file, self.line(path), dotted((*self.prefix, *path)), message)
+        return Problem(self.file, self.line(path), dotted(self.written(path)), message)
 
     def part(self, *path: str) -> Document:
         """Give a map within this one as a document; its messages still name the places in the whole file.
@@ -59,7 +77,7 @@ class Document:
             if not isinstance(value, dict):
                 message = f"expected a map of keys and values, found {shown(value)}"
                 raise InventoryError([self.problem(path[:depth], message)])
-        return Document(self.file, value, self.lines, (*self.prefix, *path))
+        return replace(self, data=value, prefix=(*self.prefix, *path))
 
 
 def parse(text: bytes | str, file: str) -> Document:

@@ -12,12 +12,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MetisError
 from ..machine import durable
 from ..model import SIDES
-from .read import Inventory, check_name
+from . import renames
+from .read import SCHEMAS, Inventory, Kind, check_name
+
+if TYPE_CHECKING:
+    from .document import Document
 
 FORMAT = 3
 
@@ -55,6 +59,8 @@ class Index:
     classes: Mapping[str, ClassFacts]
     stamps: Mapping[Path, tuple[int, ...]]
     """How the files of nodes and classes looked before they were read: size, times and inode."""
+    renamed: tuple[str, ...]
+    """A line for each use of an old name of a key."""
 
 
 def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
@@ -64,13 +70,14 @@ def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
     that needs it says what is wrong. Raises InventoryError for a single-file inventory that cannot be read,
     since then not even the names are known.
     """
-    known = _remembered(cache)
+    form = [FORMAT, renames.state(inventory.today)]
+    known = _remembered(cache, form)
     try:
         index, current = _built(inventory, known)
     except (AttributeError, KeyError, TypeError):  # the cache holds something of another shape
         index, current = _built(inventory, {})
     if remember and current != known:
-        durable.write(cache, json.dumps({"format": FORMAT, "files": current}).encode())
+        durable.write(cache, json.dumps({"format": form, "files": current}).encode())
     return index
 
 
@@ -95,7 +102,8 @@ def _built(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Index, dict[
         for name in sorted(facts["nodes"])
     }
     stamps = {Path(file): tuple(entry["stamp"]) for file, entry in current.items()}
-    return Index(nodes, classes, stamps), current
+    renamed = tuple(line for entry in current.values() for line in entry["renamed"])
+    return Index(nodes, classes, stamps, renamed), current
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -104,12 +112,12 @@ def _built(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Index, dict[
 def _all_facts(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Facts, dict[str, Any]]:
     current: dict[str, Any] = {}
     merged: Facts = {"nodes": {}, "classes": {}}
-    for kind in ("classes", "nodes"):
+    for kind in SCHEMAS:
         for name, file in inventory.files(kind).items():
             key, stamp = str(file), _stamp(file)
             entry = current.get(key) or known.get(key)
             if not isinstance(entry, dict) or entry.get("stamp") != stamp:
-                entry = {"stamp": stamp, "facts": _facts_of(inventory, kind, name, file)}
+                entry = {"stamp": stamp, **_said_in(inventory, kind, name, file)}
             if entry["facts"] is None:  # not remembered: it is tried again the next time
                 merged[kind][name] = (_node if kind == "nodes" else _class)(None, inventory.shown(file))
             else:
@@ -118,10 +126,10 @@ def _all_facts(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Facts, d
     return merged, current
 
 
-def _remembered(cache: Path) -> dict[str, Any]:
+def _remembered(cache: Path, form: object) -> dict[str, Any]:
     try:
         content = json.loads(cache.read_bytes())
-        return dict(content["files"]) if content["format"] == FORMAT else {}
+        return dict(content["files"]) if content["format"] == form else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -134,15 +142,20 @@ def _stamp(file: Path) -> list[int] | None:
     return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
 
 
-def _facts_of(inventory: Inventory, kind: str, name: str, file: Path) -> Facts | None:
-    """What a file says, None where it cannot be read."""
-    shown = inventory.shown(file)
+def _said_in(inventory: Inventory, kind: Kind, name: str, file: Path) -> dict[str, Any]:
+    """The facts of a file, None where it cannot be read, and a line for each old name in it."""
     try:
-        data = inventory.parse(file).data
+        document = inventory.parse(file, SCHEMAS[kind])
     except MetisError:
         if inventory.single:
             raise
-        return None
+        return {"facts": None}
+    renamed = [str(document.problem(path, use.words)) for path, use in document.renamed.items()]
+    return {"facts": _facts_of(inventory, kind, name, document), "renamed": renamed}
+
+
+def _facts_of(inventory: Inventory, kind: Kind, name: str, document: Document) -> Facts:
+    data, shown = document.data, document.file
     if not inventory.single:
         return {kind: {name: _node(data, shown) if kind == "nodes" else _class(data, shown)}}
     return {

@@ -13,10 +13,8 @@ import yaml
 
 from ..errors import InventoryError, MetisError
 from ..wording import dotted, shown
+from .builder import Path
 from .document import parse
-
-Path = tuple[str, ...]
-"""Of a value: the keys that lead to it."""
 
 
 def repinned(text: str, path: Path, old: str, new: str) -> str:

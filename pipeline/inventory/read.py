@@ -10,27 +10,33 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import InventoryError, MetisError, Problem, UsageError, reason_of
+from .renames import rewritten, understood
 
 # What parses and checks is imported with the first document: most runs ask for none.
 if TYPE_CHECKING:
     from .document import Document
-    from .schemas import Kind as Schema
+    from .schema_files import Kind as Schema
 
 Kind = Literal["nodes", "classes"]
-_CHECKED_AS: Mapping[Kind, Schema] = {"nodes": "node", "classes": "class"}
+SCHEMAS: Mapping[Kind, Schema] = {"classes": "class", "nodes": "node"}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 """Names become file names and task names."""
 
 
 class Inventory:
-    """The files of one inventory. Documents are parsed when first asked for; safe to use from threads."""
+    """The files of one inventory. Documents are parsed when first asked for; safe to use from threads.
 
-    def __init__(self, path: Path) -> None:
+    `today` decides which old names of keys are understood; see `renames`.
+    """
+
+    def __init__(self, path: Path, today: str = "") -> None:
         self.path = path
+        self.today = today or f"{datetime.now(UTC):%Y-%m-%d}"
         self.single = path.is_file()
         if not self.single and not (path / "nodes").is_dir():
             raise UsageError(
@@ -73,7 +79,7 @@ class Inventory:
         """All nodes or classes by name."""
         if not self.single:
             return tuple(self.files(kind))
-        return tuple(sorted(self._parsed(self.path).data.get(kind, ())))
+        return tuple(sorted(self._parsed(self.path, SCHEMAS[kind]).data.get(kind, ())))
 
     def get(self, kind: Kind, name: str) -> Document | None:
         """The checked document of a node or class, None where there is none.
@@ -85,19 +91,19 @@ class Inventory:
         file = self.file(kind, name)
         if not file.is_file():
             return None
-        document = self._parsed(file)
+        document = self._parsed(file, SCHEMAS[kind])
         if self.single:
             if name not in document.data.get(kind, ()):
                 return None
             document = document.part(kind, name)
-        return self._checked(document, _CHECKED_AS[kind])
+        return self._checked(document, SCHEMAS[kind])
 
     def cluster(self) -> Document:
         """What all of the cluster share; empty where nothing is declared."""
         file = self.cluster_file
         if not file.is_file():
             return _empty("cluster.yaml")
-        document = self._parsed(file)
+        document = self._parsed(file, "cluster")
         if self.single:
             document = document.part("cluster") if "cluster" in document.data else _empty(document.file)
         return self._checked(document, "cluster")
@@ -109,7 +115,7 @@ class Inventory:
     def modes(self, overlay_folder: str) -> Mapping[str, object]:
         """The exceptions to an overlay's modes and owners, by path."""
         file = self.modes_file(overlay_folder)
-        return self._checked(self._parsed(file), "modes").data if file.is_file() else {}
+        return self._checked(self._parsed(file, "modes"), "modes").data if file.is_file() else {}
 
     def shown(self, file: Path) -> str:
         """A path as messages show it: relative to the inventory's folder where it lies in it."""
@@ -124,21 +130,26 @@ class Inventory:
             raise InventoryError(problems)
         return document
 
-    def parse(self, file: Path) -> Document:
-        """The document in a file as it is now; of an inventory in one file, its parts are checked."""
+    def parse(self, file: Path, kind: Schema) -> Document:
+        """The document in a file as it is now, its keys by their present names.
+
+        Whoever wants one gets it from here. Of an inventory in one file, its parts are checked.
+        """
         from .document import parse
 
-        document = parse(_read_bounded(file), self.shown(file))
-        if self.single and file == self.path:
+        is_whole = self.single and file == self.path
+        renames = understood("inventory" if is_whole else kind, self.today)
+        document = rewritten(parse(_read_bounded(file), self.shown(file)), renames)
+        if is_whole:
             # What is in the parts is checked one by one: a bad node must not keep the others back.
             parts = {key: {} if isinstance(value, dict) else value for key, value in document.data.items()}
             self._checked(replace(document, data=parts), "inventory")
         return document
 
-    def _parsed(self, file: Path) -> Document:
+    def _parsed(self, file: Path, kind: Schema) -> Document:
         with self._lock:
             if file not in self._documents:
-                self._documents[file] = self.parse(file)
+                self._documents[file] = self.parse(file, kind)
             return self._documents[file]
 
 

@@ -1,34 +1,27 @@
-"""The schema files as compiled validators, and their errors in plain words.
+"""The schemas as compiled validators, and their errors in plain words.
 
-The files are the only description of the format: `schema/` for the kinds of documents, a fragment beside each
-renderer for its concern, and one beside the operating systems. They are read when first needed and name each
-other by relative paths, which editors resolve in the same way.
+What is in the files, and which there are, is in `schema_files`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
-from typing import Any, Literal
-from urllib.parse import urljoin
+from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
-from referencing.jsonschema import DRAFT202012, SchemaResource
+from referencing.jsonschema import DRAFT202012
 
 from ..wording import MAX_SHOWN, shown
+from . import renames
 from .formats import UnfitError, checker
+from .schema_files import Kind, Schema, address_of, contents, parts
 
 Place = tuple[str | int, ...]
-Kind = Literal["node", "class", "cluster", "inventory", "modes"]
-
-_FOLDERS = ("inventory/schema", "render", "render/systems")
-_SUFFIX = ".schema.json"
 
 
 def faults(data: object, kind: Kind) -> Iterator[tuple[Place, str]]:
@@ -39,25 +32,19 @@ def faults(data: object, kind: Kind) -> Iterator[tuple[Place, str]]:
 
 @cache
 def _registry() -> Registry[Any]:
-    """All schema files; the address of each is its path below the package."""
-    found: list[tuple[str, SchemaResource]] = []
-    for folder in _FOLDERS:
-        for item in files("pipeline").joinpath(folder).iterdir():
-            if item.name.endswith(_SUFFIX):
-                content = json.loads(item.read_text("utf-8"))
-                # With a dialect of its own a file is validated without our stricter keywords.
-                del content["$schema"]
-                found.append((f"{folder}/{item.name}", DRAFT202012.create_resource(content)))
     registry: Registry[Any] = Registry()
+    found = ((address, DRAFT202012.create_resource(content)) for address, content in contents().items())
     return registry.with_resources(found).crawl()
 
 
 @cache
 def _validator(kind: Kind) -> Draft202012Validator:
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
-    strict = extend(Draft202012Validator, {"pattern": _pattern}, type_checker=types)  # type: ignore[no-untyped-call]
-    top = {"$ref": f"inventory/schema/{kind}{_SUFFIX}"}
-    made: Draft202012Validator = strict(top, registry=_registry(), format_checker=checker())
+    ours = {"pattern": _pattern, renames.KEYWORD: _old_name}
+    strict = extend(Draft202012Validator, ours, type_checker=types)  # type: ignore[no-untyped-call]
+    made: Draft202012Validator = strict(
+        {"$ref": address_of(kind)}, registry=_registry(), format_checker=checker()
+    )
     return made
 
 
@@ -72,6 +59,13 @@ def _pattern(_validator: object, pattern: str, value: object, _schema: object) -
         yield ValidationError("does not match")
 
 
+def _old_name(
+    _validator: object, renamed: Mapping[str, str], _value: object, _schema: object
+) -> Iterator[ValidationError]:
+    """Refuse an old name that `renames` has left in a document."""
+    yield ValidationError(f"{renames.words(**renamed)}, and not beside the new one")
+
+
 def _in_words(error: ValidationError) -> Iterator[tuple[Place, str]]:
     """Say an error by the description of the schema that it is about, not by the keyword that found it."""
     place: Place = tuple(error.absolute_path)
@@ -79,11 +73,14 @@ def _in_words(error: ValidationError) -> Iterator[tuple[Place, str]]:
     schema: Any = error.schema
     match error.validator:
         case "additionalProperties" | "unevaluatedProperties":
-            known = tuple(_known(schema))
-            yield from (((*place, key), _unknown(key, known)) for key in found if key not in known)
+            known = _known(schema)
+            names = [key for key, about in known.items() if renames.KEYWORD not in about]
+            yield from (((*place, key), _unknown(key, names)) for key in found if key not in known)
         case "required":
             missing = [key for key in schema["required"] if key not in found]
             yield from (((*place, key), f"missing, expected {schema['description']}") for key in missing)
+        case renames.KEYWORD:
+            yield place, error.message
         case "uniqueItems":
             twice = next(item for index, item in enumerate(found) if item in found[:index])
             yield place, f"expected each item once, found {shown(twice)} twice"
@@ -99,17 +96,12 @@ def _unknown(key: str, known: Iterable[str]) -> str:
     return f"unknown key, did you mean '{close[0]}'?" if close else f"unknown key, known: {', '.join(known)}"
 
 
-def _known(schema: Mapping[str, Any]) -> Iterator[str]:
+def _known(schema: Schema) -> Mapping[str, Schema]:
     """Give the keys that a map may have; those of a whole file are also in the files that it refers to.
 
     The error itself cannot tell them apart: a known key with a fault in it counts as unevaluated too.
     """
-    files_of_it = (address for address, file in _registry().items() if file.contents is schema)
-    return _keys(schema, next(files_of_it, ""))
-
-
-def _keys(schema: Mapping[str, Any], address: str) -> Iterator[str]:
-    yield from schema.get("properties", ())
-    for part in schema.get("allOf", ()):
-        there = urljoin(address, part["$ref"])
-        yield from _keys(_registry().contents(there), there)
+    address = next((address for address, content in contents().items() if content is schema), "")
+    return {
+        key: about for part, _ in parts(schema, address) for key, about in part.get("properties", {}).items()
+    }

@@ -18,7 +18,7 @@ from .document import Document
 from .formats import address_with_prefix, hostname_label, mac_address
 
 if TYPE_CHECKING:
-    from .schemas import Kind
+    from .schema_files import Kind
 
 Claim = tuple[str, str]
 """What a node says that it alone has: a dotted path, and a value in one spelling; equal claims are equal."""

@@ -123,11 +123,13 @@ class Lab:
         return Composer(self.inventory, self.settings.override, live_listing(self.inventory))
 
     def warn(self) -> None:
-        """Say what was surely meant otherwise: no nodes, files that are none, goldens that nobody uses."""
+        """Say what was surely meant otherwise: no nodes, files that are none, old names, unused goldens."""
         if not self.nodes:
             self.reporter.note(f"no nodes in {self.settings.inventory}")
         for file in self.inventory.misnamed():
             self.reporter.note(f"{self.inventory.shown(file)} is not read: name it .yaml")
+        for line in self.index.renamed:
+            self.reporter.note(line)
         used = {self.settings.override(name) for name in self.classes}
         for override in self.settings.overrides.values():
             if override not in used:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from ..errors import MetisError, about
 from ..golden.newer import Newer
+from ..inventory.builder import Path as Keys
 from ..inventory.document import Document
 from ..inventory.pin import diff, repinned
 from ..inventory.read import Inventory
 from ..inventory.resolve import class_chain
 from ..machine import durable
 
-Place = tuple[Path, tuple[str, ...]]
+Place = tuple[Path, Keys]
 """A file, and the keys that lead to a value in it."""
 
 
@@ -51,8 +52,7 @@ def _place(inventory: Inventory, newer: Newer, key: str, old: str) -> Place:
 
     for name, document in reversed(class_chain(newer.class_name, document_of)):
         if document.data.get("image", {}).get(key) == old:
-            within = ("classes", name) if inventory.single else ()
-            return inventory.file("classes", name), (*within, "image", key)
+            return inventory.file("classes", name), document.written(("image", key))
     raise by_hand(newer)
 
 
@@ -64,7 +64,7 @@ def by_hand(newer: Newer) -> MetisError:
     )
 
 
-def _edit(file: Path, shown: str, edits: Sequence[tuple[tuple[str, ...], str, str]]) -> str:
+def _edit(file: Path, shown: str, edits: Sequence[tuple[Keys, str, str]]) -> str:
     """Replace values of a file, all or none; it keeps its owner and mode. Gives the diff."""
     target = file.resolve()
     try:

@@ -35,9 +35,10 @@ FLOORS = {
     "words": "errors model secret",
     "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
     "edits.* golden.artifact golden.debian_recipe golden.newer golden.sums graph.outcomes inventory.builder "
-    "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.resolve "
-    "inventory.scalars inventory.schemas inventory.validate machine.loopback machine.mountinfo manifest "
-    "manifest_json nightly.report plan raw.ranges raw.record render.* secrets.report show tables wording",
+    "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
+    "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.validate "
+    "machine.loopback machine.mountinfo manifest manifest_json "
+    "nightly.report plan raw.ranges raw.record render.* secrets.report show tables wording",
     "machine": "cache.* hooks inventory.index inventory.overlay inventory.read machine.* nightly.files raw.*",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
@@ -50,7 +51,7 @@ PURE_MAY_IMPORT = frozenset(
     "__future__ collections dataclasses difflib functools hashlib hmac ipaddress itertools json jsonschema "
     "posixpath re referencing struct types typing urllib.parse yaml zlib".split()
 )
-PARTS = {"inventory.schemas": {"importlib.resources"}, "render.assets": {"importlib.resources"}}
+PARTS = {"inventory.schema_files": {"importlib.resources"}, "render.assets": {"importlib.resources"}}
 """Schemas, scripts and units are part of the program, as its modules are: they are read as an import is."""
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
 ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split())

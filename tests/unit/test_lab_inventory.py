@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.inventory.document import Document, parse
-from pipeline.inventory.schemas import Kind
+from pipeline.inventory.schema_files import Kind
 from pipeline.inventory.validate import check, claims, duplicates
 from pipeline.model import SIDES
 

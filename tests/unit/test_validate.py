@@ -21,7 +21,8 @@ from pipeline.golden.schemes import SCHEMES
 from pipeline.inventory import formats
 from pipeline.inventory.document import Document, parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
-from pipeline.inventory.schemas import Kind, faults
+from pipeline.inventory.schema_files import Kind
+from pipeline.inventory.schemas import faults
 from pipeline.inventory.validate import check, claims, duplicates
 from pipeline.render.concerns import CONCERNS, checked
 from pipeline.wording import shown
