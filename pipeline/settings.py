@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
-from .golden.registry_access import RegistryAccess, registry_access
+from .golden.registry.access import RegistryAccess, registry_access
 from .machine.environment import switch
 from .secret import Secret
 from .secrets.places import SecretPlace, secret_place

@@ -63,7 +63,7 @@ def write_image(path: Path, choice: Choice) -> None:
 def write_pulled(source: str, identity: str | None, flags: dict[str, str | None], choice: Choice) -> None:
     """Burn an image from a registry, for which no inventory is asked either."""
     from ..card.here import here
-    from ..golden.reference import Reference
+    from ..golden.registry.reference import Reference
     from ..lab.images import LabImages
     from ..steps.burn import Tools
     from ..steps.choosing import Rules, judged

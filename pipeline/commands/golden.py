@@ -176,7 +176,7 @@ def push(
 
     Without FILE, the golden that the class has now is mirrored there, with its publisher's signature.
     """
-    from ..golden.reference import Reference
+    from ..golden.registry.reference import Reference
     from ..lab.goldens import LabGoldens
     from ..steps import publish
 

@@ -41,7 +41,7 @@ def push(
     The image is taken as it is among the artifacts, and must be whole. It holds the node's secrets: say for
     whom it is sealed, or that it is not.
     """
-    from ..golden.reference import Reference
+    from ..golden.registry.reference import Reference
     from ..secrets import age_stream
 
     if len(nodes) != 1:

@@ -1,7 +1,7 @@
 """A golden, or any other published file: from the store, else fetched, checked and kept.
 
 Which source serves which scheme stands in `schemes`, what a signature or a list of hashes proves in
-`evidence`.
+`trust.evidence`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..machine.progress import Reporter
 from . import schemes
 from .asking import USUAL, Manners
 from .backoff import TRIES, TRIES_BEFORE_A_MIRROR
-from .debian import DebianSource
-from .evidence import Evidence
+from .debian.source import DebianSource
 from .oci import OciSource
-from .reference import Reference
-from .registry import Registries
+from .registry.reference import Reference
+from .registry.registry import Registries
 from .source import Source, TooLargeError, Wanted
 from .terms import Environment, Terms
+from .trust.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,15 @@ from typing import ClassVar
 
 from ..errors import MetisError, MismatchError
 from ..machine.progress import Reporter
-from . import artifact, signatures
-from .artifact import Artifact, Layer
 from .asking import USUAL, Manners
 from .download import Download
-from .reference import Reference
-from .registry import Registry
+from .registry import artifact
+from .registry.artifact import Artifact, Layer
+from .registry.reference import Reference
+from .registry.registry import Registry
 from .source import TooLargeError
 from .terms import Terms
+from .trust import signatures
 
 
 class OciSource:

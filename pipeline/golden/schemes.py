@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ..errors import UsageError
-from .debian import DebianSource
+from .debian.source import DebianSource
 from .file import FileSource
 from .http import HttpSource
 from .oci import OciSource

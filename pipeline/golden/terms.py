@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..secret import Secret
 from .asking import USUAL, Manners
-from .registry import Registries
+from .registry.registry import Registries
 
 Environment = Mapping[str, Secret]
 """Variables by name, as they were when the run began."""

@@ -1,1 +1,4 @@
-"""doit's side: what the tasks of dodo.py do, when they need not, and how a run of them is told."""
+"""doit's side: what the tasks of dodo.py do (`tasks`), and when they need not (`checks`).
+
+`doit_setup` is how doit runs them, `run` how `metis` does, and `outcomes` what came of it.
+"""

@@ -1,5 +1,7 @@
 """Putting a manifest into an image.
 
 `tree` is the port: one file system of an image. `apply` turns a manifest into removals and one tar stream
-for each file system, through that port. `guestfs` and `loop` are the adapters.
+for each file system, through that port; `compare` reads them back. `guestfs` (an appliance), `loop` (mounts)
+and `directory` (folders that are mounted already) are the adapters; what mounted file systems have in common
+is in `folder`.
 """

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MetisError, MismatchError, RottenError, SourceError
-from ..golden.artifact import NODE_IMAGE
-from ..golden.kept import KeptArtifact
-from ..golden.push import push
-from ..golden.reference import Reference
-from ..golden.registry import Registries
+from ..golden.registry.artifact import NODE_IMAGE
+from ..golden.registry.kept import KeptArtifact
+from ..golden.registry.push import push
+from ..golden.registry.reference import Reference
+from ..golden.registry.registry import Registries
 from ..machine import durable
 from ..machine.scratch import scratch
 from ..secrets import age_stream
@@ -28,7 +28,7 @@ from ..steps import node_artifact, receipts
 from ..steps.burnable import Burnable, opened
 
 if TYPE_CHECKING:
-    from ..golden.artifact import Layer
+    from ..golden.registry.artifact import Layer
     from ..steps.node_artifact import Contents
     from .lab import Lab
 

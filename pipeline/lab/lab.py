@@ -252,7 +252,7 @@ class Lab:
     def means(self) -> Means:
         """What fetching works with."""
         from ..golden.fetch import Means
-        from ..golden.registry import Registries
+        from ..golden.registry.registry import Registries
 
         return Means(
             self.inventory.root,

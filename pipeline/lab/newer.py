@@ -9,7 +9,7 @@ from ..errors import MetisError, about
 from ..golden import fetch
 from ..golden.fetch import Published
 from ..golden.newer import Newer
-from ..golden.reference import Reference
+from ..golden.registry.reference import Reference
 from ..model import DeclaredGolden
 from ..steps.repin import by_hand, repin
 from ..wording import masked

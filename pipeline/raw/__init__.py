@@ -1,5 +1,6 @@
 """Raw disk images as files.
 
 `ranges`, `sparse`, `mapped` and `bmap` say which bytes of one matter, `disk` reads and moves its partition
-table, `ext` its file system, and `slot` is the place in it that a burn fills in.
+table, `ext` and `blkid` tell of file systems, and `slot` is the place in one that a burn fills in with a
+`record`.
 """

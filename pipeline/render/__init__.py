@@ -1,5 +1,6 @@
 """One concern, one file: what a node's settings mean as entries of its manifest.
 
-Each module has a pure `render(node)` and, beside it, the fragment of the schema for its part of the
-settings. `concerns` lists them all.
+Each concern's module has a pure `render(node)` and, beside it, the fragment of the schema for its part of
+the settings; `concerns` lists them all. Larger ones have helpers: `k3s_*`, and `netplan`, `keyfile` and
+`links` for `network`. What differs between operating systems is data, in `systems`.
 """

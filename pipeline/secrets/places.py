@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ..errors import UsageError
 from ..machine.environment import user_folder
-from .vault_access import VaultAccess, vault_access
+from .vault.access import VaultAccess, vault_access
 
 # What opens a place is imported where it is used: each run needs one, and most do not ask it.
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class VaultPlace:
         copies = Copies(self.folder, means.age_keys(self.identity))
         if means.offline:
             return OfflineCopies(copies, means.note)
-        from .vault import Vault
+        from .vault.vault import Vault
 
         return Vault(self.access, copies, keeps_copies=means.remembers, note=means.note)
 

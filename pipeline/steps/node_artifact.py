@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 from ..card.image import Image
 from ..errors import MetisError, MismatchError
-from ..golden.artifact import NODE_IMAGE, Artifact, Layer
-from ..golden.push import Part
+from ..golden.registry.artifact import NODE_IMAGE, Artifact, Layer
+from ..golden.registry.push import Part
 from ..inventory.read import NAME
 from ..machine import durable, process
 from ..machine.progress import Advance, Reporter

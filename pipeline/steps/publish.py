@@ -7,12 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import UsageError
-from ..golden import artifact, fetch, minisign, signatures
+from ..golden import fetch
 from ..golden.fetch import Means
-from ..golden.push import Part, push
-from ..golden.reference import Reference
-from ..golden.registry import Registry
+from ..golden.registry import artifact
+from ..golden.registry.push import Part, push
+from ..golden.registry.reference import Reference
+from ..golden.registry.registry import Registry
 from ..golden.source import AbsentError, Wanted
+from ..golden.trust import minisign, signatures
 from ..golden.unpack import digests, packing
 from ..golden.urls import file_name
 from ..model import ResolvedClass

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.cache.store import Store
-from pipeline.golden.debian_recipe import recipe_key
+from pipeline.golden.debian.recipe import recipe_key
 from pipeline.golden.fetch import fetched
 from pipeline.golden.source import Wanted
 from pipeline.machine.progress import QuietReporter

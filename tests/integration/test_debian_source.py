@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MetisError, SourceError, UsageError
-from pipeline.golden import debian, debian_packages, debian_tools
+from pipeline.golden.debian import (
+    packages as debian_packages,
+)
+from pipeline.golden.debian import (
+    source as debian,
+)
+from pipeline.golden.debian import (
+    tools as debian_tools,
+)
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 from pipeline.raw import disk, sparse

@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.cache.store import Store
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
-from pipeline.golden import debian, schemes
+from pipeline.golden import schemes
+from pipeline.golden.debian import source as debian
 from pipeline.golden.fetch import Fetched, fetched
 from pipeline.golden.file import FileSource
 from pipeline.golden.schemes import Scheme

@@ -17,11 +17,11 @@ import pytest
 
 from pipeline.cache.store import stamp
 from pipeline.card import inspect
-from pipeline.golden import push
-from pipeline.golden.artifact import GOLDEN, NODE_IMAGE
-from pipeline.golden.push import Part
-from pipeline.golden.reference import Reference
-from pipeline.golden.registry import Registry
+from pipeline.golden.registry import push
+from pipeline.golden.registry.artifact import GOLDEN, NODE_IMAGE
+from pipeline.golden.registry.push import Part
+from pipeline.golden.registry.reference import Reference
+from pipeline.golden.registry.registry import Registry
 from pipeline.machine import durable, process
 from pipeline.raw import bmap, record
 from pipeline.steps import receipts

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
-from pipeline.golden import artifact
-from pipeline.golden.artifact import GOLDEN, Layer
 from pipeline.golden.asking import Manners
 from pipeline.golden.fetch import Fetched, fetched, published
-from pipeline.golden.push import Part, push
-from pipeline.golden.reference import Reference
-from pipeline.golden.registry import Registry
-from pipeline.golden.registry_access import RegistryAccess, Robot
+from pipeline.golden.registry import artifact
+from pipeline.golden.registry.access import RegistryAccess, Robot
+from pipeline.golden.registry.artifact import GOLDEN, Layer
+from pipeline.golden.registry.push import Part, push
+from pipeline.golden.registry.reference import Reference
+from pipeline.golden.registry.registry import Registry
 from pipeline.golden.source import Wanted
 from pipeline.machine.progress import QuietReporter
 from pipeline.secret import Secret

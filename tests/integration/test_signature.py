@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, MismatchError, UsageError
-from pipeline.golden import minisign, openpgp, signatures
+from pipeline.golden.trust import minisign, openpgp, signatures
 from pipeline.machine import process
 from tests.support import signing
 from tests.support.scripts import stand_in

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MetisError, MismatchError, SourceError, UsageError
-from pipeline.golden.artifact import GOLDEN, SIGNATURE_TYPES
 from pipeline.golden.fetch import Fetched, fetched, published
-from pipeline.golden.push import Part, push
-from pipeline.golden.reference import Reference
-from pipeline.golden.registry import Registry
+from pipeline.golden.registry.artifact import GOLDEN, SIGNATURE_TYPES
+from pipeline.golden.registry.push import Part, push
+from pipeline.golden.registry.reference import Reference
+from pipeline.golden.registry.registry import Registry
 from pipeline.golden.source import Wanted
 from pipeline.machine.progress import QuietReporter
 from pipeline.model import Signature

@@ -23,7 +23,7 @@ import requests
 from pipeline.errors import SourceError
 from pipeline.secret import Secret
 from pipeline.secrets.source import NOTHING, ConflictError, look
-from pipeline.secrets.vault import Vault
+from pipeline.secrets.vault.vault import Vault
 from tests.support import race
 from tests.support.vault import opened, vault_server
 

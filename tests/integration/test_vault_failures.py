@@ -21,11 +21,11 @@ from hypothesis import strategies as some
 
 from pipeline.errors import MetisError, RefusedError, SecretError, SourceError, UsageError
 from pipeline.secret import Secret
-from pipeline.secrets import vault_http
 from pipeline.secrets.places import VaultPlace
 from pipeline.secrets.source import CLUSTER, NOTHING, ConflictError
-from pipeline.secrets.vault import Vault
-from pipeline.secrets.vault_access import VaultAccess
+from pipeline.secrets.vault import http as vault_http
+from pipeline.secrets.vault.access import VaultAccess
+from pipeline.secrets.vault.vault import Vault
 from pipeline.settings import Settings
 from tests.support.vault import CONFLICT, Answer, opened, vault_server
 from tests.support.vault import Vault as Server

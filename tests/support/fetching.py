@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.cache.store import Store
 from pipeline.golden.fetch import Means
-from pipeline.golden.registry import Registries
-from pipeline.golden.registry_access import RegistryAccess
+from pipeline.golden.registry.access import RegistryAccess
+from pipeline.golden.registry.registry import Registries
 from pipeline.golden.terms import Environment
 from pipeline.machine.progress import QuietReporter, Reporter
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.golden import debian_packages, fetch
+from pipeline.golden import fetch
+from pipeline.golden.debian import packages as debian_packages
 from pipeline.golden.source import Wanted
 from pipeline.machine import process
 from tests.support.fetching import means

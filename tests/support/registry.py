@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from pipeline.golden.registry_access import RegistryAccess, Robot
+from pipeline.golden.registry.access import RegistryAccess, Robot
 from pipeline.machine import process
 from pipeline.secret import Secret
 from tests.support.rendering import program

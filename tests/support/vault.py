@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.copies import Copies
 from pipeline.secrets.places import VaultPlace
-from pipeline.secrets.vault import Vault as OwnVault
+from pipeline.secrets.vault.vault import Vault as OwnVault
 from pipeline.settings import Settings
 
 MOUNT = "kv"

@@ -9,7 +9,18 @@ from types import MappingProxyType
 import pytest
 
 from pipeline.errors import MetisError, MismatchError, SourceError, UsageError
-from pipeline.golden import debian, debian_packages, debian_recipe, debian_tools
+from pipeline.golden.debian import (
+    packages as debian_packages,
+)
+from pipeline.golden.debian import (
+    recipe as debian_recipe,
+)
+from pipeline.golden.debian import (
+    source as debian,
+)
+from pipeline.golden.debian import (
+    tools as debian_tools,
+)
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 

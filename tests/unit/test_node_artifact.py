@@ -16,9 +16,9 @@ import pytest
 
 from pipeline.cache.store import stamp
 from pipeline.errors import MetisError, MismatchError
-from pipeline.golden import artifact
-from pipeline.golden.artifact import GOLDEN, NODE_IMAGE, Artifact, Layer
-from pipeline.golden.push import Part
+from pipeline.golden.registry import artifact
+from pipeline.golden.registry.artifact import GOLDEN, NODE_IMAGE, Artifact, Layer
+from pipeline.golden.registry.push import Part
 from pipeline.machine import process
 from pipeline.raw import bmap
 from pipeline.secrets import age_stream

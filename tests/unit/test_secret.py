@@ -32,7 +32,7 @@ from rich.traceback import Traceback
 from pipeline.machine import durable, process
 from pipeline.secret import MASK, Secret
 from pipeline.secrets.source import Stored
-from pipeline.secrets.vault_access import VaultAccess
+from pipeline.secrets.vault.access import VaultAccess
 from tests.support.lab import REPOSITORY
 
 VALUE = "hunter2-is-unlike-any-other-text"

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.errors import UsageError
-from pipeline.golden.registry_access import RegistryAccess
+from pipeline.golden.registry.access import RegistryAccess
 from pipeline.inventory.resolve import GoldenOverride
 from pipeline.lab.lab import Lab
 from pipeline.machine.hardening import CREDENTIALS, forget_credentials

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
-from pipeline.golden import sums
+from pipeline.golden.trust import sums
 from pipeline.machine import process
 
 A, B = "a1" * 32, "b2" * 32

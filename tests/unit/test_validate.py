@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, Problem, UsageError
-from pipeline.golden.debian_recipe import recipe_key
+from pipeline.golden.debian.recipe import recipe_key
 from pipeline.golden.schemes import SCHEMES
 from pipeline.inventory import formats
 from pipeline.inventory.document import Document, parse

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from pipeline.errors import SecretError
 from pipeline.secret import Secret
 from pipeline.secrets.node_file import FIELDS
-from pipeline.secrets.vault_document import values_of, with_changes
+from pipeline.secrets.vault.document import values_of, with_changes
 
 PLACE = "kv/atlas/nodes/titan-13 in Vault"
 

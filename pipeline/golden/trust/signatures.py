@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import MismatchError, UsageError, reason_of
+from ...errors import MismatchError, UsageError, reason_of
 from . import gpgv, minisign, openpgp
 
 LARGEST = 1 << 20

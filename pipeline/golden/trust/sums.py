@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..errors import MismatchError
+from ...errors import MismatchError
 
 LONGEST = 1 << 20
 """Bytes of a list; a line takes some hundred."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import UsageError
-from ..inventory.formats import oci_parts
-from ..wording import shown
+from ...errors import UsageError
+from ...inventory.formats import oci_parts
+from ...wording import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..errors import MetisError
-from .debian_recipe import ENTRIES, MIB, PI_FIRMWARE, Recipe
-from .debian_tools import Words, run
+from ...errors import MetisError
+from .recipe import ENTRIES, MIB, PI_FIRMWARE, Recipe
+from .tools import Words, run
 
 SECTOR = 512
 START = MIB

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache.store import digest
-from ..errors import RefusedError
-from ..machine.progress import Reporter
+from ...cache.store import digest
+from ...errors import RefusedError
+from ...machine.progress import Reporter
 from . import artifact
 from .artifact import Layer
 from .reference import Reference

@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import UsageError
-from ..machine import process
-from .debian_recipe import Recipe
-from .debian_tools import MIRROR, Words, run
+from ...errors import UsageError
+from ...machine import process
+from .recipe import Recipe
+from .tools import MIRROR, Words, run
 
 _ROLLING = frozenset({"sid", "unstable", "testing", "experimental"})
 """Suites without a pocket for updates."""

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import SecretError
-from ..secret import Secret
-from .node_file import EXTRA, FIELDS, is_name
+from ...errors import SecretError
+from ...secret import Secret
+from ..node_file import EXTRA, FIELDS, is_name
 
 Document = Mapping[str, Any]
 _LOOK = "look there with `vault kv get`; it is not shown, as it may be secret"
@@ -36,7 +36,7 @@ def values_of(document: Document, place: str) -> dict[str, Secret]:
 
 def _refuse_beside_extra(document: Document, found: Mapping[str, Secret], place: str) -> None:
     """Raise SecretError for a part of the identity that would be passed over, and made anew."""
-    from .twins import UNIQUE
+    from ..twins import UNIQUE
 
     for field in document:
         name = field if field.startswith(f"{EXTRA}.") else f"{EXTRA}.{field}"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError
-from ..secret import Secret
+from ...errors import UsageError
+from ...secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

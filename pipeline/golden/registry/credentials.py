@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import MetisError, UsageError
-from ..machine import process
-from ..secret import Secret
-from .registry_access import RegistryAccess
+from ...errors import MetisError, UsageError
+from ...machine import process
+from ...secret import Secret
+from .access import RegistryAccess
 
 _HELPER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HELPER_TIME = 30.0

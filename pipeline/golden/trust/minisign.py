@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MismatchError
-from ..machine import process
+from ...errors import MismatchError
+from ...machine import process
 
 COMMENT = b"untrusted comment:"
 """How a public key's file starts, and a signature's."""

@@ -1,7 +1,7 @@
 """Goldens that are made here: `debian:<suite>`, a small image that boots, from Debian's packages.
 
 It lets a newcomer build a first card without a registry or a published image. What it is made of is in
-`debian_recipe`, how in `debian_packages` and `debian_image`.
+`recipe`, how in `packages` and `image`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from ..cache.store import digest
-from ..machine.durable import PART, out_of_room
-from ..machine.progress import Reporter
-from .debian_image import assemble
-from .debian_packages import install
-from .debian_recipe import recipe_key, recipe_of
-from .terms import Terms
+from ...cache.store import digest
+from ...machine.durable import PART, out_of_room
+from ...machine.progress import Reporter
+from ..terms import Terms
+from .image import assemble
+from .packages import install
+from .recipe import recipe_key, recipe_of
 
 
 class DebianSource:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MetisError
-from .asking import explained
+from ...errors import MetisError
+from ..asking import explained
+from ..source import DeniedError
+from .access import RegistryAccess
 from .credentials import credentials
-from .registry_access import RegistryAccess
-from .registry_session import authority, bounded
-from .source import DeniedError
+from .session import authority, bounded
 
 if TYPE_CHECKING:
     from requests import Response

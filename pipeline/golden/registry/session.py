@@ -6,12 +6,21 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..errors import RefusedError, SourceError
-from ..machine import web
-from ..machine.loopback import is_loopback
-from .asking import CONNECT, NO_PROXY, SILENCE, BrokenError, UnheardError, explained, session, words
-from .backoff import Patience
-from .registry_access import RegistryAccess
+from ...errors import RefusedError, SourceError
+from ...machine import web
+from ...machine.loopback import is_loopback
+from ..asking import (
+    CONNECT,
+    NO_PROXY,
+    SILENCE,
+    BrokenError,
+    UnheardError,
+    explained,
+    session,
+    words,
+)
+from ..backoff import Patience
+from .access import RegistryAccess
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session

@@ -10,17 +10,18 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..cache.store import Store
-from ..errors import MismatchError, SourceError
-from ..machine import durable
-from ..machine.progress import Reporter
-from ..manifest_json import digest
-from . import schemes, signatures, sums, urls
-from .asking import Manners
-from .backoff import TRIES_BEFORE_A_MIRROR
-from .oci import OciSource
-from .source import AbsentError, Source, TooLargeError, Wanted
-from .terms import Terms
+from ...cache.store import Store
+from ...errors import MismatchError, SourceError
+from ...machine import durable
+from ...machine.progress import Reporter
+from ...manifest_json import digest
+from .. import schemes, urls
+from ..asking import Manners
+from ..backoff import TRIES_BEFORE_A_MIRROR
+from ..oci import OciSource
+from ..source import AbsentError, Source, TooLargeError, Wanted
+from ..terms import Terms
+from . import signatures, sums
 
 
 @dataclass(frozen=True, slots=True)

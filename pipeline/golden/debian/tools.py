@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import MetisError, MismatchError, SourceError
-from ..machine import process
+from ...errors import MetisError, MismatchError, SourceError
+from ...machine import process
 
 MIRROR = "METIS_DEBIAN_MIRROR"
 Words = list[str | Path]

@@ -14,14 +14,14 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from ..errors import RefusedError, UsageError
-from ..machine import web
-from ..machine.loopback import is_loopback
+from ...errors import RefusedError, UsageError
+from ...machine import web
+from ...machine.loopback import is_loopback
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
-    from .vault_access import VaultAccess
+    from .access import VaultAccess
 
 AT_ONCE = 16
 """Requests at the same time."""

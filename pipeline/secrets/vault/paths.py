@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .source import CLUSTER
+from ..source import CLUSTER
 
 MOUNT = "kv"
 NODES = "atlas/nodes"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError
-from ..machine.environment import switch
-from ..secret import Secret
+from ...errors import UsageError
+from ...machine.environment import switch
+from ...secret import Secret
 
 VAULT_TIMEOUT = 10
 """Seconds for one request, unless VAULT_CLIENT_TIMEOUT says otherwise."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import MetisError, MismatchError
+from ...errors import MetisError, MismatchError
 
 GOLDEN = "application/vnd.metis.golden.v1"
 NODE_IMAGE = "application/vnd.metis.image.v1"

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import UsageError
-from . import private, vault_http
-from .vault_http import NoAnswerError
+from ...errors import UsageError
+from .. import private
+from . import http as vault_http
+from .http import NoAnswerError
 
 if TYPE_CHECKING:
-    from .vault_access import VaultAccess
+    from .access import VaultAccess
 
 T = TypeVar("T")
 Clock = Callable[[], float]

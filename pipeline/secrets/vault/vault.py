@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MetisError, SourceError
-from ..secret import Secret
-from .copies import Copies
-from .source import NOTHING, Stored, look
-from .vault_faults import LOOK, READ, WRITE, Deed, Faults
-from .vault_http import AT_ONCE, NoAnswerError, strange
-from .vault_login import Clock, Session
-from .vault_paths import MOUNT, path_of, shown
+from ...errors import MetisError, SourceError
+from ...secret import Secret
+from ..copies import Copies
+from ..source import NOTHING, Stored, look
+from .faults import LOOK, READ, WRITE, Deed, Faults
+from .http import AT_ONCE, NoAnswerError, strange
+from .login import Clock, Session
+from .paths import MOUNT, path_of, shown
 
 if TYPE_CHECKING:
-    from .vault_access import VaultAccess
+    from .access import VaultAccess
 
 # hvac, and what it brings along, is imported where it is used: most runs have no need to ask Vault.
 
@@ -95,7 +95,7 @@ class Vault:
 
     def read(self, owner: str) -> Stored:
         """An owner's document; fields of other people's are left out."""
-        from .vault_document import values_of
+        from .document import values_of
 
         document = self._document(owner)
         stored = NOTHING
@@ -167,7 +167,7 @@ class Vault:
         of somebody else. So a ConflictError means no more than that one has to read again, and whoever does
         finds what was wanted.
         """
-        from .vault_document import with_changes
+        from .document import with_changes
 
         found = self._document(owner)
         if _word(found.version) != version:

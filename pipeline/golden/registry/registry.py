@@ -1,7 +1,7 @@
 """One registry of artifacts: what is pulled from it and pushed to it.
 
 Whoever asks for a manifest compares its digest. Blobs come by `download`, which resumes; here is only what
-that needs to know. How a registry is told who asks is in `registry_client`.
+that needs to know. How a registry is told who asks is in `client`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urljoin
 
-from ..errors import RefusedError, SourceError
-from ..machine.progress import Advance, Reporter
+from ...errors import RefusedError, SourceError
+from ...machine.progress import Advance, Reporter
+from ..asking import PASSING, USUAL, BrokenError, Login, Manners, same_server, words
+from ..backoff import Patience
+from ..headers import retry_after
+from ..source import AbsentError, DeniedError
+from .access import RegistryAccess
 from .artifact import DOCKER_MANIFEST, INDEX, MANIFEST
-from .asking import PASSING, USUAL, BrokenError, Login, Manners, same_server, words
-from .backoff import Patience
-from .headers import retry_after
-from .registry_access import RegistryAccess
-from .registry_client import Client
-from .registry_session import origin_of
-from .source import AbsentError, DeniedError
+from .client import Client
+from .session import origin_of
 
 if TYPE_CHECKING:
     from requests import Response

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..errors import SourceError
-from .copies import Copies, age_in_words
-from .source import CLUSTER, ConflictError
-from .vault_http import NoAnswerError
-from .vault_paths import MOUNT, path_of, shown
+from ...errors import SourceError
+from ..copies import Copies, age_in_words
+from ..source import CLUSTER, ConflictError
+from .http import NoAnswerError
+from .paths import MOUNT, path_of, shown
 
 
 @dataclass(frozen=True, slots=True)

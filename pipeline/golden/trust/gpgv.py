@@ -11,8 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MetisError, MismatchError
-from ..machine import process
+from ...errors import MetisError, MismatchError
+from ...machine import process
 
 _PREFIX = b"[GNUPG:] "
 _SAID = 1 << 20

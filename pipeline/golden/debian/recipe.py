@@ -1,7 +1,7 @@
 """What an image that is made from Debian's packages is made of, as data.
 
 The recipe's hash is what the cache knows the image by, because the packages have no hash of their own. How
-they are installed is in `debian_packages`, and what makes a disk of them in `debian_image`.
+they are installed is in `packages`, and what makes a disk of them in `image`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from ..errors import UsageError
-from ..inventory.formats import DEBIAN_SUITE
+from ...errors import UsageError
+from ...inventory.formats import DEBIAN_SUITE
 
 VERSION = 1
 """Raised when the code makes another image from the same recipe."""
