@@ -23,7 +23,7 @@ from .read import SCHEMAS, Inventory, Kind, check_name
 if TYPE_CHECKING:
     from .document import Document
 
-FORMAT = 3
+FORMAT = 4
 
 Facts = dict[str, dict[str, dict[str, Any]]]
 """What one file says: {"nodes": {name: …}, "classes": {name: …}}."""
@@ -97,7 +97,7 @@ def _built(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Index, dict[
             own=inventory.file("nodes", name),
             shared=shared,
             conflicts=conflicts.get(name, ()),
-            hostname=claims[name].get("hostname", name.lower()),
+            hostname=dict(claims[name]).get("hostname", name.lower()),
         )
         for name in sorted(facts["nodes"])
     }
@@ -188,11 +188,11 @@ def _class(value: object, file: str) -> dict[str, Any]:
     }
 
 
-def _own_claims(data: Mapping[str, Any]) -> dict[str, str]:
-    """By dotted path, what a document itself claims."""
+def _own_claims(data: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """By its place, what a document itself claims, as JSON has it."""
     from .validate import claims
 
-    return dict(claims(data, ""))
+    return {place: list(map(list, made)) for place, made in claims(data, "").items()}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -261,22 +261,22 @@ def _node_facts(
     )
 
 
-def _claims(name: str, facts: Facts) -> dict[str, str]:
+def _claims(name: str, facts: Facts) -> list[tuple[str, str]]:
     """What a node alone may have: its own claims over those of its classes, and its name as its host name."""
     about = facts["nodes"][name]
     if about["class"] is None:
-        return {}
+        return []
     chain = _chain(about["class"], facts["classes"])
-    found = {"hostname": name.lower()}
+    found = {"hostname": [["hostname", name.lower()]]}
     for claimed in (*(facts["classes"][item]["claims"] for item in reversed(chain)), about["claims"]):
         found.update(claimed)
-    return found
+    return [(path, value) for made in found.values() for path, value in made]
 
 
-def _conflicts(claims_of: Mapping[str, dict[str, str]]) -> Mapping[str, tuple[str, ...]]:
-    claimed = [claim for made in claims_of.values() for claim in made.items()]
+def _conflicts(claims_of: Mapping[str, list[tuple[str, str]]]) -> Mapping[str, tuple[str, ...]]:
+    claimed = [claim for made in claims_of.values() for claim in made]
     if len(set(claimed)) == len(claimed):
         return {}
     from .validate import duplicates
 
-    return duplicates({node: made.items() for node, made in claims_of.items()})
+    return duplicates(claims_of)

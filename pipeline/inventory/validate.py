@@ -38,36 +38,46 @@ def check(document: Document, kind: Kind) -> tuple[Problem, ...]:
     return tuple(sorted(found))
 
 
-def claims(settings: Mapping[str, Any], name: str) -> tuple[Claim, ...]:
-    """Give what a node claims; `settings` may be invalid, and what makes no sense is not claimed."""
-    found = [("hostname", _spelt(str.lower, hostname_label, settings.get("hostname", name)))]
-    for interface in _interfaces(settings.get("network")):
+def claims(settings: Mapping[str, Any], name: str) -> dict[str, tuple[Claim, ...]]:
+    """Give what a node claims, by the dotted path of where it says so.
+
+    What another document says in the same place replaces it. `settings` may be invalid, and what makes no
+    sense is not claimed.
+    """
+    hostname = _spelt(str.lower, hostname_label, settings.get("hostname", name))
+    found = [("hostname", "hostname", [hostname])]
+    for place, interface in _interfaces(settings.get("network")):
         address = _spelt(_bare_address, address_with_prefix, interface.get("address"))
-        found += [("network.address", address)]
-        found += [("network.mac", _spelt(str.lower, mac_address, interface.get("mac")))]
-    found += [("disk", uuid) for uuid in _disks(settings)]
-    return tuple((path, value) for path, value in found if value is not None)
+        mac = _spelt(str.lower, mac_address, interface.get("mac"))
+        found += [(f"{place}.address", "network.address", [address]), (f"{place}.mac", "network.mac", [mac])]
+    found += [(place, "disk", uuids) for place, uuids in _disks(settings)]
+    claimed = {place: tuple((path, each) for each in values if each) for place, path, values in found}
+    return {place: made for place, made in claimed.items() if made}
 
 
-def _interfaces(network: object) -> Iterator[Mapping[str, Any]]:
-    """The main interface's settings, then those of all others."""
+def _interfaces(network: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The main interface's settings, then those of all others, each with its place."""
     if not isinstance(network, Mapping):
         return
-    yield network
+    yield "network", network
     for key in ("interfaces", "vlans", "wifis"):
         further = network.get(key)
-        if isinstance(further, Mapping):
-            yield from (one for one in further.values() if isinstance(one, Mapping))
+        for name, one in further.items() if isinstance(further, Mapping) else ():
+            if isinstance(one, Mapping):
+                yield f"network.{key}.{name}", one
 
 
-def _disks(settings: Mapping[str, Any]) -> Iterator[str]:
-    """The UUIDs of the node's disks: one disk is in one machine."""
+def _disks(settings: Mapping[str, Any]) -> Iterator[tuple[str, list[str | None]]]:
+    """The UUIDs of the node's disks, with their places: one disk is in one machine."""
     longhorn = settings.get("longhorn")
     disks = longhorn.get("disks") if isinstance(longhorn, Mapping) else ()
-    for disk in (*(disks if isinstance(disks, list | tuple) else ()), settings.get("usb_scratch")):
-        uuid = disk.get("uuid") if isinstance(disk, Mapping) else None
-        if isinstance(uuid, str) and uuid:
-            yield uuid
+    yield "longhorn.disks", [_uuid(disk) for disk in (disks if isinstance(disks, list | tuple) else ())]
+    yield "usb_scratch.uuid", [_uuid(settings.get("usb_scratch"))]
+
+
+def _uuid(disk: object) -> str | None:
+    uuid = disk.get("uuid") if isinstance(disk, Mapping) else None
+    return uuid if isinstance(uuid, str) else None
 
 
 def duplicates(claims_of: Mapping[str, Iterable[Claim]]) -> dict[str, tuple[str, ...]]:

@@ -307,6 +307,52 @@ def test_nodes_that_get_an_address_from_their_class_claim_it_too(lab: Path, cach
     assert nodes["titan-13"].conflicts == (), "its own address comes before its class's"
 
 
+TWO_DISKS = "longhorn: {{disks: [{{uuid: {}}}, {{uuid: {}}}]}}"
+TWO_INTERFACES = "network: {{address: {}, interfaces: {{eth1: {{address: {}}}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (TWO_DISKS.format("0a", "0b"), TWO_DISKS.format("0a", "0c"), "disk: 0a"),
+        (TWO_DISKS.format("0a", "0b"), "usb_scratch: {uuid: 0a}", "disk: 0a"),
+        (
+            TWO_INTERFACES.format("192.0.2.1/24", "192.0.2.2/24"),
+            TWO_INTERFACES.format("192.0.2.1/24", "192.0.2.3/24"),
+            "network.address: 192.0.2.1",
+        ),
+        (
+            TWO_INTERFACES.format("192.0.2.1/24", "192.0.2.2/24"),
+            "network: {address: 192.0.2.2/24}",
+            "network.address: 192.0.2.2",
+        ),
+    ],
+    ids=["disks", "disk and scratch", "main addresses", "main and further"],
+)
+def test_each_of_several_disks_and_addresses_is_claimed(
+    lab: Path, cache: Path, one: str, other: str, said: str
+) -> None:
+    put(lab, "nodes/titan-13.yaml", f"class: pi\n{one}\n")
+    put(lab, "nodes/titan-17.yaml", f"class: pi\n{other}\n")
+    nodes = index(lab, cache).nodes
+    assert nodes["titan-13"].conflicts == (f"{said} is also that of titan-17",)
+    assert nodes["titan-17"].conflicts == (f"{said} is also that of titan-13",)
+
+
+def test_what_a_node_says_in_place_of_its_class_is_claimed_and_the_rest_of_the_class_too(
+    lab: Path, cache: Path
+) -> None:
+    put(
+        lab,
+        "classes/disks.yaml",
+        "arch: arm64\nos: debian\nlonghorn: {disks: [{uuid: 0a}]}\nusb_scratch: {uuid: 0b}\n",
+    )
+    put(lab, "nodes/titan-17.yaml", "class: disks\nlonghorn: {disks: [{uuid: 0c}, {uuid: 0d}]}\n")
+    put(lab, "nodes/titan-19.yaml", "class: disks\n")
+    nodes = index(lab, cache).nodes
+    assert nodes["titan-17"].conflicts == ("disk: 0b is also that of titan-19",)
+
+
 def test_the_name_of_a_node_with_a_host_name_is_free_for_others(lab: Path, cache: Path) -> None:
     put(lab, "nodes/titan-13.yaml", "class: pi\nhostname: atlas\n")
     put(lab, "nodes/titan-17.yaml", "class: pi\nhostname: titan-13\n")

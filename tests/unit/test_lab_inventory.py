@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,10 @@ def test_every_class_that_is_named_exists() -> None:
 
 def test_no_two_nodes_claim_the_same() -> None:
     nodes = documents("nodes/*.yaml")
-    assert duplicates({name: claims(document.data, name) for name, document in nodes.items()}) == {}
+    assert (
+        duplicates({name: chain(*claims(document.data, name).values()) for name, document in nodes.items()})
+        == {}
+    )
 
 
 def test_every_overlay_that_is_named_is_a_folder() -> None:
