@@ -10,7 +10,13 @@
     │   └── RottenError              a file of the cache is not what it was when it was verified
     └── SourceError         exit 5   a network, registry or secret source could not be reached
 
-Only the command line and the task graph turn them into exit codes and lines of text.
+Only the command line and the task graph turn them into exit codes and lines of text. Some have kinds of their
+own, which the callers of one module tell apart:
+
+    MetisError              BusyError, ToolError (FilterError), TooLargeError, TooLongError, NoTableError,
+                            LateError, GoneError
+    SeveralErrors           UnknownNeedsError
+    SourceError             AbsentError, DeniedError, ConflictError
 """
 
 from __future__ import annotations

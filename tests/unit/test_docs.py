@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
+from .test_floors import modules
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PATH = re.compile(r"`((?:pipeline|tests|docs|hooks|classes|nodes|overlays)/[A-Za-z0-9_./-]+)`")
+VARIABLE = re.compile(r"\bMETIS_[A-Z0-9_]+\b")
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
 
@@ -19,6 +23,33 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     named = {ROOT / path for path in PATH.findall(text) if "*" not in path}
     named |= {page.parent / path for path in LINK.findall(text)}
     assert [str(file.relative_to(ROOT)) for file in named if not file.exists()] == []
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    pages = "".join(page.read_text("utf-8") for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
+    read = {
+        name
+        for tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for name in VARIABLE.findall(node.value)
+    }
+    assert read
+    assert {name for name in read if name not in pages} == set()
+
+
+def test_every_kind_of_error_is_drawn_in_the_tree_of_errors() -> None:
+    kinds = {
+        kind.name: {ast.unparse(base) for base in kind.bases}
+        for tree in modules().values()
+        for kind in ast.walk(tree)
+        if isinstance(kind, ast.ClassDef) and not kind.name.startswith("_")
+    }
+    ours = {"MetisError"}
+    while more := {name for name, bases in kinds.items() if bases & ours} - ours:
+        ours |= more
+    drawn = set(re.findall(r"\w+Errors?\b", ast.get_docstring(modules()["errors"]) or ""))
+    assert drawn == ours
 
 
 def test_every_pitfall_has_its_line_with_a_place() -> None:
