@@ -86,14 +86,14 @@ def write_pulled(source: str, identity: str | None, flags: dict[str, str | None]
 
 def write_node(name: str, flags: dict[str, str | None], choice: Choice) -> None:
     """Build a node's image if it is not up to date, burn it, and compare its files on the card."""
-    from ..graph import run as graph
+    from .. import walk
     from ..lab.cards import LabCards
     from ..steps.burnable import opened
 
     cards = LabCards(lab_of(flags))
     rules = cards.rules(name, allow_fixed=choice.allow_fixed)
     _refuse_early(cards.platform, rules, choice)
-    lab = graph.run([f"image:{name}"], 1, lets_go=True)
+    lab = walk.run([f"image:{name}"], 1, lets_go=True)
     cards = LabCards(lab)
     with opened(lab.artifacts.image(name), lab.reporter, deep=lab.settings.deep) as image:
         reports = _burned(image, rules, cards.tools(name, choice.delta), choice)

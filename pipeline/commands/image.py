@@ -39,14 +39,14 @@ def image(
         raise UsageError("--output takes one image", "name one node with --node")
     if deep:
         os.environ["METIS_DEEP"] = "1"
-    from ..graph import run as graph
+    from .. import walk
     from ..steps import receipts
     from ..steps.export import target_of
 
     lab = lab_of(flags)
     if output is not None:
         target_of(lab.artifacts.image(nodes[0]), output, nodes[0])  # refused before anything is built
-    lab = graph.run([f"image:{name}" for name in nodes] or ["image"], jobs)
+    lab = walk.run([f"image:{name}" for name in nodes] or ["image"], jobs)
     if output is not None:
         written = [_export(lab, nodes[0], output)]
     else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .. import walk
 from ..cache.policy import Limits
 from ..cache.store import stamp
 from ..errors import (
@@ -27,7 +28,6 @@ from ..errors import (
 )
 from ..golden.newer import Newer
 from ..golden.source import AbsentError, DeniedError
-from ..graph import run as graph
 from ..graph.outcomes import Outcomes
 from ..graph.tasks import Tasks
 from ..lab import newer
@@ -140,10 +140,10 @@ def _refresh(lab: Lab, wanted: Wanted, night: _Night) -> None:
 
 def _build(wanted: Wanted, night: _Night) -> None:
     """Bring all images up to date that can be; what has just been pinned is read from the files again."""
-    night.tasks = graph.load()
+    night.tasks = walk.load()
     night.tasks.hold_artifacts()
     night.tasks.reads_back = True
-    graph.watch(night.tasks, night.outcomes, wanted.jobs)
+    walk.watch(night.tasks, night.outcomes, wanted.jobs)
 
 
 def _make_room(lab: Lab, wanted: Wanted, night: _Night) -> None:

@@ -43,7 +43,7 @@ FLOORS = {
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
-    "doors": "cli commands.* dodo graph.* nightly.*",
+    "doors": "cli commands.* dodo graph.* nightly.* walk",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -108,7 +108,7 @@ def _own(name: str) -> str:
     """An absolute name as it is called here; Python's own `secrets` is not our folder of that name."""
     if name.partition(".")[0] == "pipeline":
         return name.removeprefix("pipeline.")
-    return f"{name} of Python" if name in modules() else name
+    return f"{name} of Python" if name in modules() and name in sys.stdlib_module_names else name
 
 
 @cache

@@ -11,13 +11,13 @@ from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
 
-from ..errors import MetisError, common_exit_code, one_line
-from .doit_setup import LineReporter, of_lab
-from .outcomes import Outcomes
+from .errors import MetisError, common_exit_code, one_line
+from .graph.doit_setup import LineReporter, of_lab
+from .graph.outcomes import Outcomes
 
 if TYPE_CHECKING:
-    from ..lab.lab import Lab
-    from .tasks import Tasks
+    from .graph.tasks import Tasks
+    from .lab.lab import Lab
 
 
 class StderrReporter(LineReporter):
