@@ -24,6 +24,7 @@ LONGEST = 300
 SHORTEST = 6
 """Lines of a function that nobody may write again."""
 ARROW = re.compile(r"^    (\w+) --> (\w+(?: & \w+)*)$", re.M)
+TABLE = re.compile(r"`([A-Z]+)` in `(pipeline/[^`]+)`")
 BOX = re.compile(r"^\| (\w+) \| (`(?:pipeline/|dodo\.py`)[^|]*) \| ", re.M)
 
 
@@ -85,6 +86,14 @@ def test_the_page_names_each_floor_from_below() -> None:
     assert re.findall(r"^\| (\w+) \| [A-Z0-9]", PAGE.partition("## Floors")[2].partition("##")[0], re.M) == [
         *FLOORS
     ]
+
+
+@pytest.mark.parametrize(("table", "file"), sorted(set(TABLE.findall(PAGE))))
+def test_each_table_that_one_adds_to_is_there(table: str, file: str) -> None:
+    tree = modules()[file.removeprefix("pipeline/").removesuffix(".py").replace("/", ".")]
+    assigned: list[ast.expr] = [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
+    assigned += [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    assert table in map(ast.unparse, assigned)
 
 
 # --------------------------------------------------------------------------------- length, repetition
