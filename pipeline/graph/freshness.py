@@ -1,7 +1,7 @@
 """Checks for doit: whether something is as it was when a task last ended well.
 
 doit saves what a check gives it with the task's success, and asks it before the next run. Which things are
-looked at for which task is in `tasks`.
+looked at for which task is in `checks`.
 """
 
 from __future__ import annotations

@@ -47,9 +47,8 @@ def end_as_by_ctrl_c() -> None:
 def forget_credentials(others: Iterable[str]) -> None:
     """Take what logs in somewhere out of our environment, before a library starts a child with all of it.
 
-    `others` are the variables that do so beside CREDENTIALS.
-
-    The settings have read it by then; what `/proc` shows of our own environment stays as we were given it.
+    `others` are the variables that do so beside CREDENTIALS. The settings have read them all by then;
+    what `/proc` shows of our own environment stays as we were given it.
     """
     for name in (*CREDENTIALS, *others):
         os.environ.pop(name, None)

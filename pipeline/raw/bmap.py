@@ -1,7 +1,7 @@
 """Block maps: which ranges of an image must be written, and the hash of each (bmap 2.0).
 
 bmaptool and other writers read this file, and so does our own burn: it tells what a card must hold. Which
-ranges are mapped, and why, is decided in mapped.py; here is only their text and their hashes.
+ranges are mapped, and why, is decided in `mapped`; here is only their text and their hashes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The layout of a raw image: its partition table and what each partition holds.
 
 sfdisk and blkid read the file itself, so neither root nor a mount nor an appliance is needed. Which blocks
-must reach a card is in mapped.py; a device's own facts are the business of the card package.
+must reach a card is in `mapped`; a device's own facts are the business of `pipeline.card`.
 """
 
 from __future__ import annotations

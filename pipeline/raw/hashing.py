@@ -1,6 +1,6 @@
 """SHA-256 of many ranges of a file: two at a time, in bounded memory, and nothing read where a hole is.
 
-Which ranges, and where their hashes are written down, is the business of bmap.py.
+Which ranges, and where their hashes are written down, is the business of `bmap`.
 """
 
 from __future__ import annotations

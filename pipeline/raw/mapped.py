@@ -7,7 +7,7 @@ file system; of a file system that we do not know, and before the first partitio
 their settings lie, it is everything.
 
 What is not understood is mapped as a whole: that costs time and never harms a card. The partitions come from
-disk.py; bmap.py writes the ranges down with their hashes.
+`disk`; `bmap` writes the ranges down with their hashes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SWAP_HEADER = 1 << 16  # one page, which is 64 KiB at most (mkswap(8))
 def ranges(image: Path) -> Ranges:
     """The byte ranges of a raw image that must be written, aligned to blocks; the last may end with the file.
 
-    Raises MetisError as disk.read does.
+    Raises MetisError as `disk.read` does.
     """
     layout = disk.read(image)
     with image.open("rb") as file:

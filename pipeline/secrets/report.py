@@ -1,6 +1,6 @@
 """What there is of nodes' secrets, for people and for machines: names, places, versions and ages.
 
-Pure, and without a value: what is kept where was found out by `secrets.status`.
+Pure, and without a value: what is kept where was found out by `status`.
 """
 
 from __future__ import annotations

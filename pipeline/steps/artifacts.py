@@ -37,7 +37,7 @@ class Artifacts:
 
     def manifest(self, node: str) -> Path:
         """A node's manifest."""
-        return self.root.joinpath("manifests", f"{node}.json")
+        return self.root / "manifests" / f"{node}.json"
 
     def image(self, node: str) -> Path:
         """A node's image."""
