@@ -89,7 +89,7 @@ def pull(classes: Sequence[str], update: bool, as_json: bool, **flags: str | Non
         if lab.settings.offline:
             hint = "leave one of them out"
             raise UsageError("--update asks what is published, and METIS_OFFLINE is set", hint)
-        diffs, failed = _adopted(lab, names)
+        diffs, failed = _pinned(lab, names)
         lab = Lab(lab.settings)  # what was pinned just now is read from the files again
     goldens = LabGoldens(lab)
     left = [name for name in names if name not in failed]
@@ -99,9 +99,9 @@ def pull(classes: Sequence[str], update: bool, as_json: bool, **flags: str | Non
         raise SeveralErrors([*failed.values(), *missed])
 
 
-def _adopted(lab: Lab, names: Sequence[str]) -> tuple[list[str], dict[str, MetisError]]:
+def _pinned(lab: Lab, names: Sequence[str]) -> tuple[list[str], dict[str, MetisError]]:
     """Pin what is published now; gives the diffs, and by class what kept others back."""
-    from ..lab.newer import adopt, newer
+    from ..lab.newer import newer, pin
 
     found: list[Newer] = []
     failed: dict[str, MetisError] = {}
@@ -110,7 +110,7 @@ def _adopted(lab: Lab, names: Sequence[str]) -> tuple[list[str], dict[str, Metis
             found += filter(None, [newer(lab, name)])
         except (MetisError, OSError) as error:
             failed[name] = about(f"class {name}", error)
-    diffs, more = adopt(lab, found)
+    diffs, more = pin(lab, found)
     return diffs, {**failed, **more}
 
 

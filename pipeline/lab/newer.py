@@ -1,4 +1,4 @@
-"""What a class's publisher has now, where that is another golden than the class has; and adopting it."""
+"""What a class's publisher has now, where that is another golden than the class has; and pinning it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _edits(golden: DeclaredGolden, found: Published) -> dict[str, tuple[str, str
     return {key: values for key, values in edits.items() if values[0] != values[1]}
 
 
-def adopt(lab: Lab, found: Iterable[Newer]) -> tuple[list[str], dict[str, MetisError]]:
+def pin(lab: Lab, found: Iterable[Newer]) -> tuple[list[str], dict[str, MetisError]]:
     """Pin newer goldens of classes; gives the diffs of the files, and by class what kept others back.
 
     Each is in the cache before: nothing is pinned that is not whole, or not signed as it must be.

@@ -134,7 +134,7 @@ def _refresh(lab: Lab, wanted: Wanted, night: _Night) -> None:
         else:
             night.newer += [found] if found else []
     if wanted.update:
-        night.diffs, failed = newer.adopt(lab, night.newer)
+        night.diffs, failed = newer.pin(lab, night.newer)
         night.faults += failed.values()
 
 
