@@ -78,6 +78,6 @@ def _print_summary(lab: Lab, node: str, path: Path) -> None:
 
     about = receipts.to_data(path)
     click.echo(f"{node}: {path} ({about['mapped'] >> 20} of {about['size'] >> 20} MiB to write)")
-    for line in table(lab.base_manifest(node), lab.manifest(node)):
+    for line in table(lab.base_manifest(lab.class_of(node)).manifest, lab.manifest(node)):
         click.echo(f"  {line}")
     click.echo(f"next: put it on a card with `metis burn --node {node}`")

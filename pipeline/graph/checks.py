@@ -14,13 +14,14 @@ from typing import Any
 from .. import hooks
 from ..inject.tree import VERSION
 from ..inventory import overlay, renames
+from ..inventory.index import ClassFacts, NodeFacts
 from ..lab.lab import Lab, read_json
 from ..manifest import secrets_of
-from ..manifest_json import digest, from_data
+from ..manifest_json import digest
 from ..secrets import forms_version
 from ..steps import receipts
 from ..steps.artifacts import bmap_of, receipt_of
-from ..steps.ids import BaseManifest, base_made_from, image_made_from
+from ..steps.ids import base_made_from, image_made_from
 from .freshness import Unchanged, code_digest, look, look_if_there
 
 
@@ -36,9 +37,18 @@ class Checks:
 
     # --------------------------------------------------------------------------------------- inputs
 
-    def _inputs(self, folders: tuple[str, ...], files: tuple[Path, ...]) -> list[Path]:
+    def class_inputs(self, name: str) -> list[Path]:
+        """What a class is resolved from."""
+        return self._inputs(self.lab.index.classes[name])
+
+    def node_inputs(self, name: str) -> list[Path]:
+        """What a node is resolved from."""
+        return self._inputs(self.lab.index.nodes[name])
+
+    def _inputs(self, about: ClassFacts | NodeFacts) -> list[Path]:
         """The files that something is resolved from: its YAML, its overlays' listings and exceptions."""
-        return [*files, *(file for folder in folders for file in self._inputs_of_overlay(folder))]
+        of_overlays = (file for folder in about.overlays for file in self._inputs_of_overlay(folder))
+        return [*about.files, *of_overlays]
 
     def _inputs_of_overlay(self, folder: str) -> tuple[Path, ...]:
         """Looked for once: the nodes of a class share its overlays."""
@@ -48,19 +58,9 @@ class Checks:
             self._overlay_inputs[folder] = (listing, modes) if modes.is_file() else (listing,)
         return self._overlay_inputs[folder]
 
-    def class_inputs(self, name: str) -> list[Path]:
-        """What a class is resolved from."""
-        about = self.lab.index.classes[name]
-        return self._inputs(about.overlays, about.files)
-
-    def node_inputs(self, name: str) -> list[Path]:
-        """What a node is resolved from."""
-        about = self.lab.index.nodes[name]
-        return self._inputs(about.overlays, about.files)
-
     def base_of(self, node: str) -> list[str]:
         """The task that makes a node's base; none where the class is not known, which its manifest says."""
-        klass = self.lab.index.nodes[node].klass
+        klass = self.lab.class_of(node)
         return [f"base:{klass}"] if klass else []
 
     # ------------------------------------------------------------------------------------ freshness
@@ -135,11 +135,10 @@ class Checks:
 
         def check() -> bool:
             base, golden = self._whole_base(klass), self.artifacts.golden_receipt(klass)
-            wanted = self.artifacts.base_manifest(klass)
-            if base is None or not golden.is_file() or not wanted.is_file():
+            if base is None or not golden.is_file() or not self.artifacts.base_manifest(klass).is_file():
                 return False
-            manifest = BaseManifest.from_data(read_json(wanted))
-            return base.id == digest(base_made_from(read_json(golden)["sha256"], manifest))
+            made_from = base_made_from(read_json(golden)["sha256"], self.lab.base_manifest(klass))
+            return base.id == digest(made_from)
 
         return check
 
@@ -152,25 +151,24 @@ class Checks:
         written = (image, bmap_of(image), receipt_of(image))
 
         def looks() -> list[Any]:
-            base = self._whole_base(self.lab.index.nodes[node].klass or "")
+            base = self._whole_base(self.lab.class_of(node))
             code = [VERSION, forms_version.VERSION]
             return [*code, base and base.id, self.lab.keyring.seen(node), *map(look, written)]
 
         def is_as_its_receipt_says() -> bool:
-            base = self._whole_base(self.lab.index.nodes[node].klass or "")
-            manifest = self.artifacts.manifest(node)
+            base = self._whole_base(self.lab.class_of(node))
             return (
                 base is not None
-                and manifest.is_file()
-                and self.lab.is_there(image, self._image_made_from(node, manifest, base))
+                and self.artifacts.manifest(node).is_file()
+                and self.lab.is_there(image, self._image_made_from(node, base))
             )
 
         return Unchanged("image", looks, is_as_its_receipt_says, trusts=not self.lab.settings.deep)
 
-    def _image_made_from(self, node: str, manifest: Path, base: receipts.Receipt) -> dict[str, Any]:
-        rendered = from_data(read_json(manifest))
-        used = self.lab.keyring.used(node, secrets_of(rendered))
-        return image_made_from(rendered.id, base.id, used)
+    def _image_made_from(self, node: str, base: receipts.Receipt) -> dict[str, Any]:
+        manifest = self.lab.manifest(node)
+        used = self.lab.keyring.used(node, secrets_of(manifest))
+        return image_made_from(manifest.id, base.id, used)
 
     def no_conflict(self, node: str) -> bool:
         """Whether no other node claims the same name or address."""

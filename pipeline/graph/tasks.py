@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
 from ..inventory import overlay
-from ..lab.lab import Lab, read_json
+from ..lab.lab import Lab
 from ..machine import durable
 from ..manifest_json import to_data
 from ..steps import receipts
-from ..steps.ids import BaseManifest, base_made_from, image_made_from
+from ..steps.ids import base_made_from, image_made_from
 from .actions import Actions, action, building
 from .checks import Checks
 
@@ -84,7 +84,7 @@ class Tasks(Actions):
         """Unpack a class's golden, make room in it, lay the class's files over it."""
         from ..steps import build
 
-        wanted = BaseManifest.from_data(read_json(self.artifacts.base_manifest(name)))
+        wanted = self.lab.base_manifest(name)
         target = self.artifacts.base(name)
         self.checks.forget_base(name)
         self.lab.goldens.fetch_files(self.lab.composer.klass(name).files)
@@ -111,7 +111,7 @@ class Tasks(Actions):
         from ..steps import build
 
         manifest = self.lab.manifest(name)
-        base, target = self.artifacts.base(self.lab.index.nodes[name].klass or ""), self.artifacts.image(name)
+        base, target = self.artifacts.base(self.lab.class_of(name)), self.artifacts.image(name)
         receipt, revealed = receipts.read(base), self.lab.revealed(name, manifest)
         if receipt is None or not self.lab.is_there(
             target, image_made_from(manifest.id, receipt.id, revealed.used)
@@ -126,8 +126,7 @@ class Tasks(Actions):
         from ..steps import verify
 
         name = manifest.subject
-        klass = self.lab.index.nodes[name].klass or ""
-        wanted = BaseManifest.from_data(read_json(self.artifacts.base_manifest(klass)))
+        wanted = self.lab.base_manifest(self.lab.class_of(name))
         verdict = verify.read_back(image, wanted, manifest, reveal, self.lab.tools)
         if verdict.error:
             first = (verdict.differences or verdict.not_compared)[0]

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ..steps.build import Tools
     from ..steps.compose import Composer
     from ..steps.goldens import Goldens
+    from ..steps.ids import BaseManifest
 
 
 class Lab:
@@ -138,12 +139,18 @@ class Lab:
     # ------------------------------------------------------------------------------------- artifacts
 
     def manifest(self, name: str) -> Manifest:
-        """What was put into a node's image."""
+        """What is put into a node's image, as the graph rendered it last."""
         return from_data(read_json(self.artifacts.manifest(name)))
 
-    def base_manifest(self, name: str) -> Manifest:
-        """What was put into the base of a node's image."""
-        return from_data(read_json(self.artifacts.base_manifest(self.index.nodes[name].klass or "")))
+    def base_manifest(self, klass: str) -> BaseManifest:
+        """What is done to a class's golden to make its base, as the graph resolved it last."""
+        from ..steps.ids import BaseManifest
+
+        return BaseManifest.from_data(read_json(self.artifacts.base_manifest(klass)))
+
+    def class_of(self, node: str) -> str:
+        """A node's class; empty where none is known, which its manifest says."""
+        return self.index.nodes[node].klass or ""
 
     def refuse_unknown(self, *names: str) -> None:
         """Raise UsageError for nodes that nobody declared."""
