@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..cache import contents as store_contents
-from ..cache import policy as cache_policy
+from ..cache import policy
 from ..cache.contents import Rotten
 from ..cache.policy import Contents, Held, Limits
 from ..errors import MetisError, RottenError, SeveralErrors, from_os
@@ -120,7 +120,7 @@ class LabCache:
 
     def has_any(self, limits: Limits) -> bool:
         """Whether anything could go by these limits, needed or not; the inventory is not read for that."""
-        return bool(cache_policy.going(self.contents(), (), time.time(), limits).size)
+        return bool(policy.going(self.contents(), (), time.time(), limits).size)
 
     def prune(self, limits: Limits, *, dry_run: bool) -> Pruned:
         """Remove what goes by these limits, and say what; with `dry_run`, only say what would go.
@@ -133,7 +133,7 @@ class LabCache:
             self._lab.reporter.note("nothing is removed, as what the inventory needs cannot be told")
             raise UnknownNeedsError(needs.errors)
         self._lab.warn()
-        going = cache_policy.going(there, needs.users, time.time(), limits)
+        going = policy.going(there, needs.users, time.time(), limits)
         needed = sum(item.size for item in there.files if item.key in needs.users)
         if dry_run:
             return Pruned(going, (), there.size - going.size, needed)

@@ -36,7 +36,7 @@ from ..lab.lab import Lab
 from ..machine import durable
 from ..steps import receipts
 from ..steps.artifacts import Artifacts
-from . import files as nightly_files
+from . import files
 from .report import NodeReport, Report
 
 _DAY = 86_400.0
@@ -95,8 +95,8 @@ def run(lab: Lab, wanted: Wanted) -> tuple[Report, MetisError | None]:
             raise
         finally:
             folder = lab.artifacts.nightly
-            report = _report(lab, night, begun, nightly_files.earlier_success(folder))
-            kept = nightly_files.keep(report, folder, wanted.metrics or nightly_files.metrics(folder))
+            report = _report(lab, night, begun, files.earlier_success(folder))
+            kept = files.keep(report, folder, wanted.metrics or files.metrics(folder))
     return kept.report, _error(kept, [*night.faults, *kept.errors], night.tasks)
 
 
@@ -206,7 +206,7 @@ def _node(artifacts: Artifacts, night: _Night, name: str) -> NodeReport:
     return NodeReport(name, "failed", reason=night.outcomes.reason(task) or why, keeps_last=is_there)
 
 
-def _error(kept: nightly_files.Kept, faults: list[MetisError], tasks: Tasks | None) -> MetisError | None:
+def _error(kept: files.Kept, faults: list[MetisError], tasks: Tasks | None) -> MetisError | None:
     """What the run ends with: a line with the nodes that failed; its exit code is that of the errors."""
     report = kept.report
     if report.succeeded:
