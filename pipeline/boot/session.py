@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MetisError, one_line
-from ..machine import process
 from ..machine.progress import Reporter
 from ..model import Entry, Manifest, ResolvedNode, Reveal
-from ..raw import disk, sparse
+from ..raw import blkid, disk, sparse
 from ..render.systems.table import starts_by_firmware
 from ..tables import columns
 from . import additions, checks, network, start
@@ -210,10 +209,7 @@ def uuids_on(disks: Iterable[Path]) -> frozenset[str]:
     """The UUIDs of the file systems on raw disks, with or without a partition table, in lower case."""
     found: list[str | None] = []
     for image in disks:
-        whole = process.run(
-            ["blkid", "--probe", "--output", "value", "--match-tag", "UUID", image], check=False
-        )
-        found.append(whole.out.decode(errors="replace").strip())
+        found.append(blkid.probed(image).get("ID_FS_UUID"))
         try:
             found += [part.uuid for part in disk.read(image).partitions]
         except MetisError:
