@@ -63,8 +63,8 @@ def test_a_value_becomes_what_its_reader_wants(form: str) -> None:
     assert formed(form, value) == expected
 
 
-def test_every_form_but_those_of_keys_is_tried_here() -> None:
-    assert {*GOOD, "private-key", "public-key"} <= FORMS.keys()
+def test_every_form_but_those_of_keys_and_of_user_data_is_tried_here() -> None:
+    assert {*GOOD, "private-key", "public-key", "user-data"} == FORMS.keys()
 
 
 @pytest.mark.parametrize(
