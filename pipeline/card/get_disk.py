@@ -70,7 +70,7 @@ def cards(answer: bytes) -> tuple[Card, ...]:
     Raises MetisError where it cannot be told from the answer which disk is which.
     """
     data = _parsed(answer)
-    partitions = _by_disk(_objects(data.get("Partitions")), "DiskNumber")
+    partitions = _by_disk(_objects(data.get("Partitions")))
     removable = {
         number
         for each in _objects(data.get("Drives"))
@@ -194,10 +194,10 @@ def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _by_disk(items: Iterable[Mapping[str, Any]], key: str) -> dict[int, list[Mapping[str, Any]]]:
+def _by_disk(partitions: Iterable[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
     found: dict[int, list[Mapping[str, Any]]] = {}
-    for each in items:
-        found.setdefault(_number(each, key), []).append(each)
+    for each in partitions:
+        found.setdefault(_number(each, "DiskNumber"), []).append(each)
     return found
 
 
