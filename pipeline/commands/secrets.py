@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SeveralErrors, SourceError, UsageError
-from ..secrets.places import all_forms
+from ..secrets.places import all_spellings
 from .options import common, each, lab_of, node_option, print_json
 from .secret_values import needed, rotate, set_
 
@@ -92,7 +92,7 @@ def seal(as_json: bool, **flags: str | None) -> None:
     "origin",
     required=True,
     metavar="SOURCE",
-    help=f"Where secrets are now, as METIS_SECRETS says it: {all_forms()}.",
+    help=f"Where secrets are now, as METIS_SECRETS says it: {all_spellings()}.",
 )
 @click.option("--replace", is_flag=True, help="Overwrite other values that the target has under these names.")
 def copy(nodes: Sequence[str], origin: str, replace: bool, as_json: bool, **flags: str | None) -> None:

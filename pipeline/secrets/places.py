@@ -45,13 +45,13 @@ class Means:
 
 
 class SecretPlace(Protocol):
-    """Where nodes' secrets are; `kind` is the word for it, and `forms` are all in which it may be named.
+    """Where nodes' secrets are; `kind` is the word for it, and `spellings` are all ways in which it is named.
 
-    The fullest form is the last. What is not `on_this_machine` may be out of reach.
+    The fullest is the last. What is not `on_this_machine` may be out of reach.
     """
 
     kind: ClassVar[str]
-    forms: ClassVar[tuple[str, ...]]
+    spellings: ClassVar[tuple[str, ...]]
     on_this_machine: ClassVar[bool]
 
     @property
@@ -74,7 +74,7 @@ class PlainPlace:
     """Secrets in plain files of a folder."""
 
     kind: ClassVar = "plain"
-    forms: ClassVar[tuple[str, ...]] = ("plain:DIR",)
+    spellings: ClassVar[tuple[str, ...]] = ("plain:DIR",)
     on_this_machine: ClassVar = True
     folder: Path
 
@@ -95,7 +95,7 @@ class SealedPlace:
     """Secrets in sealed files of a folder; `identity` is the file with the age key that opens them."""
 
     kind: ClassVar = "sealed"
-    forms: ClassVar[tuple[str, ...]] = ("sealed", "sealed:DIR")
+    spellings: ClassVar[tuple[str, ...]] = ("sealed", "sealed:DIR")
     on_this_machine: ClassVar = True
     folder: Path
     identity: Path
@@ -118,7 +118,7 @@ class VaultPlace:
     """Secrets in Vault; in `folder` are sealed copies of what it gave, which the key in `identity` opens."""
 
     kind: ClassVar = "vault"
-    forms: ClassVar[tuple[str, ...]] = ("vault",)
+    spellings: ClassVar[tuple[str, ...]] = ("vault",)
     on_this_machine: ClassVar = False
     access: VaultAccess
     folder: Path
@@ -149,9 +149,9 @@ PLACES: tuple[type[SecretPlace], ...] = (PlainPlace, SealedPlace, VaultPlace)
 """All kinds; the last is advised first."""
 
 
-def all_forms() -> str:
-    """All forms in which a place may be named, in words."""
-    return _alternatives(form for place in PLACES for form in place.forms)
+def all_spellings() -> str:
+    """All ways in which a place may be named, in words."""
+    return _alternatives(text for place in PLACES for text in place.spellings)
 
 
 def secret_place(environment: Mapping[str, str], folder: Path) -> SecretPlace:
@@ -162,10 +162,10 @@ def secret_place(environment: Mapping[str, str], folder: Path) -> SecretPlace:
     text = environment.get("METIS_SECRETS", "vault" if "VAULT_ADDR" in environment else "sealed")
     kind, _, named = text.partition(":")
     place = next((place for place in PLACES if place.kind == kind), None)
-    if place and (text in place.forms or (named and ":" in place.forms[-1])):
+    if place and (text in place.spellings or (named and ":" in place.spellings[-1])):
         return place.parsed(named, environment, folder)
     # The value is not repeated: who misread what is wanted may have put a secret there.
-    fullest = _alternatives(place.forms[-1] for place in reversed(PLACES))
+    fullest = _alternatives(place.spellings[-1] for place in reversed(PLACES))
     raise UsageError("METIS_SECRETS is no source of secrets", f"use {fullest}")
 
 

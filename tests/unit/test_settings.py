@@ -23,7 +23,7 @@ from pipeline.secrets.places import (
     SealedPlace,
     SecretPlace,
     VaultPlace,
-    all_forms,
+    all_spellings,
 )
 from pipeline.settings import Settings, golden_variable
 
@@ -164,20 +164,20 @@ def test_a_user_without_a_home_is_asked_for_one(monkeypatch: pytest.MonkeyPatch)
 def test_another_source_of_secrets_is_refused_and_not_repeated(value: str) -> None:
     said, _, advice = refusal(METIS_SECRETS=value).partition(": use ")
     assert said == "METIS_SECRETS is no source of secrets"
-    assert re.split(", | or ", advice) == [place.forms[-1] for place in reversed(PLACES)]
+    assert re.split(", | or ", advice) == [place.spellings[-1] for place in reversed(PLACES)]
 
 
 @pytest.mark.parametrize("kind", PLACES, ids=lambda place: place.kind)
-def test_each_kind_of_place_is_named_by_its_forms(kind: type[SecretPlace]) -> None:
-    for form in kind.forms:
-        assert isinstance(read(**VAULT, METIS_SECRETS=form.replace("DIR", "keys")).secrets, kind)
-    assert {form.partition(":")[0] for form in kind.forms} == {kind.kind}
+def test_each_kind_of_place_is_named_by_its_spellings(kind: type[SecretPlace]) -> None:
+    for text in kind.spellings:
+        assert isinstance(read(**VAULT, METIS_SECRETS=text.replace("DIR", "keys")).secrets, kind)
+    assert {text.partition(":")[0] for text in kind.spellings} == {kind.kind}
 
 
-def test_all_forms_are_told_in_words() -> None:
-    *others, last = re.split(", | or ", all_forms())
-    assert (*others, last) == tuple(form for place in PLACES for form in place.forms)
-    assert all_forms().endswith(f" or {last}")
+def test_all_spellings_are_told_in_words() -> None:
+    *others, last = re.split(", | or ", all_spellings())
+    assert (*others, last) == tuple(text for place in PLACES for text in place.spellings)
+    assert all_spellings().endswith(f" or {last}")
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "yes", "on"])
