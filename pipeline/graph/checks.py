@@ -174,7 +174,7 @@ class Checks:
         """Whether no other node claims the same name or address."""
         return not self.lab.index.nodes[node].conflicts
 
-    # --------------------------------------------------------------------------------------- inside
+    # ---------------------------------------------------------------------------------------- bases
 
     def _whole_base(self, klass: str) -> receipts.Receipt | None:
         """The receipt of a base that is whole; looked at once in a run, since many nodes ask for it."""

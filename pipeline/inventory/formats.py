@@ -43,7 +43,7 @@ _EFFECTS = frozenset(("NoSchedule", "PreferNoSchedule", "NoExecute"))
 LONGEST_NAME = 255
 """Bytes, of one name in a path (path_resolution(7))."""
 DEBIAN_SUITE = re.compile(r"[a-z]{1,32}")
-"""By its code name, or by what it is for; `golden.debian_recipe` builds from no other."""
+"""By its code name, or by what it is for; `golden.debian.recipe` knows no other."""
 OCI_SOURCE = re.compile(
     r"oci://(?P<host>(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?)"
     r"/(?P<repository>[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"

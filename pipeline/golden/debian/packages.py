@@ -63,7 +63,7 @@ def _host_sources(suite: str, components: Sequence[str]) -> list[str]:
 def bootstrap(suite: str, tar: Path, options: Iterable[str], components: Sequence[str] = ("main",)) -> None:
     """Run mmdebstrap(1) for a root file system as a tar; nothing is mounted on the host, nothing left behind.
 
-    Raises the errors of `debian.build`.
+    Raises the errors of `tools.run`.
     """
     command = ["unshare", "--mount", "--", "mmdebstrap", "--mode=unshare"] if _root() else ["mmdebstrap"]
     argv: Words = [*command, "--format=tar", *options, suite, tar, *archives(suite, components)]
