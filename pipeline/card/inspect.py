@@ -16,7 +16,6 @@ from typing import Any
 from ..errors import MetisError, one_line, reason_of
 from ..raw import blkid, disk, ext, record
 
-NODE = "/etc/metis/node.json"
 _LARGEST_NODE = 1 << 20
 _LARGEST_RECORD = 1 << 16
 _LONGEST = 80
@@ -94,7 +93,7 @@ def inspect(path: Path) -> OnCard:
 def _with_table(path: Path) -> OnCard:
     layout = disk.read(path)
     for each in sorted(layout.partitions, key=lambda each: -each.size):
-        node = _object(_file(path, each, NODE, _LARGEST_NODE), _json)
+        node = _object(_file(path, each, record.NODE, _LARGEST_NODE), _json)
         burned = _object(_file(path, each, record.PATH, _LARGEST_RECORD), record.parse)
         if node or burned:
             return OnCard(layout.scheme, layout.partitions, node=node, record=burned)

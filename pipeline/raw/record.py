@@ -15,6 +15,8 @@ from ..model import Reserved
 from .ranges import BLOCK
 
 PATH = "/etc/metis/burn.json"
+NODE = "/etc/metis/node.json"
+"""What a card says of its node, beside that: the node's name and class, and the files that were put there."""
 SIZE = BLOCK
 """Bytes: one block of most file systems, and the least that every medium writes at once."""
 FORMAT = 1

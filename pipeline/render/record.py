@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..model import Blob, Directory, Entry, File, Reserved, ResolvedNode, Text
-from ..raw.record import PATH, SIZE
+from ..raw.record import NODE, PATH, SIZE
 
 FORMAT = 1
 _ALL_READ = 0o004
@@ -36,7 +36,7 @@ def render(node: ResolvedNode, entries: Iterable[Entry]) -> tuple[Entry, ...]:
         "files": files,
     }
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    return (Directory("/etc/metis"), File("/etc/metis/node.json", (Text(text),)), burned)
+    return (Directory("/etc/metis"), File(NODE, (Text(text),)), burned)
 
 
 def _file(entry: File) -> dict[str, Any]:
