@@ -1,6 +1,6 @@
 """What a build will do, said before it is done.
 
-Pure: the facts (what is cached, what receipts say) are gathered by `lab.lab`; here they become a plan, as
+Pure: the facts (what is cached, what receipts say) are gathered by `lab.plan`; here they become a plan, as
 data and as text.
 """
 

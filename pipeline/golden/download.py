@@ -15,6 +15,7 @@ from ..errors import SourceError
 from ..machine import web
 from ..machine.loopback import is_loopback
 from ..machine.progress import Reporter
+from ..wording import masked
 from . import headers, urls
 from .asking import (
     CONNECT,
@@ -56,7 +57,7 @@ class Download:
         What has arrived stays through errors and restarts. Raises as `source.Source.fetch` does.
         """
         patience = Patience(self.name, reporter, self._manners.sleep, self._manners.tries)
-        place = urls.masked(self._url)
+        place = masked(self._url)
         with (
             Partial(into, place, reporter, limit, any_host=self._manners.any_host) as partial,
             session() as asking,

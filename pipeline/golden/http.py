@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..machine.progress import Reporter
+from ..wording import masked
 from . import urls
 from .asking import USUAL, Manners
 from .download import Download
@@ -19,7 +20,7 @@ class HttpSource:
     remote: ClassVar[bool] = True
 
     def __init__(self, source: str, manners: Manners = USUAL) -> None:
-        self.name = urls.masked(urls.checked(source))
+        self.name = masked(urls.checked(source))
         self._download = Download(source, self.name, manners=manners)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""URLs of goldens: which are taken, how messages name them, and where a redirect may lead."""
+"""URLs of goldens: which are taken, and where a redirect may lead."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from ..errors import RefusedError, SourceError, UsageError
 from ..wording import masked
-
-__all__ = ["checked", "file_name", "masked", "redirected"]
 
 
 def checked(url: str) -> str:

@@ -1,7 +1,7 @@
 """What the graph must know of each file before anything is resolved, remembered between runs.
 
-Of a node that is its class, its overlays, and the name and address that it claims; of a class what it
-extends and its overlays. A file that did not change (size, times, inode) is not read again, so that a graph
+Of a node that is its class and its overlays, of a class what it extends and its overlays, and of both what
+only one node may have. A file that did not change (size, times, inode) is not read again, so that a graph
 of a thousand nodes is listed without parsing YAML.
 """
 
@@ -262,7 +262,7 @@ def _node_facts(
 
 
 def _claims(name: str, facts: Facts) -> list[tuple[str, str]]:
-    """What a node alone may have: its own claims over those of its classes, and its name as its host name."""
+    """What a node claims: its own place by place over its classes', and its name where none says another."""
     about = facts["nodes"][name]
     if about["class"] is None:
         return []

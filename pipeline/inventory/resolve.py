@@ -126,7 +126,7 @@ def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: D
 
 @dataclass(slots=True)
 class _Merged:
-    """Values in the making, with where each came from by dotted path."""
+    """Values in the making, and where each came from."""
 
     data: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, Origin] = field(default_factory=dict)

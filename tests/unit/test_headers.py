@@ -15,6 +15,7 @@ from pipeline.errors import MetisError
 from pipeline.golden import headers, urls
 from pipeline.golden.partial import Partial
 from pipeline.machine.progress import QuietReporter
+from pipeline.wording import masked
 
 BEGINNINGS = ["", "http://", "https://a", "//", "bytes 1-2/", "Sat, 01 Jun 2024 10:00:00 +", '"', "9"]
 HOSTILE = st.builds(str.__add__, st.sampled_from(BEGINNINGS), st.text(st.characters(max_codepoint=255)))
@@ -33,7 +34,7 @@ def test_a_redirect_leads_to_the_web_or_is_one_printable_line(location: str) -> 
     except MetisError as error:
         shown = str(error)
     else:
-        shown = urls.masked(target)
+        shown = masked(target)
     assert shown.isprintable()
 
 

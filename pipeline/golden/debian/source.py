@@ -33,7 +33,7 @@ class DebianSource:
 
     @classmethod
     def opened(cls, source: str, terms: Terms) -> DebianSource:
-        """See `schemes.SCHEMES`."""
+        """See `golden.schemes`."""
         return cls(source, terms.arch)
 
     def fetch(self, into: Path, reporter: Reporter, limit: int) -> str:

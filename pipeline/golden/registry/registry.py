@@ -1,7 +1,7 @@
 """One registry of artifacts: what is pulled from it and pushed to it.
 
-Whoever asks for a manifest compares its digest. Blobs come by `download`, which resumes; here is only what
-that needs to know. How a registry is told who asks is in `client`.
+Whoever asks for a manifest compares its digest. Blobs come by `golden.download`, which resumes; here is only
+what that needs to know. How a registry is told who asks is in `client`.
 """
 
 from __future__ import annotations

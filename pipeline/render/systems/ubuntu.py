@@ -1,4 +1,4 @@
-"""Ubuntu: its first start is all cloud-init's, see `cloud_init`."""
+"""Ubuntu: its first start is all cloud-init's, see `render.cloud_init`."""
 
 from __future__ import annotations
 
