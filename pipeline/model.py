@@ -92,13 +92,18 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file that is fetched once, checked by its hash and put into the base."""
+    """A file that is fetched once, checked by its hash and put into a base or an image."""
 
     path: str
     source: str
     sha256: str
     mode: int
     mirrors: tuple[str, ...] = ()
+
+    @property
+    def entry(self) -> File:
+        """What puts it there, out of the cache."""
+        return File(self.path, (Blob(self.sha256, f"{CACHED}{self.sha256}"),), self.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +180,15 @@ class Text:
     text: str
 
 
+CACHED = "cache:"
+"""How a blob says that it lies in the cache and not in the inventory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blob:
     """Content that stays where it is until it is applied, named by its hash.
 
-    `source` is a path relative to the inventory, or `cache:<sha256>` for a fetched file.
+    `source` is a path relative to the inventory, or CACHED and the hash for a fetched file.
     """
 
     sha256: str
@@ -218,7 +227,7 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class ImageFact:
-    """A value that only the image itself has, known when it is applied: see `disk.facts`."""
+    """A value that only the image itself has, known when it is applied: see `raw.disk.facts`."""
 
     name: str
 

@@ -25,6 +25,7 @@ from ..machine.environment import user_folder, user_folders
 from ..machine.progress import Reporter, reporter
 from ..manifest import secrets_of
 from ..manifest_json import digest, from_data
+from ..model import CACHED
 from ..secrets.keyring import Keyring, Revealed
 from ..secrets.places import SECRETS_VARIABLES
 from ..secrets.used import UsedSecrets
@@ -199,8 +200,6 @@ class Lab:
 
     def open_blob(self, blob: Blob) -> BinaryIO:
         """The bytes of a blob, if they are still those that its hash names."""
-        from ..steps.compose import CACHED
-
         if blob.source.startswith(CACHED):
             path = self.store.find(blob.sha256)
             if path is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..model import Blob, Directory, Entry, File, RemoteFile, Remove, ResolvedNode, SecretRef
+from ..model import Directory, Entry, File, RemoteFile, Remove, ResolvedNode, SecretRef
 
 DATA_DIR = "/var/lib/rancher/k3s"
 
@@ -58,10 +58,7 @@ def render(node: ResolvedNode) -> tuple[Entry, ...]:
 
 
 def _restored(node: ResolvedNode) -> tuple[Entry, ...]:
-    database = tuple(
-        File(file.path, (Blob(file.sha256, f"cache:{file.sha256}"),), mode=file.mode)
-        for file in fetched(node)
-    )
+    database = tuple(file.entry for file in fetched(node))
     folder = f"{data_dir(node)}/server"
     folders = (Directory(folder, mode=0o700), Directory(f"{folder}/db", mode=0o700))
     token = File(f"{folder}/token", (SERVER_TOKEN,), mode=0o600)

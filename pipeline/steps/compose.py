@@ -18,23 +18,10 @@ from ..inventory.overlay import Found
 from ..inventory.read import Inventory
 from ..inventory.resolve import GoldenOverride, class_of, resolve_class, resolve_node
 from ..manifest import Contribution, collect
-from ..model import (
-    Blob,
-    Entry,
-    File,
-    Layer,
-    Manifest,
-    Overlay,
-    RemoteFile,
-    ResolvedClass,
-    ResolvedNode,
-)
+from ..model import Entry, Layer, Manifest, Overlay, RemoteFile, ResolvedClass, ResolvedNode
 from ..render import k3s, k3s_state, k3s_units, record
 from ..render.concerns import CONCERNS, checked
 from .ids import BaseManifest
-
-CACHED = "cache:"
-"""How a blob says that it lies in the cache and not in the inventory."""
 
 Listing = Callable[[str], tuple[Found, ...]]
 """Gives what is in an overlay's folder."""
@@ -109,9 +96,7 @@ class Composer:
     def _of_class(self, klass: ResolvedClass, *, in_base: bool = False) -> Sequence[Contribution]:
         parts = [part for layer in klass.layers for part in self._of_layer(layer, in_base=in_base)]
         last = klass.layers[-1]
-        fetched = tuple(
-            File(item.path, (Blob(item.sha256, f"{CACHED}{item.sha256}"),), item.mode) for item in klass.files
-        )
+        fetched = tuple(item.entry for item in klass.files)
         return [*parts, Contribution(f"files of {last.name}", fetched, last.replaces, last.file, in_base)]
 
     def _of_layer(self, layer: Layer, *, in_base: bool = False) -> Sequence[Contribution]:
