@@ -72,14 +72,13 @@ def fetched(wanted: Wanted, means: Means) -> Fetched:
     must be, and MetisError for one over the limit and for a store on a full disk. None of these enters.
     """
     origin = schemes.opened(wanted.source, means.terms(wanted))
-    key = wanted.sha256.lower() if wanted.sha256 else origin.recipe
-    if key is None:
-        key = published(wanted, means).sha256
-    wanted = replace(wanted, sha256=None if key == origin.recipe else key)
+    made_by = None if wanted.sha256 else origin.recipe
+    key = made_by or (wanted.sha256 or published(wanted, means).sha256).lower()
+    wanted = replace(wanted, sha256=None if made_by else key)
     evidence = _evidence(wanted, means)
     try:
         with means.store.lock(key, f"fetching {origin.name}"):
-            known = means.store.recall(key) if key == origin.recipe else key
+            known = means.store.recall(key) if made_by else key
             path = means.store.find(known) if known else None
             if known and path:
                 evidence.check(path, known)
@@ -92,10 +91,10 @@ def fetched(wanted: Wanted, means: Means) -> Fetched:
 def published(wanted: Wanted, means: Means, *, by_tag: bool = False) -> Published:
     """What is there now: by the publisher's list of hashes, else by the digest, else by the tag.
 
-    With `by_tag` no digest is looked at, nor is a hash ever.
+    With `by_tag` a digest does not count; a declared hash never does.
 
-    Raises UsageError for a source that is neither, SourceError where nobody can be asked, and MismatchError
-    for a list that is not signed as it must be.
+    Raises UsageError for a source that has neither a list nor a registry, SourceError where nobody can be
+    asked, and MismatchError for a list that is not signed as it must be.
     """
     if wanted.sums:
         return Published(_evidence(wanted, means).listed())
@@ -139,10 +138,9 @@ def _evidence(wanted: Wanted, means: Means) -> Evidence:
 def _origins(wanted: Wanted, means: Means) -> list[Source]:
     """All that have the file, in the order in which they are asked; raises SourceError where none may be."""
     names = (wanted.source, *wanted.mirrors)
-    found: list[Source] = []
-    for left, name in enumerate(reversed(names)):
-        manners = Manners(tries=TRIES_BEFORE_A_MIRROR if left else TRIES, any_host=True)
-        found.insert(0, schemes.opened(name, means.terms(wanted, manners)))
+    tries = [*(TRIES_BEFORE_A_MIRROR for _ in wanted.mirrors), TRIES]
+    manners = [Manners(tries=number, any_host=True) for number in tries]
+    found = [schemes.opened(name, means.terms(wanted, own)) for name, own in zip(names, manners, strict=True)]
     may_be_asked = [origin for origin in found if not (means.offline and origin.remote)]
     if not may_be_asked:
         raise _offline(found[0].name, means)
