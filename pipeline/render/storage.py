@@ -131,18 +131,20 @@ def _overlap(one: str, other: str) -> bool:
 
 def disks_of(node: ResolvedNode) -> Iterator[Disk]:
     """The disks that a node declares: Longhorn's, then the one for scratch."""
-    longhorn, scratch = (node.settings.get(part, {}) for part in NEEDED)
-    parts = [
+    longhorn, scratch = node.settings.get("longhorn", {}), node.settings.get("usb_scratch", {})
+    declared = [
         (f"longhorn.disks[{index}]", disk, longhorn) for index, disk in enumerate(longhorn.get("disks", ()))
     ]
-    for place, disk, of in [*parts, *([("usb_scratch", scratch, scratch)] if scratch else [])]:
+    if scratch:
+        declared.append(("usb_scratch", scratch, scratch))
+    for place, disk, part in declared:
         yield Disk(
             place,
             disk["uuid"],
             disk["path"],
             disk.get("filesystem", "ext4"),
             disk.get("disk_uuid", "-"),
-            of.get("mode") != "soft",
+            part.get("mode") != "soft",
             disk.get("binds", ()),
         )
 
