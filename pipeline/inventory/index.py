@@ -18,7 +18,7 @@ from ..errors import MetisError
 from ..machine import durable
 from ..model import SIDES
 from . import renames
-from .read import SCHEMAS, Inventory, Kind, check_name
+from .read import KINDS, Group, Inventory, check_name
 
 if TYPE_CHECKING:
     from .document import Document
@@ -112,17 +112,17 @@ def _built(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Index, dict[
 def _all_facts(inventory: Inventory, known: Mapping[str, Any]) -> tuple[Facts, dict[str, Any]]:
     current: dict[str, Any] = {}
     merged: Facts = {"nodes": {}, "classes": {}}
-    for kind in SCHEMAS:
-        for name, file in inventory.files(kind).items():
+    for group in KINDS:
+        for name, file in inventory.files(group).items():
             key, stamp = str(file), _stamp(file)
             entry = current.get(key) or known.get(key)
             if not isinstance(entry, dict) or entry.get("stamp") != stamp:
-                entry = {"stamp": stamp, **_said_in(inventory, kind, name, file)}
+                entry = {"stamp": stamp, **_said_in(inventory, group, name, file)}
             if entry["facts"] is None:  # not remembered: it is tried again the next time
-                merged[kind][name] = (_node if kind == "nodes" else _class)(None, inventory.shown(file))
+                merged[group][name] = (_node if group == "nodes" else _class)(None, inventory.shown(file))
             else:
                 current[key] = entry
-                merged[kind].update(entry["facts"][kind])
+                merged[group].update(entry["facts"][group])
     return merged, current
 
 
@@ -142,22 +142,22 @@ def _stamp(file: Path) -> list[int] | None:
     return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
 
 
-def _said_in(inventory: Inventory, kind: Kind, name: str, file: Path) -> dict[str, Any]:
+def _said_in(inventory: Inventory, group: Group, name: str, file: Path) -> dict[str, Any]:
     """The facts of a file, None where it cannot be read, and a line for each old name in it."""
     try:
-        document = inventory.parse(file, SCHEMAS[kind])
+        document = inventory.parse(file, KINDS[group])
     except MetisError:
         if inventory.single:
             raise
         return {"facts": None}
     renamed = [str(document.problem(path, use.words)) for path, use in document.renamed.items()]
-    return {"facts": _facts_of(inventory, kind, name, document), "renamed": renamed}
+    return {"facts": _facts_of(inventory, group, name, document), "renamed": renamed}
 
 
-def _facts_of(inventory: Inventory, kind: Kind, name: str, document: Document) -> Facts:
+def _facts_of(inventory: Inventory, group: Group, name: str, document: Document) -> Facts:
     data, shown = document.data, document.file
     if not inventory.single:
-        return {kind: {name: _node(data, shown) if kind == "nodes" else _class(data, shown)}}
+        return {group: {name: _node(data, shown) if group == "nodes" else _class(data, shown)}}
     return {
         "nodes": {key: _node(value, shown) for key, value in _mapping(data.get("nodes")).items()},
         "classes": {key: _class(value, shown) for key, value in _mapping(data.get("classes")).items()},

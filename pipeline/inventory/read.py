@@ -20,10 +20,11 @@ from .renames import rewritten, understood
 # What parses and checks is imported with the first document: most runs ask for none.
 if TYPE_CHECKING:
     from .document import Document
-    from .schema_files import Kind as Schema
+    from .schema_files import Kind
 
-Kind = Literal["nodes", "classes"]
-SCHEMAS: Mapping[Kind, Schema] = {"classes": "class", "nodes": "node"}
+Group = Literal["nodes", "classes"]
+"""A folder of the inventory, or a key of the file that has all."""
+KINDS: Mapping[Group, Kind] = {"classes": "class", "nodes": "node"}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 """Names become file names and task names."""
 
@@ -48,11 +49,11 @@ class Inventory:
         self._lock = threading.Lock()
         self._checking = threading.Lock()
 
-    def files(self, kind: Kind) -> dict[str, Path]:
+    def files(self, group: Group) -> dict[str, Path]:
         """The YAML file of each node or class by name; for a single file, it alone under the name ''."""
         if self.single:
             return {"": self.path}
-        folder = self.path / kind
+        folder = self.path / group
         found = os.listdir(folder) if folder.is_dir() else ()  # noqa: PTH208 - glob takes ten times as long
         # Hidden files are those of editors (.#titan-13.yaml) and of file managers.
         return {
@@ -66,37 +67,37 @@ class Inventory:
         folders = [] if self.single else [self.path / "classes", self.path / "nodes"]
         return tuple(sorted(file for folder in folders for file in folder.glob("*.yml")))
 
-    def file(self, kind: Kind, name: str) -> Path:
+    def file(self, group: Group, name: str) -> Path:
         """The file that a node or class stands in, whether it is there or not."""
-        return self.path if self.single else self.path.joinpath(kind, f"{name}.yaml")
+        return self.path if self.single else self.path.joinpath(group, f"{name}.yaml")
 
     @property
     def cluster_file(self) -> Path:
         """The file that the cluster's values stand in, whether it is there or not."""
         return self.path if self.single else self.path / "cluster.yaml"
 
-    def names(self, kind: Kind) -> tuple[str, ...]:
+    def names(self, group: Group) -> tuple[str, ...]:
         """All nodes or classes by name."""
         if not self.single:
-            return tuple(self.files(kind))
-        return tuple(sorted(self._parsed(self.path, SCHEMAS[kind]).data.get(kind, ())))
+            return tuple(self.files(group))
+        return tuple(sorted(self._parsed(self.path, KINDS[group]).data.get(group, ())))
 
-    def get(self, kind: Kind, name: str) -> Document | None:
+    def get(self, group: Group, name: str) -> Document | None:
         """The checked document of a node or class, None where there is none.
 
         Raises InventoryError with everything that is wrong in it.
         """
         if not NAME.fullmatch(name):
             return None
-        file = self.file(kind, name)
+        file = self.file(group, name)
         if not file.is_file():
             return None
-        document = self._parsed(file, SCHEMAS[kind])
+        document = self._parsed(file, KINDS[group])
         if self.single:
-            if name not in document.data.get(kind, ()):
+            if name not in document.data.get(group, ()):
                 return None
-            document = document.part(kind, name)
-        return self._checked(document, SCHEMAS[kind])
+            document = document.part(group, name)
+        return self._checked(document, KINDS[group])
 
     def cluster(self) -> Document:
         """What all of the cluster share; empty where nothing is declared."""
@@ -121,7 +122,7 @@ class Inventory:
         """A path as messages show it: relative to the inventory's folder where it lies in it."""
         return str(file.relative_to(self.root)) if file.is_relative_to(self.root) else str(file)
 
-    def _checked(self, document: Document, kind: Schema) -> Document:
+    def _checked(self, document: Document, kind: Kind) -> Document:
         from .validate import check
 
         with self._checking:  # the schemas are put together at their first use, which must be one
@@ -130,7 +131,7 @@ class Inventory:
             raise InventoryError(problems)
         return document
 
-    def parse(self, file: Path, kind: Schema) -> Document:
+    def parse(self, file: Path, kind: Kind) -> Document:
         """The document in a file as it is now, its keys by their present names.
 
         Whoever wants one gets it from here. Of an inventory in one file, its parts are checked.
@@ -146,7 +147,7 @@ class Inventory:
             self._checked(replace(document, data=parts), "inventory")
         return document
 
-    def _parsed(self, file: Path, kind: Schema) -> Document:
+    def _parsed(self, file: Path, kind: Kind) -> Document:
         with self._lock:
             if file not in self._documents:
                 self._documents[file] = self.parse(file, kind)
