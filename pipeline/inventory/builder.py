@@ -16,7 +16,8 @@ from ..errors import InventoryError, Problem
 from ..wording import dotted, shown
 from .scalars import TOO_LARGE, UNPRINTABLE, plain
 
-Path = tuple[str | int, ...]
+Keys = tuple[str | int, ...]
+"""What leads to a value in a document: keys of maps, and indices of lists."""
 
 MAX_DEPTH = 32
 MAX_NODES = 100_000
@@ -31,7 +32,7 @@ class _Open:
     """A map or list that is being filled; `key` is the map's key that waits for its value."""
 
     value: dict[str, Any] | list[Any]
-    path: Path
+    path: Keys
     anchor: str | None
     before: int
     key: str | None = None
@@ -53,7 +54,7 @@ class Builder:
 
     file: str
     root: object = None
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[Keys, int] = field(default_factory=dict)
     stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, _Known] = field(default_factory=dict)
     nodes: int = 0
@@ -120,7 +121,7 @@ class Builder:
     def _waits_for_key(self) -> bool:
         return bool(self.stack) and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None
 
-    def _place(self) -> Path:
+    def _place(self) -> Keys:
         """Where the next value goes; for a key, the map that it is in."""
         if not self.stack:
             return ()

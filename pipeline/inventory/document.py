@@ -16,7 +16,7 @@ import yaml
 
 from ..errors import InventoryError, Problem
 from ..wording import dotted, shown
-from .builder import Builder, Path
+from .builder import Builder, Keys
 from .scalars import UNPRINTABLE
 
 MAX_BYTES = 1 << 20
@@ -28,7 +28,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class Renamed:
     """A value under an old name: the keys that lead to it in the file, and what is to be said of that."""
 
-    written: Path
+    written: Keys
     words: str
 
 
@@ -43,11 +43,11 @@ class Document:
 
     file: str
     data: dict[str, Any]
-    lines: Mapping[Path, int]
-    prefix: Path = ()
-    renamed: Mapping[Path, Renamed] = field(default_factory=dict)
+    lines: Mapping[Keys, int]
+    prefix: Keys = ()
+    renamed: Mapping[Keys, Renamed] = field(default_factory=dict)
 
-    def written(self, path: Path) -> Path:
+    def written(self, path: Keys) -> Keys:
         """Give the keys that lead to a value in its file, as its author wrote them."""
         path = (*self.prefix, *path)
         for end in range(len(path), 0, -1):
@@ -55,14 +55,14 @@ class Document:
                 path = (*renamed.written, *path[end:])
         return path
 
-    def line(self, path: Path) -> int:
+    def line(self, path: Keys) -> int:
         """Give the line of a value's key or item, or of the nearest thing around it that has one."""
         path = self.written(path)
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: Keys, message: str) -> Problem:
         """Say what is wrong with the value at a path of this document."""
         return Problem(self.file, self.line(path), dotted(self.written(path)), message)
 

@@ -13,11 +13,11 @@ import yaml
 
 from ..errors import InventoryError, MetisError
 from ..wording import dotted, shown
-from .builder import Path
+from .builder import Keys
 from .document import parse
 
 
-def repinned(text: str, path: Path, old: str, new: str) -> str:
+def repinned(text: str, path: Keys, old: str, new: str) -> str:
     """Give the text of a YAML file with the scalar at a path replaced by `new`, quoted as the old one was.
 
     Raises InventoryError for what is no YAML of an inventory, MetisError where the value is not `old`, or is
@@ -43,7 +43,7 @@ def diff(file: str, before: str, after: str) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
-def _scalar(text: str, path: Path) -> yaml.ScalarNode:
+def _scalar(text: str, path: Keys) -> yaml.ScalarNode:
     """The node of a value that stands once, where its keys lead."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -62,7 +62,7 @@ def _scalar(text: str, path: Path) -> yaml.ScalarNode:
     return node
 
 
-def _refuse_shared(text: str, node: yaml.Node | None, path: Path) -> None:
+def _refuse_shared(text: str, node: yaml.Node | None, path: Keys) -> None:
     """Raise for an anchor, and so for an alias too, whose node is that of its anchor; and for a tag."""
     start = node.start_mark.index if node else 0
     if text[start : start + 1] in {"&", "!"}:
@@ -75,7 +75,7 @@ def _forms(style: str | None, new: str) -> Sequence[str]:
     return {None: (new, single, double), "'": (single, double)}.get(style, (double,))
 
 
-def _reads(text: str, path: Path) -> object:
+def _reads(text: str, path: Keys) -> object:
     try:
         value: object = parse(text, dotted(path)).data
     except InventoryError:
@@ -85,5 +85,5 @@ def _reads(text: str, path: Path) -> object:
     return value
 
 
-def _by_hand(path: Path, what: str) -> MetisError:
+def _by_hand(path: Keys, what: str) -> MetisError:
     return MetisError(f"{dotted(path) or 'the document'} {what}", "edit it by hand")

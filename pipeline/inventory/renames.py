@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .schema_files import Kind, Schema, address_of, contents, parts
 
 if TYPE_CHECKING:
-    from .builder import Path
+    from .builder import Keys
     from .document import Document, Renamed
 
 KEYWORD = "x-renamed"
@@ -73,13 +73,13 @@ def _declared(schema: Schema, address: str, within: tuple[str | None, ...]) -> I
 def rewritten(document: Document, renames: Iterable[Rename]) -> Document:
     """A whole file with new names in place of the old ones, but where the new one is there already."""
     data: Any = document.data
-    found: dict[Path, Renamed] = {}
+    found: dict[Keys, Renamed] = {}
     for rename in renames:
         data = _rewritten(data, rename, (), found)
     return replace(document, data=data, renamed=found) if found else document
 
 
-def _rewritten(value: Any, rename: Rename, path: Path, found: dict[Path, Renamed]) -> Any:  # noqa: ANN401
+def _rewritten(value: Any, rename: Rename, path: Keys, found: dict[Keys, Renamed]) -> Any:  # noqa: ANN401
     """A value with all that is renamed in it; what it shares with others by an alias stays as it is there."""
     if len(path) == len(rename.within):
         return _moved(value, rename, path, found)
@@ -94,7 +94,7 @@ def _rewritten(value: Any, rename: Rename, path: Path, found: dict[Path, Renamed
     return value
 
 
-def _moved(value: Any, rename: Rename, path: Path, found: dict[Path, Renamed]) -> Any:  # noqa: ANN401
+def _moved(value: Any, rename: Rename, path: Keys, found: dict[Keys, Renamed]) -> Any:  # noqa: ANN401
     from .document import Renamed
 
     if not isinstance(value, dict) or rename.old not in value:

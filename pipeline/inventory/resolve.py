@@ -31,9 +31,6 @@ CLASS_ONLY = frozenset({"extends", "abstract", "arch", "os", "image", "partition
 PER_LAYER = frozenset({"class", "boot_overlay", "root_overlay", "replaces"})
 DEFAULT_HEADROOM = "512M"
 
-Path = tuple[str, ...]
-"""Of a value: the keys that lead to it."""
-
 Classes = Callable[[str], Document | None]
 """Gives the checked document of a class, or None where there is none of that name."""
 
@@ -106,7 +103,7 @@ def resolve_class(name: str, classes: Classes, override: GoldenOverride | None =
         labels=freeze(labels),
         files=tuple(_remote_file(item) for item in data.get("files", ())),
         settings=freeze({key: value for key, value in data.items() if key not in CLASS_ONLY}),
-        origins=_frozen(merged.origins),
+        origins=MappingProxyType(merged.origins),
     )
 
 
@@ -120,7 +117,7 @@ def resolve_node(name: str, document: Document, klass: ResolvedClass, cluster: D
         layer=_layer(f"node {name}", document),
         settings=freeze(merged.data),
         cluster=freeze(cluster.data),
-        origins=_frozen(merged.origins),
+        origins=MappingProxyType(merged.origins),
     )
 
 
@@ -129,14 +126,14 @@ class _Merged:
     """Values in the making, and where each came from."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    origins: dict[Path, Origin] = field(default_factory=dict)
+    origins: dict[tuple[str, ...], Origin] = field(default_factory=dict)
 
     def lay_over(self, document: Document, skip: frozenset[str]) -> None:
         upper = {key: value for key, value in document.data.items() if key not in skip}
         self.data = self._merge(self.data, upper, (), document)
 
     def _merge(
-        self, lower: Mapping[str, Any], upper: Mapping[str, Any], path: Path, document: Document
+        self, lower: Mapping[str, Any], upper: Mapping[str, Any], path: tuple[str, ...], document: Document
     ) -> dict[str, Any]:
         result = dict(lower)
         for key, value in upper.items():
@@ -157,10 +154,6 @@ class _Merged:
         ]
         if problems:
             raise InventoryError(problems)
-
-
-def _frozen(origins: Mapping[Path, Origin]) -> Mapping[Path, Origin]:
-    return MappingProxyType(dict(origins))
 
 
 def _layer(name: str, document: Document) -> Layer:

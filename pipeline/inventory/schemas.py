@@ -18,13 +18,12 @@ from referencing.jsonschema import DRAFT202012
 
 from ..wording import MAX_SHOWN, shown
 from . import renames
+from .builder import Keys
 from .formats import UnfitError, checker
 from .schema_files import Kind, Schema, address_of, contents, parts
 
-Place = tuple[str | int, ...]
 
-
-def faults(data: object, kind: Kind) -> Iterator[tuple[Place, str]]:
+def faults(data: object, kind: Kind) -> Iterator[tuple[Keys, str]]:
     """Give the path and the words of each thing in a document's data that the schema does not allow."""
     for error in _validator(kind).iter_errors(data):
         yield from _in_words(error)
@@ -66,9 +65,9 @@ def _old_name(
     yield ValidationError(f"{renames.words(**renamed)}, and not beside the new one")
 
 
-def _in_words(error: ValidationError) -> Iterator[tuple[Place, str]]:
+def _in_words(error: ValidationError) -> Iterator[tuple[Keys, str]]:
     """Say an error by the description of the schema that it is about, not by the keyword that found it."""
-    place: Place = tuple(error.absolute_path)
+    place: Keys = tuple(error.absolute_path)
     found: Any = error.instance
     schema: Any = error.schema
     match error.validator:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import MetisError, about
 from ..golden.newer import Newer
-from ..inventory.builder import Path as Keys
+from ..inventory.builder import Keys
 from ..inventory.document import Document
 from ..inventory.pin import diff, repinned
 from ..inventory.read import Inventory
