@@ -10,12 +10,24 @@ from collections.abc import Mapping
 
 from ..errors import InventoryError, Problem
 from ..model import ResolvedNode
-from . import access, boot, cloud_init, identity, k3s, k3s_lints, logs, network, quirks, storage
+from . import (
+    access,
+    boot,
+    cloud_init,
+    identity,
+    k3s,
+    k3s_lints,
+    logs,
+    network,
+    network_lints,
+    quirks,
+    storage,
+)
 from .concern import Concern
 
 CONCERNS: Mapping[str, Concern] = {
     "identity": Concern(identity.render, identity.check, identity.OWNED),
-    "network": Concern(network.render, network.check, network.OWNED),
+    "network": Concern(network.render, network_lints.check, network.OWNED),
     "access": Concern(access.render, access.check, access.OWNED),
     "k3s": Concern(k3s.render, k3s_lints.check, k3s.OWNED),
     "storage": Concern(storage.render, storage.check, storage.OWNED),

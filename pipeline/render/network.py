@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..model import Entry, Fault, File, Needs, Remove, ResolvedNode, Symlink, Text
-from . import keyfile, netplan, network_lints, units
+from ..model import Entry, File, Needs, Remove, ResolvedNode, Symlink, Text
+from . import keyfile, netplan, units
 from .concern import Owned
 from .links import Link, links
 from .systems.table import system_of
@@ -89,10 +89,3 @@ def _services(manager: str) -> Iterator[Symlink | Remove]:
             yield units.wanted(wait_online, "network-online.target")
         else:
             yield Remove(units.want(wait_online, "network-online.target"))
-
-
-def check(node: ResolvedNode) -> Iterator[Fault]:
-    """Addresses that no machine can have, or that do not fit each other."""
-    network = node.settings.get("network")
-    if network is not None:
-        yield from network_lints.faults(network)

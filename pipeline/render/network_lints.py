@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import combinations
 
-from ..model import Fault, Settings
+from ..model import Fault, ResolvedNode
 from .links import Link, links
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -17,8 +17,11 @@ NOT_NAMES = frozenset({"all", "default", "lo", "renderer"})
 """What the kernel has for itself, and netplan for a setting beside the interfaces."""
 
 
-def faults(network: Settings) -> Iterator[Fault]:
+def check(node: ResolvedNode) -> Iterator[Fault]:
     """Everything that would only fail on the node, or leave it without its address."""
+    network = node.settings.get("network")
+    if network is None:
+        return
     found = links(network)
     carriers = {link.settings["link"] for link in found if link.kind == "vlan"}
     for link in found:
