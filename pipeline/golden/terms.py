@@ -16,7 +16,7 @@ Environment = Mapping[str, Secret]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a source is opened with, beside its name.
+    """All that the sources of one file are told.
 
     `folder` is where a relative `file:` starts from; `sha256` is of the file that is wanted, None where that
     is not known; `arch` is as Debian names it. `environment` has those variables that its scheme declares.

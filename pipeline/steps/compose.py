@@ -1,8 +1,8 @@
 """From the declared files to resolved nodes and manifests.
 
-This is where the order of layers is: rendered concerns, then hooks, the class chain's overlays, the class's
-fetched files, and the node's overlay. A later layer wins where it says that it replaces; a hook does where a
-class or the node says so.
+This is where the order of layers is: rendered concerns, then hooks, the node's record of itself, the class
+chain's overlays, the class's fetched files, and the node's overlay. A later layer wins where it says that it
+replaces; a hook does where a class or the node says so.
 """
 
 from __future__ import annotations
@@ -71,16 +71,15 @@ class Composer:
     def manifest(self, name: str) -> Manifest:
         """Everything that is done to a node's base to make its image."""
         node = self.node(name)
-        rendered = [Contribution(name, concern.render(node)) for name, concern in CONCERNS.items()]
+        concerns = [Contribution(name, concern.render(node)) for name, concern in CONCERNS.items()]
         hooks = self._of_hooks(node)
         layers = [*self._of_class(node.klass, in_base=True), *self._of_layer(node.layer)]
         _refuse_beside_k3s(node, [*hooks, *layers])
-        rendered += hooks
         winning: dict[tuple[str, str], Entry] = {
-            (entry.side, entry.path): entry for part in (*rendered, *layers) for entry in part.entries
+            (entry.side, entry.path): entry for part in (*concerns, *hooks, *layers) for entry in part.entries
         }
         about = Contribution("record", record.render(node, winning.values()))
-        return collect(name, [*rendered, about, *layers])
+        return collect(name, [*concerns, *hooks, about, *layers])
 
     def _of_hooks(self, node: ResolvedNode) -> Sequence[Contribution]:
         declared = (*node.klass.layers, node.layer)
@@ -94,6 +93,7 @@ class Composer:
         return self._inventory.get("classes", name)
 
     def _of_class(self, klass: ResolvedClass, *, in_base: bool = False) -> Sequence[Contribution]:
+        """The layers of a class; with `in_base`, as what a node's image has from its base already."""
         parts = [part for layer in klass.layers for part in self._of_layer(layer, in_base=in_base)]
         last = klass.layers[-1]
         fetched = tuple(item.entry for item in klass.files)
