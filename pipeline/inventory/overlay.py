@@ -24,7 +24,7 @@ KEEP = ".gitkeep"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Listed:
     """One thing in an overlay; `path` is as it will be in the image."""
 
     path: str
@@ -59,7 +59,7 @@ def signature(folder: Path) -> str:
     return state.hexdigest()
 
 
-def listing(folder: Path, name: str) -> tuple[Found, ...]:
+def listing(folder: Path, name: str) -> tuple[Listed, ...]:
     """Everything in an overlay, in the order of paths, with the hashes of files.
 
     Raises InventoryError with all that cannot be put on an image (links that point out of the folder, device
@@ -79,7 +79,7 @@ def listing(folder: Path, name: str) -> tuple[Found, ...]:
     return tuple(sorted(found, key=lambda item: item.path))
 
 
-def entries(overlay: Overlay, found: tuple[Found, ...], modes: Mapping[str, Any]) -> tuple[Entry, ...]:
+def entries(overlay: Overlay, found: tuple[Listed, ...], modes: Mapping[str, Any]) -> tuple[Entry, ...]:
     """The entries of an overlay; `modes` is the content of its modes.yaml, by path, for the root side."""
     exceptions = modes if overlay.side == "root" else {}
     kinds = {item.path: item.kind for item in found}
@@ -108,20 +108,20 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
                     pending.append(path)
 
 
-def _look(folder: Path, path: str, about: os.stat_result) -> Found:
+def _look(folder: Path, path: str, about: os.stat_result) -> Listed:
     here = os.fspath(folder) + path
     _check_text("a name", path)
     if stat.S_ISLNK(about.st_mode):
         target = os.readlink(here)  # noqa: PTH115 - the text of the link, not a path of this machine
         _check_text("a link's target", target)
         _check_target(path, target)
-        return Found(path, "symlink", target=target)
+        return Listed(path, "symlink", target=target)
     if stat.S_ISDIR(about.st_mode):
-        return Found(path, "directory")
+        return Listed(path, "directory")
     if stat.S_ISREG(about.st_mode):
         with Path(here).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return Found(path, "file", executable=bool(about.st_mode & stat.S_IXUSR), sha256=sha256)
+        return Listed(path, "file", executable=bool(about.st_mode & stat.S_IXUSR), sha256=sha256)
     raise ValueError("neither a file, a folder nor a link: it cannot be put on an image")
 
 
@@ -143,7 +143,7 @@ def _check_target(path: str, target: str) -> None:
             raise ValueError(f"a link that points outside the overlay: {target}")
 
 
-def _without_parents(found: Iterable[Found], exceptions: Mapping[str, Any]) -> list[Found]:
+def _without_parents(found: Iterable[Listed], exceptions: Mapping[str, Any]) -> list[Listed]:
     """Folders are kept where they are empty or have a mode of their own.
 
     The others are made on the way, or are in the image already, with modes that are none of our business.
@@ -153,7 +153,7 @@ def _without_parents(found: Iterable[Found], exceptions: Mapping[str, Any]) -> l
     return [item for item in kept if not (item.kind == "directory" and item.path in parents)]
 
 
-def _entry(overlay: Overlay, item: Found, exception: str | Mapping[str, str] | None) -> Entry:
+def _entry(overlay: Overlay, item: Listed, exception: str | Mapping[str, str] | None) -> Entry:
     if item.kind == "symlink":
         return Symlink(item.path, item.target, overlay.side)
     about = {"mode": exception} if isinstance(exception, str) else dict(exception or {})

@@ -18,7 +18,7 @@ from ..cache.store import Store
 from ..errors import InventoryError, MetisError, MismatchError, Problem, UsageError
 from ..inventory.index import Index
 from ..inventory.index import build as build_index
-from ..inventory.overlay import Found
+from ..inventory.overlay import Listed
 from ..inventory.read import Inventory
 from ..machine import sudo
 from ..machine.environment import user_folder, user_folders
@@ -270,8 +270,8 @@ class Lab:
             self.tools.size_limit,
         )
 
-    def _listed(self, folder: str) -> tuple[Found, ...]:
-        return tuple(Found(**item) for item in read_json(self.artifacts.overlay(folder)))
+    def _listed(self, folder: str) -> tuple[Listed, ...]:
+        return tuple(Listed(**item) for item in read_json(self.artifacts.overlay(folder)))
 
 
 def user_cache() -> Path:

@@ -14,7 +14,7 @@ from ..errors import InventoryError, Problem
 from ..hooks import Hooks
 from ..inventory import overlay
 from ..inventory.document import Document
-from ..inventory.overlay import Found
+from ..inventory.overlay import Listed
 from ..inventory.read import Inventory
 from ..inventory.resolve import GoldenOverride, class_of, resolve_class, resolve_node
 from ..manifest import Contribution, collect
@@ -23,7 +23,7 @@ from ..render import k3s, k3s_state, k3s_units, record
 from ..render.concerns import CONCERNS, checked
 from .ids import BaseManifest
 
-Listing = Callable[[str], tuple[Found, ...]]
+Listing = Callable[[str], tuple[Listed, ...]]
 """Gives what is in an overlay's folder."""
 
 
@@ -127,9 +127,9 @@ def _refuse_beside_k3s(node: ResolvedNode, parts: Iterable[Contribution]) -> Non
 
 def live_listing(inventory: Inventory) -> Listing:
     """Looks into the overlays' folders themselves, each once."""
-    known: dict[str, tuple[Found, ...]] = {}
+    known: dict[str, tuple[Listed, ...]] = {}
 
-    def listing(folder: str) -> tuple[Found, ...]:
+    def listing(folder: str) -> tuple[Listed, ...]:
         if folder not in known:
             known[folder] = overlay.listing(overlay.folder_of(inventory.root, folder), folder)
         return known[folder]

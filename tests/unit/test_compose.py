@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InventoryError
-from pipeline.inventory.overlay import Found
+from pipeline.inventory.overlay import Listed
 from pipeline.inventory.read import Inventory
 from pipeline.model import Manifest
 from pipeline.steps.compose import Composer
@@ -23,7 +23,7 @@ def manifest(folder: Path, k3s: str, path: str, *, of_class: bool = False) -> Ma
     classes = f"classes:\n  pi: {{arch: arm64, os: debian{klass}}}\n"
     nodes = f"nodes:\n  titan-13: {{class: pi, {k3s}{node}}}\n"
     (folder / "lab.yaml").write_text(classes + nodes)
-    listing = (Found(path, "file", sha256="cd" * 32),)
+    listing = (Listed(path, "file", sha256="cd" * 32),)
     return Composer(Inventory(folder / "lab.yaml"), lambda _: None, lambda _: listing).manifest("titan-13")
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError
 from pipeline.inventory.overlay import (
-    Found,
+    Listed,
     _check_target,
     entries,
     folder_of,
@@ -111,7 +111,7 @@ def test_a_listing_comes_back_from_json(folder: Path) -> None:
     put(folder, "a", mode=0o755)
     (folder / "l").symlink_to("a")
     found = listing(folder, NAME)
-    assert tuple(Found(**asdict(item)) for item in found) == found
+    assert tuple(Listed(**asdict(item)) for item in found) == found
 
 
 # ---------------------------------------------------------------------------------------- modes.yaml

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pipeline.errors import InventoryError
-from pipeline.inventory.overlay import Found
+from pipeline.inventory.overlay import Listed
 from pipeline.inventory.read import Inventory
 from pipeline.manifest import secret_refs
 from pipeline.model import Blob, Edit, Entry, File, Reserved, ResolvedNode, SecretRef, Text
@@ -191,8 +191,8 @@ def test_the_record_speaks_of_the_layer_that_won(tmp_path: Path) -> None:
         "nodes: {titan-13: {class: pi}}\n"
     )
     listing = (
-        Found("/etc/hostname", "file", sha256="cd" * 32),
-        Found("/etc/issue", "file", sha256="ef" * 32),
+        Listed("/etc/hostname", "file", sha256="cd" * 32),
+        Listed("/etc/issue", "file", sha256="ef" * 32),
     )
     manifest = Composer(Inventory(tmp_path / "lab.yaml"), lambda _: None, lambda _: listing).manifest(
         "titan-13"
