@@ -29,16 +29,16 @@ def repin(inventory: Inventory, found: Iterable[Newer]) -> tuple[list[str], dict
     errors: dict[str, MetisError] = {}
     for newer in found:
         try:
-            edits = [
-                (_place(inventory, newer, key, old), old, new) for key, (old, new) in newer.edits.items()
-            ]
+            edits = {
+                _place(inventory, newer, key, old): (old, new) for key, (old, new) in newer.edits.items()
+            }
             if not edits:
                 raise by_hand(newer)
-            wanted = [edit for edit in edits if edited.get(edit[0]) != edit[2]]
-            for file in dict.fromkeys(place[0] for place, *_ in wanted):
-                here = [(place[1], old, new) for place, old, new in wanted if place[0] == file]
+            left = {place: (old, new) for place, (old, new) in edits.items() if edited.get(place) != new}
+            for file in dict.fromkeys(file for file, _ in left):
+                here = [(keys, *change) for (where, keys), change in left.items() if where == file]
                 diffs.append(_edit(file, inventory.shown(file), here))
-            edited.update({place: new for place, _, new in wanted})
+            edited.update({place: new for place, (_, new) in left.items()})
         except (MetisError, OSError) as error:
             errors[newer.class_name] = about(f"class {newer.class_name}", error)
     return diffs, errors
