@@ -71,10 +71,8 @@ class Goldens:
 
     def receipt(self, name: str, found: Fetched) -> dict[str, str]:
         """What is recorded of a class's golden; its source too where the inventory does not pin it."""
-        golden = self.declared(name)
-        is_pinned = golden.sha256 or not _is_recorded(golden)
-        about = {"sha256": found.sha256}
-        return about if is_pinned else {**about, "source": masked(golden.source)}
+        golden, about = self.declared(name), {"sha256": found.sha256}
+        return {**about, "source": masked(golden.source)} if _is_recorded(golden) else about
 
     def _recorded(self, name: str, golden: DeclaredGolden) -> str | None:
         """Which golden an earlier run took where the inventory does not say: a moved tag is noticed."""
@@ -88,7 +86,8 @@ class Goldens:
 
 
 def _is_recorded(golden: DeclaredGolden) -> bool:
-    return bool(golden.sums or golden.source.startswith("oci:"))
+    """Whether only the receipt says which one it is: its publisher may name another at any time."""
+    return not golden.sha256 and bool(golden.sums or golden.source.startswith("oci:"))
 
 
 def check_golden(klass: ResolvedClass) -> DeclaredGolden:

@@ -107,9 +107,10 @@ def _there(reference: Reference, registry: Registry) -> str:
 
 def _signature(folder: Path, title: str, content: bytes) -> Part:
     """A detached signature as a file of the artifact, under the name that its makers give it."""
-    kind, ending = ("pgp", "asc" if content.startswith(_ARMOUR) else "sig")
     if content.startswith(minisign.COMMENT):
         kind, ending = "minisign", "minisig"
+    else:
+        kind, ending = "pgp", "asc" if content.startswith(_ARMOUR) else "sig"
     file = folder / "signature"
     file.write_bytes(content)
     return Part(file, artifact.SIGNATURE_TYPES[kind], f"{title}.{ending}")
