@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MetisError, MismatchError, RottenError, SourceError
+from ..golden.kept import KeptArtifact
 from ..golden.registry.artifact import NODE_IMAGE
-from ..golden.registry.kept import KeptArtifact
 from ..golden.registry.push import push
 from ..golden.registry.reference import Reference
 from ..golden.registry.registry import Registries

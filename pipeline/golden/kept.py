@@ -8,15 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from ...cache.store import Store, digest
-from ...errors import MetisError, MismatchError, SourceError
-from ...machine import durable
-from ...machine.progress import Reporter
-from ..oci import OciSource
-from . import artifact
-from .artifact import LARGEST_MANIFEST, Artifact, Layer
-from .reference import Reference
-from .registry import Registry
+from ..cache.store import Store, digest
+from ..errors import MetisError, MismatchError, SourceError
+from ..machine import durable
+from ..machine.progress import Reporter
+from .oci import OciSource
+from .registry import artifact
+from .registry.artifact import LARGEST_MANIFEST, Artifact, Layer
+from .registry.reference import Reference
+from .registry.registry import Registry
 
 
 class KeptArtifact:
