@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from tests.support import goldens
 from tests.support.certificate import make_certificate
+
+
+def pytest_configure() -> None:
+    """A shell lets what runs in the background ignore Ctrl-C; so would children that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -25,7 +32,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 DISKS = frozenset(
-    "test_burn.py test_burn_faults.py test_cards.py test_injectors.py test_media.py test_mounted.py".split()
+    "test_burn.py test_burn_faults.py test_cards.py test_injectors.py test_media.py test_mounted.py "
+    "test_render_boot.py".split()
 )
 """Who looks for cards opens each disk for a blink, and who looks whether a disk is free may see it."""
 

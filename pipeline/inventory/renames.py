@@ -72,14 +72,15 @@ def _declared(schema: Schema, address: str, within: tuple[str | None, ...]) -> I
 
 def rewritten(document: Document, renames: Iterable[Rename]) -> Document:
     """A whole file with new names in place of the old ones, but where the new one is there already."""
-    data: Any = document.data
+    data: object = document.data
     found: dict[Keys, Renamed] = {}
     for rename in renames:
         data = _rewritten(data, rename, (), found)
+    assert isinstance(data, dict)  # as it was
     return replace(document, data=data, renamed=found) if found else document
 
 
-def _rewritten(value: Any, rename: Rename, path: Keys, found: dict[Keys, Renamed]) -> Any:  # noqa: ANN401
+def _rewritten(value: object, rename: Rename, path: Keys, found: dict[Keys, Renamed]) -> object:
     """A value with all that is renamed in it; what it shares with others by an alias stays as it is there."""
     if len(path) == len(rename.within):
         return _moved(value, rename, path, found)
@@ -94,7 +95,7 @@ def _rewritten(value: Any, rename: Rename, path: Keys, found: dict[Keys, Renamed
     return value
 
 
-def _moved(value: Any, rename: Rename, path: Keys, found: dict[Keys, Renamed]) -> Any:  # noqa: ANN401
+def _moved(value: object, rename: Rename, path: Keys, found: dict[Keys, Renamed]) -> object:
     from .document import Renamed
 
     if not isinstance(value, dict) or rename.old not in value:

@@ -41,7 +41,8 @@ def properties(file: str, *path: str) -> dict[str, Any]:
     found: Any = contents()[file]
     for step in path:
         found = found[step] if step == "items" else found["properties"][step]
-    return found["properties"]  # type: ignore[no-any-return]
+    own: dict[str, Any] = found["properties"]
+    return own
 
 
 def old_name(reference: str, to: str) -> dict[str, Any]:
@@ -165,11 +166,11 @@ def test_old_names_and_new_ones_come_to_the_same_node(
     klass: dict[str, Any], node: dict[str, Any], data: st.DataObject
 ) -> None:
     def resolved(own: dict[str, Any], shared: dict[str, Any]) -> Any:
-        documents = {
+        documents: dict[Kind, str] = {
             "class": yaml.safe_dump({"arch": "arm64", "os": "debian", **shared}, sort_keys=False),
             "node": yaml.safe_dump({"class": "c", **own}, sort_keys=False),
         }
-        assert [lines(text, kind) for kind, text in documents.items()] == [[], []]  # type: ignore[arg-type]
+        assert [lines(text, kind) for kind, text in documents.items()] == [[], []]
         found = resolve_class("c", {"c": read(documents["class"], "class")}.get)
         made = resolve_node("n", read(documents["node"]), found, parse("{}", "cluster.yaml"))
         return made, made.origins, found.origins

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.boot import session
 from pipeline.errors import InventoryError, MetisError
+from pipeline.machine.progress import QuietReporter
 from pipeline.manifest import Contribution, collect
 from pipeline.model import ResolvedNode
 from pipeline.render.systems import table
@@ -101,6 +102,6 @@ def test_what_cannot_be_started_here_is_said_before_anything_is_copied(
     monkeypatch.setattr(session, "require", lambda _: None)
     node = node_of("class: pi\n", ARM64)
     nothing = collect("titan-13", [])
-    tools = session.Tools(lambda *_: None, lambda: "tcg", lambda _: b"", None)  # type: ignore[arg-type]
+    tools = session.Tools(lambda *_: None, lambda: "tcg", lambda _: b"", QuietReporter())
     with pytest.raises(MetisError, match="started by a boot loader for arm64: only a Raspberry Pi's"):
         session.run(node, nothing, tmp_path / "image", tmp_path, session.Options(), tools)
