@@ -41,16 +41,16 @@ def image(
         os.environ["METIS_DEEP"] = "1"
     from .. import walk
     from ..steps import receipts
-    from ..steps.export import target_of
+    from ..steps.export import export, target_of
 
     lab = lab_of(flags)
-    if output is not None:
-        target_of(lab.artifacts.image(nodes[0]), output, nodes[0])  # refused before anything is built
+    # Refused before anything is built.
+    target = None if output is None else target_of(lab.artifacts.image(nodes[0]), output, nodes[0])
     lab = walk.run([f"image:{name}" for name in nodes] or ["image"], jobs)
-    if output is not None:
-        written = [_export(lab, nodes[0], output)]
-    else:
-        written = [lab.artifacts.image(name) for name in nodes or lab.nodes]
+    written = [lab.artifacts.image(name) for name in nodes or lab.nodes]
+    if target is not None and target != written[0]:
+        export(written[0], target, lab.reporter)
+        written = [target]
     if as_json:
         print_json([receipts.to_data(path) for path in written])
     elif len(nodes) == 1:
@@ -58,17 +58,6 @@ def image(
     else:
         for path in written:
             click.echo(path)
-
-
-def _export(lab: Lab, node: str, output: Path) -> Path:
-    """Put a copy of a node's image elsewhere; gives the copy."""
-    from ..steps.export import export, target_of
-
-    image = lab.artifacts.image(node)
-    target = target_of(image, output, node)
-    if target != image:
-        export(image, target, lab.reporter)
-    return target
 
 
 def _print_summary(lab: Lab, node: str, path: Path) -> None:
