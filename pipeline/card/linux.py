@@ -212,4 +212,4 @@ def _listed() -> bytes:
 
 def _filesystem(name: str) -> str:
     """What blkid(8) finds on a device, where it may look: without udev lsblk does not know."""
-    return one_line(blkid.probed(sysfs.device(name)).get("ID_FS_TYPE", ""))
+    return one_line(blkid.probed(sysfs.device(name), timeout=_TIMEOUT).get("ID_FS_TYPE", ""))

@@ -22,8 +22,8 @@ class Owned:
 
     `strays` are paths where a file that no entry explains changes what the node is, and how; `boot_strays`
     those of the boot partition. `paths` are further ones of the root that cloud-init may not write to. A path
-    stands for what is beneath it too; `*` is within a name. `keys` are those of cloud-init's user-data that
-    would undo what the inventory says, and where it is said.
+    stands for what is beneath it too; `*` is within a name, and `**` in `paths` is any number of names.
+    `keys` are those of cloud-init's user-data that would undo what the inventory says, and where it is said.
     """
 
     strays: Mapping[str, str] = field(default_factory=dict)

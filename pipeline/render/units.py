@@ -48,7 +48,7 @@ def strays(prefix: str) -> dict[str, str]:
 
 def anywhere(prefix: str) -> tuple[str, ...]:
     """All places of units and their drop-ins whose names begin alike, as `concern.Owned` has paths."""
-    return tuple(f"{folder}/{below}{prefix}*" for folder in FOLDERS for below in ("", "*/"))
+    return tuple(f"{folder}/{below}{prefix}*" for folder in FOLDERS for below in ("", "**/"))
 
 
 def script(name: str) -> File:

@@ -32,7 +32,8 @@ _UNDOING = re.compile(
 Only what stands there plainly is found: who writes commands for a node can undo anything.
 """
 _PROTECTED = re.compile(
-    "|".join(f"{re.escape(path)}(/.*)?".replace(r"\*", "[^/]*") for path in PROTECTED), re.DOTALL
+    "|".join(f"{re.escape(path)}(/.*)?".replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for path in PROTECTED),
+    re.DOTALL,
 )
 
 

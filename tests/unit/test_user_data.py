@@ -157,7 +157,8 @@ OURS_TOO = (
     "/etc/systemd/network/01.network /etc/network/interfaces /etc/gshadow /run/netplan/1.yaml "
     "/home/atlas/.ssh/authorized_keys /root/.ssh/authorized_keys /etc/systemd/journald.conf.d/50-metis.conf "
     "/etc/systemd/system/multi-user.target.wants/k3s.service /lib/systemd/system/k3s.service "
-    "/etc/systemd/system/k3s.service.d/9.conf /etc/systemd/system/service.d/x.conf"
+    "/etc/systemd/system/k3s.service.d/9.conf /etc/systemd/system/service.d/x.conf "
+    "/etc/systemd/system/a/b/k3s.service /run/systemd/system/a/b/metis-disks.service"
 ).split()
 
 
