@@ -13,7 +13,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,8 +72,8 @@ def mounted(card: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """A root and a boot that are no mounts."""
+def folders(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A root and a boot that are no mounts, and that can be removed afterwards."""
     if os.geteuid() != 0:
         pytest.skip("only root may give files their owners")
     root, boot = tmp_path / "root", tmp_path / "root/boot/firmware"
@@ -87,7 +86,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     (root / "etc/motd").write_text("golden\n")
     (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
     (boot / "config.txt").write_text("arm_64bit=1\n")
-    return root, boot
+    with blocks.removable(root):
+        yield root, boot
 
 
 def remains(image: Path) -> list[str]:
@@ -100,36 +100,25 @@ def remains(image: Path) -> list[str]:
 # ---------------------------------------------------------------------------------------------- folders
 
 
-@contextmanager
-def changeable(root: Path) -> Iterator[None]:
-    """Let what is left be removed by pytest."""
-    try:
-        yield
-    finally:
-        process.run(["chattr", "-i", root / "mnt/longhorn"], check=False)
-
-
 def test_folders_get_the_files_of_both_and_are_compared(work: Work, folders: tuple[Path, Path]) -> None:
     root, boot = folders
     work.entries = (*NODE, *BOOT)
-    with changeable(root):
-        verdict = work.into(root, boot)
-        assert (verdict.error, verdict.subject, verdict.image) == (None, "titan-13", root)
-        assert verdict.entries == len(CLASS) + len(work.entries)
-        found = seen(root)
-        check_is_applied(found)
-        assert found["boot/firmware/ssh"][3] == b""
-        assert b"enable_uart=1" in (boot / "config.txt").read_bytes()
+    verdict = work.into(root, boot)
+    assert (verdict.error, verdict.subject, verdict.image) == (None, "titan-13", root)
+    assert verdict.entries == len(CLASS) + len(work.entries)
+    found = seen(root)
+    check_is_applied(found)
+    assert found["boot/firmware/ssh"][3] == b""
+    assert b"enable_uart=1" in (boot / "config.txt").read_bytes()
 
 
 def test_what_is_there_already_changes_nothing(work: Work, folders: tuple[Path, Path]) -> None:
     root, boot = folders
     work.entries = (*NODE, *BOOT)
-    with changeable(root):
-        work.into(root, boot)
-        before = seen(root)
-        assert work.into(root, boot).error is None
-        assert seen(root) == before
+    work.into(root, boot)
+    before = seen(root)
+    assert work.into(root, boot).error is None
+    assert seen(root) == before
 
 
 def test_folders_of_a_mounted_card_know_its_disk(work: Work, card: Path, mounted: Path) -> None:
@@ -350,8 +339,7 @@ def test_what_reads_back_otherwise_is_a_mismatch_without_the_secret(
 ) -> None:
     values = iter([SECRET, SECRET, "another"])
     work.reveal = lambda _ref: next(values).encode()
-    with changeable(folders[0]):
-        verdict = work.into(*folders)
+    verdict = work.into(*folders)
     assert isinstance(verdict.error, MismatchError)
     assert "run again; where it stays so, take another card" in str(verdict.error)
     assert [(each.path, each.what) for each in verdict.findings] == [("/etc/rancher/token", "content")]

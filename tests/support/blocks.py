@@ -24,6 +24,15 @@ def need_disks() -> None:
 
 
 @contextmanager
+def removable(top: Path) -> Iterator[None]:
+    """Let whoever clears up remove what was made below a folder, also where it was made immutable."""
+    try:
+        yield
+    finally:
+        process.run(["chattr", "-R", "-f", "-i", top], check=False)
+
+
+@contextmanager
 def attached(image: Path, sector: int = 512) -> Iterator[str]:
     """A disk of what is in a file while the block runs; its partitions are known to the kernel."""
     options = ["--find", "--show", "--sector-size", str(sector)]

@@ -25,9 +25,9 @@ from pipeline.inject.beneath import Beneath
 from pipeline.inject.folder import FolderTree
 from pipeline.inject.sources import Sources, no_secrets
 from pipeline.inject.tree import Places, Trees
-from pipeline.machine import process
 from pipeline.manifest import Contribution, collect
 from pipeline.model import Blob, Directory, Edit, Entry, File, Needs, Remove, Reveal, SecretRef, Symlink, Text
+from tests.support import blocks
 
 Nodes = dict[str, bytes | str | None]
 """A tree: bytes are a file, text is a link's target, None is a directory."""
@@ -174,8 +174,8 @@ def guarded(top: Path) -> Iterator[Path]:
     """A folder whose immutable directory is mended afterwards, so that it can be removed."""
     if os.geteuid() != 0:
         pytest.skip("only root may make a directory immutable")
-    yield top
-    process.run(["chattr", "-R", "-i", top], check=False)
+    with blocks.removable(top):
+        yield top
 
 
 def test_nobody_makes_anything_in_an_immutable_directory(guarded: Path) -> None:
