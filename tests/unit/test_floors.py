@@ -34,8 +34,8 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "words": "errors model secret",
     "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
-    "edits.* golden.debian.recipe golden.newer golden.registry.artifact golden.trust.sums graph.outcomes "
-    "inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.pin "
+    "edits.* facts.* golden.debian.recipe golden.newer golden.registry.artifact golden.trust.sums "
+    "graph.outcomes inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.pin "
     "inventory.renames inventory.resolve inventory.scalars inventory.schema_files inventory.schemas "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
     "raw.ranges raw.record render.* secrets.report show tables wording",
@@ -49,15 +49,23 @@ LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in 
 
 PURE_MAY_IMPORT = frozenset(
     "__future__ collections dataclasses difflib functools hashlib hmac ipaddress itertools json jsonschema "
-    "posixpath re referencing struct types typing urllib.parse yaml zlib".split()
+    "jsonschema_rs posixpath re referencing struct types typing urllib.parse yaml zlib".split()
 )
-PARTS = {"inventory.schema_files": {"importlib.resources"}, "render.assets": {"importlib.resources"}}
-"""Schemas, scripts and units are part of the program, as its modules are: they are read as an import is."""
+PARTS = {
+    "facts.snapshot": {"datetime", "importlib.resources", "sys"},
+    "inventory.schema_files": {"importlib.resources"},
+    "render.assets": {"importlib.resources"},
+}
+"""Schemas, scripts and units are part of the program, as its modules are: they are read as an import is.
+
+Of `sys` a snapshot takes what keeps a text once, and of `datetime` the values, never the clock.
+"""
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
 ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split())
 LAZY = {"guestfs", "hvac", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
+    "jsonschema_rs": {"facts.snapshot"},
     "referencing": {"inventory.schemas"},
     "click": {"cli", "commands.*"},
     "cryptography": {"secrets.ssh_keys"},
