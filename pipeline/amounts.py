@@ -1,13 +1,17 @@
-"""Amounts in words for people: how many, how large, and how long.
+"""Amounts in words for people, how many, how large and how long; and ages as they write them.
 
 Sizes are in powers of 1024, as images and caches are counted; cards are sold by others (`card.cards`).
 """
 
 from __future__ import annotations
 
+import re
+
 _STEP = 1024
 _SIZES = ("KiB", "MiB", "GiB", "TiB")
 _TIMES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+_AGE = re.compile(r"(0|[1-9][0-9]{0,5})([mhd])")
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 ENOUGH = 2
 """A unit of time is used from so many on: 47 hours say more than one day."""
 
@@ -40,3 +44,11 @@ def sized(count: int) -> str:
 def mib(count: int, digits: int = 1) -> str:
     """Bytes in MiB, whatever their number: for figures that stand beside each other."""
     return f"{count / 2**20:.{digits}f} MiB"
+
+
+def seconds(age: str) -> int:
+    """The seconds of an age such as 90m, 12h or 30d; raises ValueError for what is none."""
+    match = _AGE.fullmatch(age)
+    if match is None:
+        raise ValueError("not an age")
+    return int(match[1]) * _SECONDS[match[2]]

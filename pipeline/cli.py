@@ -19,6 +19,7 @@ from .commands.burn import burn
 from .commands.cache import cache
 from .commands.cards import cards
 from .commands.config import config
+from .commands.facts import facts
 from .commands.golden import golden
 from .commands.image import image
 from .commands.nightly import nightly
@@ -26,6 +27,7 @@ from .commands.plan import plan
 from .commands.push import push
 from .commands.secrets import secrets
 from .commands.verify import verify
+from .commands.watch import watch
 from .errors import MetisError, known
 from .machine.hardening import end_as_by_ctrl_c, leave_no_cores
 
@@ -56,6 +58,8 @@ for command in (
     cache,
     push,
     nightly,
+    facts,
+    watch,
 ):
     cli.add_command(command)
 

@@ -5,15 +5,12 @@ Pure: what is there (`contents`), what the inventory needs (`lab.cache`) and how
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from dataclasses import dataclass
 
 DAY = 86_400
 UNFINISHED_FOR = DAY
 """Seconds after which a download that nobody has touched is given up, where nothing else is said."""
-_AGE = re.compile(r"(0|[1-9][0-9]{0,5})([mhd])")
-_SECONDS = {"m": 60, "h": 3600, "d": DAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +68,3 @@ def going(contents: Contents, needed: Container[str], now: float, limits: Limits
             files.append(item)
             left -= item.size
     return Contents(tuple(files), unfinished)
-
-
-def seconds(age: str) -> int:
-    """The seconds of an age such as 90m, 12h or 30d; raises ValueError for what is none."""
-    match = _AGE.fullmatch(age)
-    if match is None:
-        raise ValueError("not an age")
-    return int(match[1]) * _SECONDS[match[2]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..amounts import counted, duration, sized
+from ..amounts import counted, duration, seconds, sized
 from ..errors import SeveralErrors, UsageError, one_line
 from .options import common, lab_of, print_json
 
@@ -124,7 +124,7 @@ def prune(
 
 
 def _limits(older_than: str | None, max_size: str | None, *, unused: bool) -> Limits:
-    from ..cache.policy import Limits, seconds
+    from ..cache.policy import Limits
     from ..inventory.formats import size_in_bytes
 
     if unused and (older_than, max_size) != (None, None):

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .. import hooks
 from ..inject.tree import VERSION
-from ..inventory import overlay, renames
+from ..inventory import overlay
 from ..inventory.index import ClassFacts, NodeFacts
 from ..lab.lab import Lab, read_json
+from ..lab.looks import Looks, look, look_if_there
 from ..manifest import secrets_of
 from ..manifest_json import digest
 from ..secrets import forms_version
 from ..steps import receipts
 from ..steps.artifacts import bmap_of, receipt_of
 from ..steps.ids import base_made_from, image_made_from
-from .freshness import Unchanged, code_digest, look, look_if_there
+from .freshness import Unchanged
 
 
 class Checks:
@@ -33,7 +32,7 @@ class Checks:
         self.artifacts = lab.artifacts
         self._bases: dict[str, receipts.Receipt | None] = {}
         self._overlay_inputs: dict[str, tuple[Path, ...]] = {}
-        self._looks: dict[tuple[tuple[Path, ...], tuple[str, ...]], str] = {}
+        self._looks = Looks(lab)
 
     # --------------------------------------------------------------------------------------- inputs
 
@@ -88,13 +87,13 @@ class Checks:
         """Whether what a class is resolved from, and what was resolved, looks as it did; see `_as_made`."""
         about = self.lab.index.classes[name]
         made = (self.artifacts.golden_source(name), self.artifacts.base_manifest(name))
-        return self._as_made((), self._declared(about.files, about.overlays), made)
+        return self._as_made((), self._looks.declared(about.files, about.overlays), made)
 
     def manifest_as_rendered(self, name: str) -> Unchanged:
         """Whether what a node is resolved from, and its manifest, looks as it did; see `_as_made`."""
         about = self.lab.index.nodes[name]
         own, *shared = about.files
-        inputs = self._declared(tuple(shared), about.overlays)
+        inputs = self._looks.declared(tuple(shared), about.overlays)
         return self._as_made(self.lab.index.stamps.get(own, ()), inputs, (self.artifacts.manifest(name),))
 
     def _as_made(self, own: Sequence[int], inputs: str, made: Sequence[Path]) -> Unchanged:
@@ -103,22 +102,7 @@ class Checks:
         doit itself would save how they look after the task, and would not see an edit meanwhile; nor one
         that keeps a file's time of change.
         """
-        return Unchanged("made", lambda: [self._code, inputs, list(own), *map(look, made)])
-
-    def _declared(self, files: tuple[Path, ...], overlays: tuple[str, ...]) -> str:
-        """How declared files look, as one word; looked at once for all nodes of a class."""
-        key = (files, overlays)
-        if key not in self._looks:
-            modes = [self.lab.inventory.modes_file(folder) for folder in overlays]
-            seen = [self.lab.index.stamps.get(file) or look_if_there(file) for file in (*files, *modes)]
-            self._looks[key] = digest(seen)
-        return self._looks[key]
-
-    @cached_property
-    def _code(self) -> str:
-        inventory = self.lab.inventory
-        # On the day on which an old name of a key ends, whoever uses it is to hear of it.
-        return digest([code_digest(), hooks.state(inventory.root), renames.state(inventory.today)])
+        return Unchanged("made", lambda: [self._looks.code, inputs, list(own), *map(look, made)])
 
     def keyring_as_it_was(self, name: str) -> Unchanged:
         """Whether the keys that a golden may be signed by are those that it was judged by."""

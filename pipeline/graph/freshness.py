@@ -6,16 +6,12 @@ looked at for which task is in `checks`.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from doit.dependency import Dependency, UptodateCalculator
 
-from ..cache.store import stamp
 from ..errors import MetisError
 
 _VALUES = "_values_:"
@@ -82,27 +78,3 @@ class Unchanged(UptodateCalculator):  # type: ignore[misc]  # doit has no types
             return {self._name: self._value()}
         except MetisError:
             return {}
-
-
-def look(file: Path) -> list[int]:
-    """How a file looks: its size, times and inode."""
-    return list(stamp(file).values())
-
-
-def look_if_there(file: Path) -> list[int]:
-    """How a file looks; nothing where there is none."""
-    try:
-        return look(file)
-    except OSError:
-        return []
-
-
-def code_digest() -> str:
-    """The hash of this package: its modules, schemas, and what it puts on nodes."""
-    state = hashlib.sha256()
-    folder = Path(__file__).parents[1]
-    for top, folders, names in os.walk(folder):
-        folders[:] = sorted(set(folders) - {"__pycache__"})
-        for name in sorted(names):
-            state.update(Path(top, name).read_bytes())
-    return state.hexdigest()

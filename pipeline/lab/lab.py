@@ -58,7 +58,7 @@ class Lab:
         self.reporter: Reporter = reporter()
         self.artifacts = Artifacts(settings.artifacts)
         self.store = Store(settings.cache, self.reporter)
-        self._remembers = remembers
+        self.remembers = remembers
 
     @classmethod
     def from_environment(cls, *, remembers: bool = True, secrets: bool = True) -> Lab:
@@ -91,7 +91,7 @@ class Lab:
     def index(self) -> Index:
         """What the graph knows of the inventory without resolving it."""
         cache = self.artifacts.index(self.settings.inventory_key)
-        return build_index(self.inventory, cache, remember=self._remembers)
+        return build_index(self.inventory, cache, remember=self.remembers)
 
     @cached_property
     def nodes(self) -> tuple[str, ...]:
@@ -216,7 +216,7 @@ class Lab:
     @cached_property
     def keyring(self) -> Keyring:
         """What nodes have of secrets."""
-        used = UsedSecrets(self.artifacts.state, makes_key=self._remembers)
+        used = UsedSecrets(self.artifacts.state, makes_key=self.remembers)
         return Keyring(self.secret_source, self.nodes, used)
 
     def revealed(self, name: str, manifest: Manifest) -> Revealed:
@@ -245,7 +245,7 @@ class Lab:
         def cluster() -> Document:
             return self.inventory.cluster()
 
-        return LabSecrets(self.settings, cluster, self.reporter, remembers=self._remembers)
+        return LabSecrets(self.settings, cluster, self.reporter, remembers=self.remembers)
 
     @cached_property
     def goldens(self) -> Goldens:

@@ -49,7 +49,17 @@ class Artifacts:
 
     def burn(self, node: str, when: str) -> Path:
         """The receipt of a burn."""
-        return self.root / "burns" / f"{node}-{when}.json"
+        return self.burns / f"{node}-{when}.json"
+
+    @property
+    def burns(self) -> Path:
+        """The folder of the receipts of burns."""
+        return self.root / "burns"
+
+    @property
+    def snapshots(self) -> Path:
+        """Where nodes' snapshots are looked for unless another place is named."""
+        return self.root / "snapshots"
 
     @property
     def state(self) -> Path:
@@ -60,9 +70,18 @@ class Artifacts:
         """What is remembered of an inventory's files between runs."""
         return self.state / f"index-{inventory_key}.json"
 
+    def expected(self, inventory_key: str) -> Path:
+        """What is remembered of what nodes must be."""
+        return self.state / f"expected-{inventory_key}.json"
+
     def doit_state(self, inventory_key: str) -> Path:
         """What doit remembers of an inventory's tasks."""
         return self.state / f"doit-{inventory_key}.sqlite3"
+
+    @property
+    def history(self) -> Path:
+        """The database of what happened."""
+        return self.root / "history.sqlite3"
 
     @property
     def nightly(self) -> Path:

@@ -30,6 +30,9 @@ from ..machine.progress import Advance, Reporter
 from ..raw import record
 from .burnable import Burnable
 
+SAME = "read back and the same"
+"""The verdict of a burn that ended well, also in its receipt (see `burned`)."""
+
 CheckFiles = Callable[[Path], int]
 """Reads the node's files back from a card and says how many; raises MetisError where one differs."""
 
@@ -46,7 +49,7 @@ class Report:
 
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON; numbers are bytes and seconds."""
-        verdict = str(self.error) if self.error else "read back and the same"
+        verdict = str(self.error) if self.error else SAME
         about = {"card": asdict(self.card), "at": self.at, "files": self.files, "verdict": verdict}
         return {**about, **asdict(self.done)}
 
@@ -58,7 +61,7 @@ class Report:
         parts = [f"{size_in_words(done.written)} written"]
         if done.skipped:
             parts.append(f"{size_in_words(done.skipped)} were there already")
-        parts.append("read back and the same")
+        parts.append(SAME)
         if done.rewritten:
             parts.append(f"{done.rewritten} places only at a second try: take another card next time")
         if self.files is not None:

@@ -58,3 +58,17 @@ def test_a_size_is_told_in_the_largest_unit_that_it_fills(count: int, words: str
 def test_figures_beside_each_other_have_one_unit() -> None:
     assert [amounts.mib(count) for count in (0, 3 << 20, 5 << 30)] == ["0.0 MiB", "3.0 MiB", "5120.0 MiB"]
     assert amounts.mib(3 << 20, 0) == "3 MiB"
+
+
+@pytest.mark.parametrize(("age", "meant"), [("90m", 5400), ("12h", 43_200), ("30d", 2_592_000), ("0d", 0)])
+def test_an_age_is_a_number_and_its_unit(age: str, meant: int) -> None:
+    assert amounts.seconds(age) == meant
+
+
+@pytest.mark.parametrize(
+    "age",
+    ["", "30", "d", "-1d", "1.5d", "1 d", "1d ", "1d\n", "01d", "1w", "1D", "٣d", "9" * 7 + "d", "1h30m"],
+)
+def test_nothing_else_is_an_age(age: str) -> None:
+    with pytest.raises(ValueError, match="not an age"):
+        amounts.seconds(age)

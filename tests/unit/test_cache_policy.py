@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cache.policy import DAY, Contents, Held, Limits, going, seconds
+from pipeline.cache.policy import DAY, Contents, Held, Limits, going
 
 NOW = 1_000 * DAY
 OLD, MIDDLE, FRESH = Held("a", 10, NOW - 90 * DAY), Held("b", 20, NOW - 40 * DAY), Held("c", 40, NOW - 60)
@@ -88,17 +88,3 @@ def test_the_rest_fits_or_is_needed_and_no_more_goes_than_that_takes(
     assert left <= limit or not free
     if gone.files:
         assert left + gone.files[-1].size > limit
-
-
-@pytest.mark.parametrize(("age", "meant"), [("90m", 5400), ("12h", 43_200), ("30d", 30 * DAY), ("0d", 0)])
-def test_an_age_is_a_number_and_its_unit(age: str, meant: int) -> None:
-    assert seconds(age) == meant
-
-
-@pytest.mark.parametrize(
-    "age",
-    ["", "30", "d", "-1d", "1.5d", "1 d", "1d ", "1d\n", "01d", "1w", "1D", "٣d", "9" * 7 + "d", "1h30m"],
-)
-def test_nothing_else_is_an_age(age: str) -> None:
-    with pytest.raises(ValueError, match="not an age"):
-        seconds(age)

@@ -1,0 +1,88 @@
+"""`metis watch`: what changed on the nodes since the last look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ..amounts import seconds
+from ..errors import MetisError, UsageError
+from .facts import facts_of, since_option, snapshots_option
+from .options import common, lab_of, print_json
+
+
+@click.command()
+@common
+@snapshots_option
+@since_option
+@click.option("--interval", metavar="AGE", help="Look again and again, so far apart: 5m or 1h, for example.")
+@click.option("--history", is_flag=True, help="Print what was recommended for which class, and when.")
+def watch(
+    places: Sequence[Path],
+    since: str,
+    interval: str | None,
+    history: bool,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """Compare all nodes with the inventory, keep what was found, and say what changed since the last look.
+
+    It is kept in artifacts/history.sqlite3. A line begins with + for what came, ~ for what is otherwise, -
+    for what is gone, = for what is recommended for a class, ? for who fell silent, ! for who spoke again.
+    """
+    if history:
+        _show_history(flags, as_json=as_json)
+        return
+    pause = _pause(interval)
+    while True:
+        try:
+            _look(flags, places, since, as_json=as_json)
+        except MetisError as error:
+            if pause is None or isinstance(error, UsageError):
+                raise
+            click.echo(f"metis: {error}", err=True)
+        if pause is None:
+            return
+        time.sleep(pause)
+
+
+def _look(flags: dict[str, str | None], places: Sequence[Path], since: str, *, as_json: bool) -> None:
+    from ..lab.facts import watch as look
+
+    now = datetime.now(UTC)
+    lab, found = facts_of(flags, places, since, now)
+    changes = look(lab, found, now)
+    if as_json:
+        print_json({"at": now.isoformat(timespec="seconds"), **changes.to_data()})
+    else:
+        click.echo(changes.to_text(), nl=False)
+    for error in found.errors.values():
+        click.echo(f"metis: {error}", err=True)
+
+
+def _pause(interval: str | None) -> int | None:
+    try:
+        pause = None if interval is None else seconds(interval)
+    except ValueError:
+        pause = 0
+    if pause == 0:
+        raise UsageError(f"--interval is {interval!r}", "write it as 90m, 12h or 1d")
+    return pause
+
+
+def _show_history(flags: dict[str, str | None], *, as_json: bool) -> None:
+    from ..history.watches import targets_history
+    from ..tables import columns
+
+    file = lab_of(flags, secrets=False).artifacts.history
+    rows = targets_history(file) if file.exists() else []
+    if as_json:
+        print_json(rows)
+        return
+    heads = ("class", "item", "version", "since", "until")
+    for line in columns([heads, *(tuple(row[name] or "-" for name in heads) for row in rows)]):
+        click.echo(line)

@@ -1,0 +1,236 @@
+"""Drift: a snapshot held against what the inventory says of its node, and what its class agrees on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..amounts import counted
+from .agreed import Agreed
+from .expected import Expected, ExpectedDisk
+from .finding import Finding, Severity
+from .snapshot import VERSIONS, ManagedFile, Mount, Snapshot
+
+MANY = 20
+"""So many packages of a node that differ are named; of more, how many there are."""
+FEWEST = 3
+"""From so many nodes on a package that one of them has otherwise is an outlier."""
+REBURN = "rebuild its image and burn it again"
+UNDO = f"{REBURN}, or put the change into the inventory"
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Burned:
+    """The last burn of a node that ended well: the image's id and the time, as the card's record has them."""
+
+    image: str
+    at: str
+
+
+def drift(
+    snapshot: Snapshot, expected: Expected, agreed: Agreed, burned: Burned | None = None
+) -> tuple[Finding, ...]:
+    """Every way in which a node is not what it should be; what it did not say is no finding."""
+    return (*own_drift(snapshot, expected, burned), *version_drift(snapshot, expected, agreed))
+
+
+def own_drift(snapshot: Snapshot, expected: Expected, burned: Burned | None = None) -> tuple[Finding, ...]:
+    """What a node's own declaration decides: its name, its card, its files and disks."""
+    return tuple(
+        Finding(snapshot.node, *fields)
+        for fields in (
+            *_names(snapshot, expected),
+            *_card(snapshot, expected, burned),
+            *_files(snapshot, expected),
+            *_disks(snapshot, expected),
+        )
+    )
+
+
+def version_drift(snapshot: Snapshot, expected: Expected, agreed: Agreed) -> tuple[Finding, ...]:
+    """What the targets of the class or the node decide, and where there are none, most nodes of the class."""
+    return tuple(
+        Finding(snapshot.node, *fields)
+        for fields in (*_versions(snapshot, expected, agreed), *_packages(snapshot, expected, agreed))
+    )
+
+
+_Fields = tuple[str, str, Severity, str, str, str]
+"""Of a finding: kind, subject, severity, expected, found, advice."""
+
+
+def _names(snapshot: Snapshot, expected: Expected) -> Iterator[_Fields]:
+    if snapshot.hostname and snapshot.hostname != expected.hostname:
+        yield "hostname", "", "critical", expected.hostname, snapshot.hostname, REBURN
+    if snapshot.addresses is not None:
+        for address in expected.addresses:
+            if address not in snapshot.addresses:
+                found = ", ".join(snapshot.addresses) or NOTHING
+                yield "address", address, "warning", address, found, "look at its network, or " + UNDO
+
+
+# ----------------------------------------------------------------------------------------------- card
+
+
+def _card(snapshot: Snapshot, expected: Expected, burned: Burned | None) -> Iterator[_Fields]:
+    if burned and (snapshot.burned_image, snapshot.burned_at) != (burned.image, burned.at):
+        found = (
+            f"burned {snapshot.burned_at}" if snapshot.burned_at else "a card without a record of its burn"
+        )
+        advice = "put the card in that was burned last, or burn again"
+        yield "card", "burn", "warning", f"burned {burned.at}", found, advice
+    if not snapshot.card_sha256 and snapshot.files is None:
+        yield "card", "record", "info", "the record of a card of Metis", NOTHING, REBURN
+    elif snapshot.card_sha256 != expected.card_sha256:
+        found = "a card that was made before" if snapshot.card_class == expected.klass else _of(snapshot)
+        yield "card", "inventory", "info", "the inventory as it is", found, REBURN
+
+
+def _of(snapshot: Snapshot) -> str:
+    return f"a card of the class {snapshot.card_class}"
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def _files(snapshot: Snapshot, expected: Expected) -> Iterator[_Fields]:
+    """Files that were changed on the node.
+
+    A card that was made of another inventory is held to its own record: that it is old is said once, of the
+    card.
+    """
+    if snapshot.files is None:
+        return
+    is_of_today = snapshot.card_sha256 == expected.card_sha256
+    for path, found in snapshot.files.items():
+        about = expected.files.get(path) if is_of_today else {}
+        if about is not None and (changes := tuple(_changes(found, about))):
+            was, now = (", ".join(words) for words in zip(*changes, strict=True))
+            yield "file", path, "warning", was, now, UNDO
+
+
+def _changes(found: ManagedFile, about: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if found.state in {"missing", "other"}:
+        yield "a file", "nothing" if found.state == "missing" else "something else"
+        return
+    if found.state != "file":
+        return
+    wanted = about.get("sha256") or found.burned
+    if wanted and found.sha256 and wanted != found.sha256:
+        yield f"sha256 {wanted[:12]}", found.sha256[:12]
+    for name in ("mode", "owner", "group"):
+        seen = getattr(found, name)
+        if name in about and seen and about[name] != seen:
+            yield f"{name} {about[name]}", seen
+
+
+# ---------------------------------------------------------------------------------------------- disks
+
+
+def _disks(snapshot: Snapshot, expected: Expected) -> Iterator[_Fields]:
+    mounts = None if snapshot.mounts is None else {mount.path: mount for mount in snapshot.mounts}
+    for disk in expected.disks:
+        if mounts is not None:
+            yield from _mounts(mounts, disk)
+        found = snapshot.longhorn_disks.get(disk.paths[0])
+        if disk.longhorn and found and found != disk.longhorn:
+            advice = "it is another disk of Longhorn: put the right one in, or its UUID into the inventory"
+            yield "longhorn", disk.paths[0], "critical", disk.longhorn, found, advice
+
+
+def _mounts(mounts: Mapping[str, Mount], disk: ExpectedDisk) -> Iterator[_Fields]:
+    severity: Severity = "critical" if disk.is_strict else "warning"
+    for path in disk.paths:
+        mount = mounts.get(path)
+        if mount is None:
+            advice = "look whether the disk is there, and `journalctl -u metis-disks` on the node"
+            yield "mount", path, severity, disk.uuid, "not mounted", advice
+        elif mount.uuid and mount.uuid.lower() != disk.uuid.lower():
+            yield "mount", path, severity, disk.uuid, mount.uuid, "put the right disk in, or " + UNDO
+
+
+# ------------------------------------------------------------------------------------------- versions
+
+
+def _versions(snapshot: Snapshot, expected: Expected, agreed: Agreed) -> Iterator[_Fields]:
+    for name in VERSIONS:
+        found = snapshot.versions.get(name)
+        if found is None:
+            continue
+        target, share = expected.targets.get(name), agreed.versions.get(name)
+        if target is not None and found != target:
+            is_outrun = share is not None and share.version == found
+            advice = _NEWER_TARGET if is_outrun else f"bring it to {target}, or {REBURN}"
+            yield name, "", "warning", target, found, advice
+        elif target is None and share is not None and found != share.version:
+            expects = f"{share.version}, as {share.nodes} of {share.of} have"
+            yield name, "", "warning", expects, found, f"bring it to that, or {REBURN}"
+
+
+_NEWER_TARGET = "the class runs this by now: `metis facts --recommend` updates its targets"
+
+
+def _packages(snapshot: Snapshot, expected: Expected, agreed: Agreed) -> Iterator[_Fields]:
+    packages = snapshot.packages
+    if packages is None:
+        return
+    for name, version in expected.packages.items():
+        if packages.get(name) != version:
+            share = agreed.packages.get(name)
+            is_outrun = share is not None and share.version == packages.get(name)
+            advice = _NEWER_TARGET if is_outrun else "bring it to that, or update the class's targets"
+            yield "package", name, "warning", version, packages.get(name, NOTHING), advice
+    if agreed.voters >= FEWEST:
+        yield from _outliers(packages, agreed, frozenset(expected.packages))
+
+
+def _outliers(packages: Mapping[str, str], agreed: Agreed, named: frozenset[str]) -> Iterator[_Fields]:
+    """Packages that most nodes of the class have in one version, and this node otherwise or not at all."""
+    differing = [
+        (name, share)
+        for name, share in agreed.packages.items()
+        if packages.get(name) != share.version and name not in named
+    ]
+    advice = f"bring it to what its class has, or {REBURN}"
+    if len(differing) > MANY:
+        yield (
+            "package",
+            "",
+            "info",
+            "what its class has",
+            f"{counted(len(differing), 'package')} otherwise",
+            advice,
+        )
+        return
+    for name, share in sorted(differing):
+        expects = f"{share.version}, as {share.nodes} of {share.of} have"
+        yield "package", name, "info", expects, packages.get(name, NOTHING), advice
+
+
+# ---------------------------------------------------------------------------------------------- twins
+
+
+def twins(snapshots: Iterable[Snapshot]) -> tuple[Finding, ...]:
+    """Nodes that share a machine-id: systemd, DHCP and the cluster take them for one."""
+    holders: dict[str, list[str]] = {}
+    for each in snapshots:
+        if each.machine_id_hash:
+            holders.setdefault(each.machine_id_hash, []).append(each.node)
+    return tuple(
+        Finding(
+            node, "machine-id", "", "critical", "one of its own", f"that of {_others(node, nodes)}", REBURN
+        )
+        for nodes in holders.values()
+        if len(nodes) > 1
+        for node in nodes
+    )
+
+
+def _others(node: str, nodes: Sequence[str]) -> str:
+    return ", ".join(other for other in nodes if other != node)
+
+
+def is_healthy(snapshot: Snapshot, findings: Iterable[Finding]) -> bool:
+    """Whether what a node runs may count for its class: nothing of its own is amiss, no unit has failed."""
+    return not snapshot.failed_units and all(finding.severity == "info" for finding in findings)

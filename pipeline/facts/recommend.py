@@ -1,0 +1,26 @@
+"""What a class's targets should become: what its healthy majority runs. Pure.
+
+How that gets into the class's file is in `inventory.amend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .agreed import WATCHED
+from .overview import ClassView
+
+
+def recommended(view: ClassView, tracked: Iterable[str]) -> Mapping[str, Any]:
+    """The `targets` of a class: versions, and those of watched packages and of others that it tracks.
+
+    Empty where fewer than half of the nodes that were heard of are healthy. What they do not agree on is left
+    out.
+    """
+    if not view.speaks_for_all:
+        return {}
+    versions = {name: share.version for name, share in view.agreed.versions.items()}
+    shares = view.agreed.packages
+    packages = {name: shares[name].version for name in sorted({*WATCHED, *tracked}) if name in shares}
+    return {**versions, **({"packages": packages} if packages else {})}
