@@ -11,6 +11,7 @@ from pipeline.inventory.overlay import Listed
 from pipeline.inventory.read import Inventory
 from pipeline.model import Manifest
 from pipeline.steps.compose import Composer
+from pipeline.steps.ids import base_made_from
 
 SERVER = "k3s: {role: server, server: https://192.0.2.7:6443}"
 AGENT = "k3s: {role: agent, server: https://192.0.2.7:6443}"
@@ -53,3 +54,24 @@ def test_an_agent_may_have_drop_ins_of_its_node(tmp_path: Path) -> None:
 def test_a_server_may_have_all_else(tmp_path: Path) -> None:
     path = "/etc/rancher/k3s/registries.yaml"
     assert path in {item.entry.path for item in manifest(tmp_path, SERVER, path).entries}
+
+
+TARGETS = {
+    "a class": ("\n    targets: {kernel: 6.6.31-v8, packages: {openssl: 3.0.15-1~deb12u1}}", ""),
+    "a node": ("", "\n    targets: {k3s: v1.30.4+k3s1}"),
+}
+
+
+@pytest.mark.parametrize(("of_class", "of_node"), TARGETS.values(), ids=TARGETS.keys())
+def test_targets_make_no_other_base_and_no_other_manifest(
+    tmp_path: Path, of_class: str, of_node: str
+) -> None:
+    def ids(of_class: str, of_node: str) -> tuple[str, object]:
+        (tmp_path / "lab.yaml").write_text(
+            f"classes:\n  pi:\n    arch: arm64\n    os: debian{of_class}\n"
+            f"nodes:\n  titan-13:\n    class: pi\n    {AGENT}{of_node}\n"
+        )
+        composer = Composer(Inventory(tmp_path / "lab.yaml"), lambda _: None, lambda _: ())
+        return composer.manifest("titan-13").id, base_made_from("ab" * 32, composer.base_manifest("pi"))
+
+    assert ids(of_class, of_node) == ids("", "")

@@ -134,8 +134,8 @@ def test_every_concern_has_its_fragment_in_the_list() -> None:
     fragments = {file.name for file in folder.glob("*.schema.json")} - {"concerns.schema.json"}
     assert {part["$ref"] for part in listed} == fragments
     named = {name.removesuffix(".schema.json") for name in fragments}
-    # Hooks and the card put nothing into the image, and the quirks of a system are not declared.
-    assert named - {"hooks", "card"} == CONCERNS.keys() - {"quirks"}
+    # Hooks, the card and targets put nothing into the image; the quirks of a system are not declared.
+    assert named - {"hooks", "card", "targets"} == CONCERNS.keys() - {"quirks"}
 
 
 @pytest.mark.parametrize(
