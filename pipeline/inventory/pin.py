@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 
 import yaml
@@ -15,6 +16,10 @@ from ..errors import InventoryError, MetisError
 from ..wording import dotted, shown
 from .builder import Keys
 from .document import parse
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_ORDINARY = re.compile(r"[A-Za-z0-9._+/-]+")
+_ODD = re.compile(r'[^ -~]|["\\]')
 
 
 def repinned(text: str, path: Keys, old: str, new: str) -> str:
@@ -36,11 +41,23 @@ def repinned(text: str, path: Keys, old: str, new: str) -> str:
 
 
 def diff(file: str, before: str, after: str) -> str:
-    """The change of a file for people, as `diff -u` and git show it."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{file}", f"b/{file}", n=1
+    r"""The change of a file as `diff -u` and git show it; `git apply` takes it where `file` is relative to.
+
+    Only \n ends a line, as in git; what else Python splits at is a character like any other.
+    """
+    old, new = (_quoted(f"{side}/{file}") for side in "ab")
+    lines = difflib.unified_diff(_LINE.findall(before), _LINE.findall(after), old, new, n=1)
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
     )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def _quoted(name: str) -> str:
+    """A file's name in a patch; one that is more than letters, digits and ._-+/ as C would write it."""
+    if _ORDINARY.fullmatch(name):
+        return name
+    written = name.encode("utf-8", "surrogateescape").decode("latin-1")
+    return '"' + _ODD.sub(lambda found: f"\\{ord(found[0]):03o}", written) + '"'
 
 
 def _scalar(text: str, path: Keys) -> yaml.ScalarNode:

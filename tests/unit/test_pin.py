@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError
 from pipeline.inventory.document import parse
 from pipeline.inventory.pin import diff, repinned
+from pipeline.machine import process
 
 OLD, NEW = "ab" * 32, "cd" * 32
 IN_CLASS = ("image", "sha256")
@@ -189,5 +191,71 @@ def test_the_diff_shows_the_line_that_changed_with_its_neighbours() -> None:
     )
 
 
-def test_a_last_line_without_an_end_is_a_line_of_its_own_in_the_diff() -> None:
-    assert diff("x", "a: b", "a: c").splitlines()[-2:] == ["-a: b", "+a: c"]
+def applies(patch: str, file: str, before: str, after: str, folder: Path) -> None:
+    """Hold a patch to what git makes of it, in the folder that its paths are relative to."""
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_bytes(before.encode())
+    for check in (["--check"], []):
+        process.run(
+            ["git", "-c", "core.autocrlf=false", "apply", "--whitespace=nowarn", *check, "-"],
+            cwd=folder,
+            stdin=patch.encode(),
+        )
+    assert (folder / file).read_bytes() == after.encode()
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    process.run(["git", "init", "--quiet"], cwd=folder)
+    return folder
+
+
+CHANGES = {
+    "one line": ("a\nb\nc\nd\n", "a\nB\nc\nd\n"),
+    "no end of line": ("a: b", "a: c"),
+    "an end of line that comes": ("a: b", "a: b\nc: d\n"),
+    "an end of line that goes": ("a: b\n", "a: b\nc: d"),
+    "no end of line far behind": ("a\nb\nc\nd", "A\nb\nc\nd"),
+    "no end of line as context": ("a\nb", "A\nb"),
+    "lines of Windows": ("a: b\r\nc: d\r\n", "a: b\r\nc: e\r\n"),
+    "lines of an old Macintosh": ("a: b\rc: d\r", "a: b\rc: e\r"),
+    "ends of line that only Python knows": (
+        "# \x0b \x0c \x1c \u2028 \x85\na: b\n",
+        "# \x0b \x0c \x1c \u2028 \x85\na: c\n",
+    ),
+    "a line that looks like a header": ("-- a/x\n++ b/x\nc\n", "++ b/x\n-- a/x\nd\n"),
+    "two places": ("a\n1\n2\n3\n4\n5\nb", "A\n1\n2\n3\n4\n5\nB"),
+    "lines that repeat": ("x\n" * 9, "x\n" * 4 + "y\n" + "x\n" * 5),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize("below", ["", "lab"], ids=["at the top", "in a folder"])
+def test_git_applies_the_diff(repository: Path, below: str, before: str, after: str) -> None:
+    (repository / below).mkdir(exist_ok=True)
+    applies(diff("classes/pi.yaml", before, after), "classes/pi.yaml", before, after, repository / below)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["my lab.yaml", "größe 🙂.yaml", "a\tb.yaml", "a\nb.yaml", '"a\\".yaml', "x 2020-01-01 00:00:00 +0000"],
+)
+def test_git_finds_the_file_by_any_name(repository: Path, file: str) -> None:
+    applies(diff(file, "a\n", "b\n"), file, "a\n", "b\n", repository)
+
+
+def test_what_is_the_same_has_no_diff() -> None:
+    assert diff("x", "a", "a") == ""
+
+
+lines = st.lists(
+    st.text(st.sampled_from("ab-+@ \\\r\t\x0b\x0c\x1c\x85\u2028é🙂"), max_size=4), min_size=1, max_size=8
+).map("\n".join)
+
+
+@settings(max_examples=60)
+@given(lines.filter(bool), lines.filter(bool))
+def test_git_applies_the_diff_of_any_two_texts(repository: Path, before: str, after: str) -> None:
+    assume(before != after)
+    applies(diff("pi.yaml", before, after), "pi.yaml", before, after, repository)
