@@ -77,12 +77,11 @@ class Changes:
     def _lines(self) -> Iterator[str]:
         yield from (f"+ {line}" for line in findings_text(self.came))
         yield from (f"~ {line}" for line in findings_text(each.after for each in self.changed))
-        yield from (
-            f"- {each.severity}  {each.node}  {each.kind} {each.subject}".rstrip() for each in self.gone
-        )
-        for each in self.targets:
-            was, now = each.before or "nothing", each.after or "nothing"
-            yield one_line(f"= class {each.klass}: {each.item}: {was} -> {now}")
+        for each in self.gone:
+            yield f"- {each.severity}  {each.node}  {one_line(f'{each.kind} {each.subject}')}"
+        for item in self.targets:
+            was, now = item.before or "nothing", item.after or "nothing"
+            yield one_line(f"= class {item.klass}: {item.item}: {was} -> {now}")
         yield from (f"? {name} fell silent" for name in self.fell_silent)
         yield from (f"! {name} spoke again" for name in self.spoke_again)
 

@@ -39,7 +39,8 @@ FLOORS = {
     "inventory.renames inventory.resolve inventory.scalars inventory.schema_files inventory.schemas "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
     "raw.ranges raw.record render.* secrets.report show tables wording",
-    "machine": "cache.* hooks history.* inventory.index inventory.overlay inventory.read machine.* nightly.files raw.*",
+    "machine": "cache.* history.* hooks inventory.index inventory.overlay inventory.read machine.* "
+    "nightly.files raw.*",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
