@@ -56,7 +56,7 @@ def _engine(file: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.execute(text("BEGIN IMMEDIATE"))
 
     return engine
 

@@ -49,17 +49,18 @@ FLOORS = {
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
 PURE_MAY_IMPORT = frozenset(
-    "__future__ collections dataclasses difflib functools hashlib hmac ipaddress itertools json jsonschema "
+    "__future__ collections dataclasses datetime difflib functools hashlib hmac ipaddress itertools json "
+    "jsonschema "
     "jsonschema_rs posixpath re referencing struct types typing urllib.parse yaml zlib".split()
 )
 PARTS = {
-    "facts.snapshot": {"datetime", "importlib.resources", "sys"},
+    "facts.snapshot": {"importlib.resources", "sys"},
     "inventory.schema_files": {"importlib.resources"},
     "render.assets": {"importlib.resources"},
 }
 """Schemas, scripts and units are part of the program, as its modules are: they are read as an import is.
 
-Of `sys` a snapshot takes what keeps a text once, and of `datetime` the values, never the clock.
+Of `sys` a snapshot takes what keeps a text once.
 """
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
 ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split())
@@ -181,6 +182,12 @@ def test_a_pure_module_knows_nothing_of_the_world(name: str) -> None:
 def test_a_pure_module_opens_and_prints_nothing(name: str) -> None:
     called = {node.func.id for node in calls(name) if isinstance(node.func, ast.Name)}
     assert not called & {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_does_not_know_what_time_it_is(name: str) -> None:
+    called = {node.func.attr for node in calls(name) if isinstance(node.func, ast.Attribute)}
+    assert not called & {"now", "today", "utcnow"}
 
 
 def calls(name: str) -> Iterator[ast.Call]:
