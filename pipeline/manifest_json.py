@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from .errors import MetisError
@@ -39,6 +39,7 @@ _ANEW = "remove it from the folder for artifacts and run again"
 _KINDS: dict[str, type[File | Directory | Symlink | Remove | Edit | Needs]] = {
     kind.__name__.lower(): kind for kind in (File, Directory, Symlink, Remove, Edit, Needs)
 }
+_FIELDS = {made: tuple(each.name for each in fields(made)) for made in _KINDS.values()}
 _USUAL = (("immutable", False), ("preferred", ""), ("optional", False), ("form", "text"))
 """What most entries have is not written down."""
 
@@ -82,7 +83,9 @@ def from_data(data: Mapping[str, Any]) -> Manifest:
 
 
 def _entry_data(entry: Entry, *, with_source: bool = True) -> dict[str, Any]:
-    data = {key: value for key, value in asdict(entry).items() if (key, value) not in _USUAL}
+    # No asdict(): it copies all that is within, and thousands of entries are hashed for a lab.
+    found = ((name, getattr(entry, name)) for name in _FIELDS[type(entry)])
+    data: dict[str, Any] = {name: value for name, value in found if (name, value) not in _USUAL}
     data["kind"] = kind(entry)
     if isinstance(entry, File | Directory):
         data["mode"] = f"{entry.mode:04o}"

@@ -88,13 +88,18 @@ def _expected(lab: Lab) -> tuple[dict[str, Expected], dict[str, MetisError]]:
         try:
             word, entry = looks.node(name), known.get(name)
             found = _still(entry, word)
-            wanted[name] = found or expected(lab.live_composer.node(name), lab.live_composer.manifest(name))
+            wanted[name] = found or _of(lab, name)
             current[name] = entry if found else {"looks": word, "expected": wanted[name].to_data()}
         except (MetisError, OSError) as error:
             errors[name] = about(name, error)
     if lab.remembers and current != known:
         durable.write(file, json.dumps(current).encode())
     return wanted, errors
+
+
+def _of(lab: Lab, name: str) -> Expected:
+    node = lab.live_composer.node(name)
+    return expected(node, lab.live_composer.rendered(node))
 
 
 def _still(entry: Any, word: str) -> Expected | None:  # noqa: ANN401 - a file that anybody may have changed

@@ -28,7 +28,7 @@ Listing = Callable[[str], tuple[Listed, ...]]
 
 
 class Composer:
-    """Resolves and renders what an inventory declares; keeps resolved classes. Safe to use from threads."""
+    """Resolves and renders what an inventory declares; keeps classes. Safe to use from threads."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Composer:
         self._listing = listing
         self._hooks = Hooks(inventory.root)
         self._classes: dict[str, ResolvedClass] = {}
+        self._documents: dict[str, Document | None] = {}
         self._lock = threading.Lock()
 
     def klass(self, name: str) -> ResolvedClass:
@@ -70,7 +71,10 @@ class Composer:
 
     def manifest(self, name: str) -> Manifest:
         """Everything that is done to a node's base to make its image."""
-        node = self.node(name)
+        return self.rendered(self.node(name))
+
+    def rendered(self, node: ResolvedNode) -> Manifest:
+        """The same of a node that is resolved already."""
         concerns = [Contribution(name, concern.render(node)) for name, concern in CONCERNS.items()]
         hooks = self._of_hooks(node)
         layers = [*self._of_class(node.klass, in_base=True), *self._of_layer(node.layer)]
@@ -79,7 +83,7 @@ class Composer:
             (entry.side, entry.path): entry for part in (*concerns, *hooks, *layers) for entry in part.entries
         }
         about = Contribution("record", record.render(node, winning.values()))
-        return collect(name, [*concerns, *hooks, about, *layers])
+        return collect(node.name, [*concerns, *hooks, about, *layers])
 
     def _of_hooks(self, node: ResolvedNode) -> Sequence[Contribution]:
         declared = (*node.klass.layers, node.layer)
@@ -90,7 +94,10 @@ class Composer:
         ]
 
     def _document(self, name: str) -> Document | None:
-        return self._inventory.get("classes", name)
+        # Every node of a class asks for it, and to check it takes as long as to render a node.
+        if name not in self._documents:
+            self._documents[name] = self._inventory.get("classes", name)
+        return self._documents[name]
 
     def _of_class(self, klass: ResolvedClass, *, in_base: bool = False) -> Sequence[Contribution]:
         """The layers of a class; with `in_base`, as what a node's image has from its base already."""
