@@ -6,16 +6,18 @@ What is edited is the text, never data written out anew: comments, order and lin
 from __future__ import annotations
 
 import difflib
-import json
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import yaml
-
-from ..errors import InventoryError, MetisError
+from ..errors import InventoryError
 from ..wording import dotted, shown
 from .builder import Keys
+from .composed import by_hand, composed, refuse_block, refuse_shared, values_of
 from .document import parse
+from .spelling import spellings
+
+if TYPE_CHECKING:
+    import yaml
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _ORDINARY = re.compile(r"[A-Za-z0-9._+/-]+")
@@ -31,13 +33,13 @@ def repinned(text: str, path: Keys, old: str, new: str) -> str:
     parse(text, dotted(path))  # within its limits nothing below is too deep, too large or there twice
     node = _scalar(text, path)
     if node.value != old:
-        raise _by_hand(path, f"is {shown(node.value)}, and not {shown(old)}")
+        raise by_hand(path, f"is {shown(node.value)}, and not {shown(old)}")
     before, after = text[: node.start_mark.index], text[node.end_mark.index :]
-    for written in _forms(node.style, new):
+    for written in spellings(node.style, new):
         changed = f"{before}{written}{after}"
         if _reads(changed, path) == new:
             return changed
-    raise _by_hand(path, f"cannot become {shown(new)}")
+    raise by_hand(path, f"cannot become {shown(new)}")
 
 
 def diff(file: str, before: str, after: str) -> str:
@@ -62,34 +64,14 @@ def _quoted(name: str) -> str:
 
 def _scalar(text: str, path: Keys) -> yaml.ScalarNode:
     """The node of a value that stands once, where its keys lead."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:  # of names that are given twice it thinks otherwise than libyaml
-        raise _by_hand(path, "cannot be found") from None
-    _refuse_shared(text, node, path)
+    node = composed(text, path)
     for step in path:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        found = [value for key, value in pairs if key.value == step]
-        if not found:
-            raise _by_hand(path, "is not there")
-        node = found[0]
-        _refuse_shared(text, node, path)
-    if not isinstance(node, yaml.ScalarNode) or node.style in {"|", ">"}:
-        raise _by_hand(path, "is no value of one line")
-    return node
-
-
-def _refuse_shared(text: str, node: yaml.Node | None, path: Keys) -> None:
-    """Raise for an anchor, and so for an alias too, whose node is that of its anchor; and for a tag."""
-    start = node.start_mark.index if node else 0
-    if text[start : start + 1] in {"&", "!"}:
-        raise _by_hand(path, "is an anchor, an alias or has a tag")
-
-
-def _forms(style: str | None, new: str) -> Sequence[str]:
-    """How a value can be written, as the old one was first; plain text may read as something else."""
-    single, double = "'" + new.replace("'", "''") + "'", json.dumps(new, ensure_ascii=False)
-    return {None: (new, single, double), "'": (single, double)}.get(style, (double,))
+        found = values_of(node, path).get(str(step))
+        if found is None:
+            raise by_hand(path, "is not there")
+        refuse_shared(found, text, path)
+        node = found
+    return refuse_block(node, path)
 
 
 def _reads(text: str, path: Keys) -> object:
@@ -100,7 +82,3 @@ def _reads(text: str, path: Keys) -> object:
     for step in path:
         value = value.get(step) if isinstance(value, dict) else None
     return value
-
-
-def _by_hand(path: Keys, what: str) -> MetisError:
-    return MetisError(f"{dotted(path) or 'the document'} {what}", "edit it by hand")

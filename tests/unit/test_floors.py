@@ -35,10 +35,11 @@ FLOORS = {
     "words": "errors model secret",
     "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
     "edits.* facts.* golden.debian.recipe golden.newer golden.registry.artifact golden.trust.sums "
-    "graph.outcomes inventory.builder inventory.document inventory.formats inventory.k3s_flags inventory.pin "
-    "inventory.renames inventory.resolve inventory.scalars inventory.schema_files inventory.schemas "
-    "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
-    "raw.ranges raw.record render.* secrets.report show tables wording",
+    "graph.outcomes inventory.amend inventory.builder inventory.composed inventory.document "
+    "inventory.formats inventory.k3s_flags inventory.pin inventory.renames inventory.resolve "
+    "inventory.scalars inventory.schema_files inventory.schemas inventory.spelling inventory.validate "
+    "machine.loopback machine.mountinfo manifest manifest_json nightly.report plan raw.ranges raw.record "
+    "render.* secrets.report show tables wording",
     "machine": "cache.* history.* hooks inventory.index inventory.overlay inventory.read machine.* "
     "nightly.files raw.*",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
