@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import MetisError
 
-from . import burning, nights, nothing_to_do, one_image, pulling
+from . import burning, facts, nights, nothing_to_do, one_image, pulling
 from .compare import Comparison, Pair, machine, side_by_side, table
 
 OUTPUT = Path("artifacts/bench/results.json")
@@ -32,13 +32,14 @@ SUITE: Mapping[str, tuple[Measure, int]] = {
     # what measures, and how often
     "nothing_to_do": (_pairs(lambda: nothing_to_do.prepared(nothing_to_do.NODES), nothing_to_do.BOUND), 7),
     "nightly": (nights.measured, 7),
+    "facts": (facts.measured, 5),
     "one_image": (_pairs(one_image.prepared, one_image.BOUND), 5),
     "pull": (_pairs(pulling.prepared, pulling.BOUND), 5),
     "burn_plain": (burning.on_a_plain_card, 5),
     "burn_slow": (burning.on_a_slow_card, 3),
     "many_nodes": (_pairs(lambda: nothing_to_do.prepared(MANY_NODES), None), 3),
 }
-USUAL = ("nothing_to_do", "nightly", "one_image", "pull", "burn_plain", "burn_slow")
+USUAL = ("nothing_to_do", "nightly", "facts", "one_image", "pull", "burn_plain", "burn_slow")
 
 
 def main() -> int:

@@ -15,6 +15,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.machine import process
+from tests.support.lab import BIN, REPOSITORY, Lab
+
+_PEAK = """
+import resource, runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -113,3 +125,13 @@ def _row(item: Comparison) -> tuple[str, ...]:
 
 def _spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def with_peak(lab: Lab, *arguments: str) -> tuple[process.Finished, int]:
+    """Run `metis` on a lab; gives what it said, and the largest memory of the process in KiB."""
+    said = process.run(
+        [BIN / "python", "-c", _PEAK, BIN / "metis", *arguments],
+        cwd=REPOSITORY,
+        extra_environment=lab.variables({}),
+    )
+    return said, int(said.err.split()[-1])

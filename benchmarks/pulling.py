@@ -20,9 +20,9 @@ from pathlib import Path
 from pipeline.errors import MetisError
 from pipeline.machine import process
 from tests.support import registry as registries
-from tests.support.lab import BIN, REPOSITORY, Lab
+from tests.support.lab import Lab
 
-from .compare import Pair
+from .compare import Pair, with_peak
 
 NAME = "pulling a golden"
 BOUND = 1.1
@@ -31,14 +31,6 @@ SIZE = 1 << 30
 MEMORY = 150 << 10
 """KiB that the process may take at its peak."""
 PIECE = 1 << 20
-_PEAK = """
-import resource, runpy, sys
-sys.argv = sys.argv[1:]
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
-"""
 
 
 @contextmanager
@@ -81,14 +73,10 @@ def _write(golden: Path, size: int) -> None:
 def pull(lab: Lab, sha256: str) -> int:
     """Fetch the golden into an empty cache; gives the largest memory of the process, in KiB."""
     shutil.rmtree(lab.root / "cache", ignore_errors=True)
-    said = process.run(
-        [BIN / "python", "-c", _PEAK, BIN / "metis", "golden", "pull"],
-        cwd=REPOSITORY,
-        extra_environment=lab.variables({}),
-    )
+    said, peak = with_peak(lab, "golden", "pull")
     if sha256 not in said.out.decode():
         raise MetisError(f"something else was pulled: {said.out.decode()[:200]}")
-    return int(said.err.split()[-1])
+    return peak
 
 
 def _by_hand(target: Path, url: str, sha256: str) -> None:

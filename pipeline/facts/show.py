@@ -14,6 +14,8 @@ from .finding import SEVERITIES, Finding
 from .overview import ClassView, Overview, has_package, runs
 from .snapshot import VERSIONS, Snapshot
 
+TOLD = 20
+"""So many findings of a class are told, the gravest."""
 NAMED = 5
 """So many nodes are named one by one."""
 LONGEST = 80
@@ -39,7 +41,7 @@ def _class_text(view: ClassView, now: datetime) -> str:
     lines = [f"{view.name}: {heard}", *_indented(columns([*_version_rows(view), *_package_rows(view)]))]
     lines += _indented(_silent(view.silent, now))
     lines += _indented(_failed(view.seen))
-    lines += _indented(findings_text(view.findings)) if view.findings else _indented(_no_drift(view))
+    lines += _indented(_drift(view))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -87,9 +89,13 @@ def _failed(seen: Mapping[str, Snapshot]) -> Iterator[str]:
             yield f"failed units: {name}: {_few([_cut(unit) for unit in each.failed_units])}"
 
 
-def _no_drift(view: ClassView) -> Iterator[str]:
-    if view.seen:
+def _drift(view: ClassView) -> Iterator[str]:
+    if view.seen and not view.findings:
         yield "no drift"
+    yield from findings_text(view.findings[:TOLD])
+    more = len(view.findings) - TOLD
+    if more > 0:
+        yield f"and {counted(more, 'finding')} more: --node shows those of one node, --json all"
 
 
 def findings_text(findings: Iterable[Finding]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks import burning, nights, nothing_to_do, one_image, pulling
+from benchmarks import burning, facts, nights, nothing_to_do, one_image, pulling
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
 
 
@@ -33,6 +33,11 @@ def test_a_thousand_images_are_found_up_to_date_at_twice_the_time_of_a_plain_fil
 @pytest.mark.slow
 def test_a_night_with_nothing_to_do_takes_little_longer_than_the_graph() -> None:
     check_bounds(nights.measured, 5, 9)
+
+
+@pytest.mark.slow
+def test_facts_of_a_thousand_nodes_cost_each_node_what_they_cost_of_a_hundred() -> None:
+    check_bounds(facts.measured, 3, 6)
 
 
 @pytest.mark.slow

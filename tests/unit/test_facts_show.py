@@ -12,7 +12,7 @@ import pytest
 from pipeline.facts.expected import Expected
 from pipeline.facts.overview import Declared, Overview, overview
 from pipeline.facts.recommend import recommended
-from pipeline.facts.show import node_data, node_text, overview_data, overview_text, package_text
+from pipeline.facts.show import TOLD, node_data, node_text, overview_data, overview_text, package_text
 from pipeline.facts.snapshot import Snapshot, from_data
 from tests.support import snapshots
 from tests.support.snapshots import NOW
@@ -69,6 +69,13 @@ def test_of_many_nodes_five_are_named() -> None:
         *(said(f"n{number}", kernel="6.6") for number in range(9)), *(said(f"o{n}") for n in range(7))
     )
     assert "6.12.58-current-bcm2711: o0, o1, o2, o3, o4 and 2 more" in overview_text(found, NOW)
+
+
+def test_of_many_findings_the_gravest_are_told() -> None:
+    few = [said(f"n{number:02}", kernel=f"6.{number}") for number in range(TOLD + 3)]
+    lines = overview_text(look(*few, *(said(f"o{number}") for number in range(30))), NOW).splitlines()
+    assert lines[-1] == "  and 3 findings more: --node shows those of one node, --json all"
+    assert len([line for line in lines if line.startswith("  warning")]) == TOLD
 
 
 def test_what_is_too_old_does_not_count_and_its_node_is_silent() -> None:
