@@ -99,7 +99,7 @@ def parse(data: bytes, *, whole: bool = False) -> Snapshot:
     if len(data) > LARGEST:
         raise MetisError(f"is larger than {LARGEST >> 20} MiB")
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode("utf-8-sig"))  # loads() itself would let halves of pairs through
         if _HALF.search(data):
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -111,7 +111,7 @@ def from_data(value: object, *, whole: bool = False) -> Snapshot:
     """A snapshot from plain data; raises MetisError as `parse` does."""
     found = value.get("format") if isinstance(value, dict) else None
     if type(found) is int and found > FORMAT:
-        raise MetisError(f"is of format {shown(found)}, and this Metis reads {FORMAT}: upgrade Metis")
+        raise MetisError(f"is of format {shown(found)[:20]}, and this Metis reads {FORMAT}: upgrade Metis")
     try:
         error = next(iter(_schema().iter_errors(value)), None)
     except ValueError:  # deeper than the validator goes
@@ -146,7 +146,7 @@ def _snapshot(value: Mapping[str, Any], at: datetime, *, whole: bool) -> Snapsho
         board=value.get("board", ""),
         os_name=value.get("os", {}).get("name", ""),
         memory=int(value.get("memory", 0)),
-        uptime=value.get("boot", {}).get("uptime"),
+        uptime=int(value["boot"]["uptime"]) if "boot" in value else None,
         versions=MappingProxyType({name: _shared(text) for name, text in versions.items()}),
         packages=_texts(value["packages"]) if "packages" in value else None,
         mounts=None if mounts is None else tuple(map(_mount, mounts)),
