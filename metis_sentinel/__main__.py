@@ -1,0 +1,124 @@
+"""`metis-sentinel`: one look at the node, or one each interval; errors become lines and exit codes here.
+
+The parts are found in `snapshot` (what is read), `history`, `spool`, `courier` and `push` (where it goes) and
+`rounds` (when). What only a delivery needs is imported only for one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from types import FrameType
+from typing import Any, NoReturn
+
+from . import history, options, rounds
+from .clock import REAL, Clock
+from .courier import Courier
+from .errors import SentinelError, one_line, reason_of
+from .spool import Spool
+
+DONE, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 5
+
+
+class _Stopped(BaseException):
+    """A signal asks us to end."""
+
+
+def main() -> NoReturn:
+    """Do what the command line asks, and end with its exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        code = run(sys.argv[1:], os.environ)
+    except _Stopped:
+        code = FAILED
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str], clock: Clock = REAL) -> int:
+    """Do what is asked, and give the exit code; a test brings its own clock."""
+    asked = options.parse(arguments, environment)
+    try:
+        if asked.schema:
+            _print(pkgutil.get_data("metis_sentinel", "snapshot.schema.json") or b"")
+            return DONE
+        return _sentinel(asked, clock)
+    except SentinelError as error:
+        say(str(error))
+        return FAILED
+    except _Stopped:
+        return DONE if asked.interval else FAILED
+
+
+def say(line: str) -> None:
+    """Tell the operator in one line, where there is somebody to tell."""
+    with suppress(OSError):
+        os.write(2, f"metis-sentinel: {one_line(line)}\n".encode(errors="replace"))
+
+
+def _sentinel(asked: Namespace, clock: Clock) -> int:
+    spool = Spool(asked.spool, asked.spool_keep, say) if asked.push else None
+    try:
+        courier = _courier(asked, spool, clock) if spool else None
+    except SentinelError as error:
+        say(str(error))
+        return USAGE
+    show = _shown(lines=bool(asked.interval)) if asked.print or not (asked.out or asked.push) else None
+    to = rounds.Destination(show, asked.out, history.Limits(asked.keep, asked.max_age), spool)
+
+    def look() -> None:
+        rounds.look(import_module("metis_sentinel.snapshot").take, asked.root, to, clock)
+
+    if asked.interval:
+        rounds.forever(look, courier, clock, asked.interval, say)
+    code = DONE
+    try:
+        look()
+    except SentinelError as error:
+        say(str(error))
+        code = FAILED
+    if courier and not rounds.deliver(courier, clock):
+        say(f"the service cannot be reached: what waits in {asked.spool} is delivered by the next run")
+        return code or UNREACHABLE
+    return code
+
+
+def _courier(asked: Namespace, spool: Spool, clock: Clock) -> Courier:
+    from .push import Service  # http and TLS take time and memory
+
+    return Courier(spool, Service(asked.push, asked.token_file, asked.ca).post, clock, say)
+
+
+def _shown(*, lines: bool) -> rounds.Show:
+    """Print snapshots as JSON: for people, or one on each line."""
+
+    def show(snapshot: dict[str, Any]) -> None:
+        _print(json.dumps(snapshot, sort_keys=True, indent=None if lines else 2).encode() + b"\n")
+
+    return show
+
+
+def _print(data: bytes) -> None:
+    # Not sys.stdout: what it could not write, Python would try to write once more at its end.
+    try:
+        with os.fdopen(1, "wb", closefd=False) as out:
+            out.write(data)
+    except OSError as error:
+        raise SentinelError(f"cannot print: {reason_of(error)}") from None
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    raise _Stopped(number)
+
+
+if __name__ == "__main__":
+    main()
