@@ -32,13 +32,13 @@ def boot(
         raise no_image(name, source, "name an image with --image" if image else None)
     folder = lab.artifacts.boot(name)
 
-    def put_in(copy: Path, entries: Callable[[Exists], Iterable[Entry]]) -> int | None:
-        return _put_in(lab, copy, node.klass.labels, entries)
+    def inject(copy: Path, entries: Callable[[Exists], Iterable[Entry]]) -> int | None:
+        return put_in(lab, copy, node.klass.labels, entries)
 
     def wait(holder: str) -> None:
         lab.reporter.note(f"booting {name}: waiting for {holder}")
 
-    tools = session.Tools(put_in, lab.appliance.accelerator, lab.keyring.as_they_are(name), lab.reporter)
+    tools = session.Tools(inject, lab.appliance.accelerator, lab.keyring.as_they_are(name), lab.reporter)
     with durable.locked(folder.with_name(f".{name}.lock"), wait):
         shutil.rmtree(folder, ignore_errors=True)  # what a kill has left
         try:
@@ -49,7 +49,7 @@ def boot(
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _put_in(
+def put_in(
     lab: Lab, image: Path, labels: Mapping[Side, str], entries: Callable[[Exists], Iterable[Entry]]
 ) -> int | None:
     """Put a few more entries into an image, without a receipt; gives the number of its boot partition."""

@@ -6,11 +6,21 @@ two minutes. The image itself is never written to.
 
 from __future__ import annotations
 
+import shlex
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.boot import machine, session
-from pipeline.boot.guest import Deadline
+from pipeline.boot import additions, machine, network, session
+from pipeline.boot.guest import Deadline, Guest
+from pipeline.lab.boot import put_in
+from pipeline.lab.lab import Lab as OfFiles
+from pipeline.raw import sparse
+from pipeline.settings import Settings
+
+from .lab import Lab
 
 NETWORK = "user,restrict=on,model=virtio-net-pci"
 """What QEMU's -nic takes: a network that leads nowhere."""
@@ -25,3 +35,34 @@ def boot(image: Path, until: str) -> str:
     wanted = machine.Machine("amd64", image, NETWORK, uefi=True, read_only=True)
     with tempfile.TemporaryDirectory() as folder, machine.running(wanted, Path(folder)) as emulated:
         return session.wait_for(emulated, until, Deadline.after(LIMIT))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that runs."""
+
+    guest: Guest
+
+    def run(self, command: str, stdin: bytes = b"") -> str:
+        """Have root's shell run a command, and give what it says."""
+        return self.guest.run(f"sudo sh -c {shlex.quote(command)}", Deadline.after(LIMIT), stdin)
+
+
+@contextmanager
+def node(lab: Lab, name: str, image: Path, folder: Path, disks: tuple[Path, ...]) -> Iterator[Node]:
+    """Boot a copy of a node's amd64 image and let it settle; what is done to the copy is gone with it."""
+    of_files = OfFiles(Settings.from_environment(lab.variables({}), folder))
+    declared = of_files.live_composer.node(name)
+    wires = network.wiring(declared, network.free_port())
+    guest = Guest(declared.settings["ssh"]["user"], wires.port, folder)
+    key, copy = guest.make_key(), folder / "copy.img"
+    sparse.copy(image, copy, lambda _: None)
+    labels = declared.klass.labels
+    put_in(of_files, copy, labels, lambda exists: additions.entries(declared, wires, key, exists))
+    wanted = machine.Machine("amd64", copy, network.nic(wires), uefi=True, disks=disks)
+    with machine.running(wanted, folder) as emulated:
+        deadline = Deadline.after(LIMIT)
+        guest.wait_for_greeting(deadline, lambda: emulated.child.is_running)
+        guest.trust(guest.host_keys(deadline).values())
+        guest.run("systemctl is-system-running --wait", deadline)
+        yield Node(guest)
