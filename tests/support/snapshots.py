@@ -73,9 +73,23 @@ def snapshot(node: str, *, at: datetime = NEWEST, **changes: Any) -> dict[str, A
     return {key: found for key, found in value.items() if found is not None}
 
 
+def small(node: str, **changes: Any) -> dict[str, Any]:
+    """A snapshot with next to no packages, and no files."""
+    return snapshot(node, **{"packages": {"bind": "1"}, "files": {}, **changes})
+
+
 def written(value: object) -> bytes:
     """A snapshot as a sentinel writes it."""
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def put(path: Path, content: object) -> Path:
+    """A file with bytes or text as they are, or a value as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, str):
+        content = content.encode()
+    path.write_bytes(content if isinstance(content, bytes) else written(content))
+    return path
 
 
 def file_name(at: datetime) -> str:

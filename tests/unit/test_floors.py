@@ -40,8 +40,8 @@ FLOORS = {
     "inventory.scalars inventory.schema_files inventory.schemas inventory.spelling inventory.validate "
     "machine.loopback machine.mountinfo manifest manifest_json nightly.report plan raw.ranges raw.record "
     "render.* secrets.report show tables wording",
-    "machine": "cache.* history.* hooks inventory.index inventory.overlay inventory.read machine.* "
-    "nightly.files raw.*",
+    "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
+    "inventory.overlay inventory.read machine.* nightly.files raw.*",
     "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
@@ -50,9 +50,8 @@ FLOORS = {
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
 PURE_MAY_IMPORT = frozenset(
-    "__future__ collections dataclasses datetime difflib functools hashlib hmac ipaddress itertools json "
-    "jsonschema "
-    "jsonschema_rs posixpath re referencing struct types typing urllib.parse yaml zlib".split()
+    "__future__ base64 collections dataclasses datetime difflib functools hashlib hmac ipaddress itertools "
+    "json jsonschema jsonschema_rs posixpath re referencing struct types typing urllib.parse yaml zlib".split()
 )
 PARTS = {
     "facts.snapshot": {"importlib.resources", "sys"},
