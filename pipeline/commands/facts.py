@@ -83,7 +83,7 @@ def facts(
         each for each in found.overview.findings if each.severity != "info" and node in {None, each.node}
     ]
     if exit_code and drifting:
-        raise click.exceptions.Exit(1)
+        raise SystemExit(1)
 
 
 def facts_of(

@@ -120,10 +120,10 @@ def test_a_node_that_the_inventory_makes_no_sense_of_hides_no_other(heard: Lab) 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (said("titan-13")[:-9], "titan-13.json is no JSON, or not all of it"),
-        (said("titan-13", format=2), "titan-13.json is of format 2, and this Metis reads 1: upgrade Metis"),
-        (b'{"a": "' + b"x" * (50 << 20) + b'"}', "titan-13.json"),
-        (said("titan-13", age=timedelta(days=-365 * 64)), "titan-13.json"),
+        (said("titan-13")[:-9], '"titan-13.json" is no JSON, or not all of it'),
+        (said("titan-13", format=2), '"titan-13.json" is of format 2, and this Metis reads 1: upgrade Metis'),
+        (b'{"a": "' + b"x" * (50 << 20) + b'"}', "is larger than 4 MiB"),
+        (said("titan-13", age=timedelta(days=-365 * 64)), "its clock"),
     ],
     ids=["truncated", "of a newer format", "50 MB", "of 2090"],
 )
