@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from metis_sentinel import history as sentinel
 from pipeline.facts import listing, reading
 from pipeline.facts.reading import LINES, Read, read
 from pipeline.facts.snapshot import LARGEST
@@ -101,6 +102,15 @@ def test_of_a_history_only_the_newest_is_opened(tmp_path: Path) -> None:
             put(file.with_suffix(".new"), "half of one").rename(file)
     found = all_of(tmp_path)
     assert times(found) == {NODE: SECOND, OTHER: SECOND}
+    assert not found.skipped
+
+
+def test_a_history_is_read_as_a_sentinel_writes_it(tmp_path: Path) -> None:
+    for minutes in range(4):
+        at = NEWEST - timedelta(minutes=minutes)
+        sentinel.write(tmp_path, NODE, written(small(NODE, at=at)), sentinel.Limits(keep=3), at.timestamp())
+    found = all_of(tmp_path)
+    assert times(found) == {NODE: SECOND}
     assert not found.skipped
 
 
@@ -377,11 +387,10 @@ def test_a_file_that_goes_away_meanwhile_costs_a_line(
 
     def pruned(folder: int, until: str) -> listing.Listing:
         found = look(folder, until)
-        (tmp_path / NODE / NAME).unlink(missing_ok=True)
+        (tmp_path / NODE / NAME).unlink()
         return found
 
     monkeypatch.setattr(reading, "listed", pruned)
-    (tmp_path / OTHER).mkdir()
     found = all_of(tmp_path / NODE)
     assert times(found) == {NODE: SECOND - HOUR}
     assert list(found.skipped) == [f'{tmp_path}/{NODE}: "{NAME}" went away meanwhile']
