@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -178,12 +178,3 @@ def _texts(items: Mapping[str, str]) -> Mapping[str, str]:
 def _shared(text: str) -> str:
     """The same text kept once: the nodes of a class say the same thousands of names and versions."""
     return sys.intern(text)
-
-
-def by_node(snapshots: Iterable[Snapshot]) -> dict[str, Snapshot]:
-    """The newest snapshot of each node."""
-    newest: dict[str, Snapshot] = {}
-    for each in snapshots:
-        if each.node not in newest or newest[each.node].at < each.at:
-            newest[each.node] = each
-    return newest

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
-from pipeline.facts.snapshot import LARGEST, Snapshot, by_node, from_data, parse
+from pipeline.facts.snapshot import LARGEST, from_data, parse
 from tests.support.snapshots import NEWEST, packages, snapshot, written
 
 NODE = "titan-13"
@@ -239,15 +238,3 @@ def test_any_bytes_are_a_snapshot_or_a_line(data: bytes) -> None:
 @given(st.sampled_from(sorted(GOOD)), json_values)
 def test_any_value_in_any_place_is_a_snapshot_or_a_line(key: str, value: object) -> None:
     assert printed(json.dumps({**GOOD, key: value}).encode()).isprintable()
-
-
-# ------------------------------------------------------------------------------------------ the newest
-
-
-def at(node: str, hours: int) -> Snapshot:
-    return from_data(snapshot(node, at=datetime(2026, 11, 1, tzinfo=UTC) + timedelta(hours=hours)))
-
-
-def test_of_several_snapshots_of_a_node_the_newest_counts() -> None:
-    old, new, other = at("titan-13", 1), at("titan-13", 2), at("titan-7", 0)
-    assert by_node([old, other, new]) == by_node([new, old, other]) == {"titan-13": new, "titan-7": other}
