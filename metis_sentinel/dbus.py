@@ -65,10 +65,10 @@ class Message:
 
     def __init__(self, data: bytes) -> None:
         self._order = _order(data)
-        self.kind = data[1]
-        self.answers = 0
         self._data = data
-        self._at = 12
+        self._at = 0
+        self.kind = self._bytes(12)[1]
+        self.answers = 0
         end = FIXED + self._number()
         while self._at < end:
             self._align(8)

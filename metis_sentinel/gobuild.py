@@ -43,9 +43,13 @@ def scan(descriptor: int, limit: int, words: re.Pattern[bytes]) -> tuple[Build, 
 
     A match has 256 bytes at most.
     """
-    build, matches = Build(), list[bytes]()
+    build, matches, end = Build(), list[bytes](), 0
     for start, piece in _pieces(descriptor, limit):
-        matches += [match[0] for match in words.finditer(piece) if len(matches) < _MOST]
+        for match in words.finditer(piece):
+            # One at the end of a piece may be longer, and is again in the next, as some before it are.
+            if start + match.start() >= end and match.end() < len(piece) and len(matches) < _MOST:
+                matches.append(match[0])
+                end = start + match.end()
         at = -1
         while not build.program and (at := piece.find(_MAGIC, at + 1)) >= 0:
             if (start + at) % _ALIGNMENT == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from sys import intern
 
 from .private import is_beneath
 
@@ -22,11 +23,11 @@ class Mounted:
     __slots__ = ("number", "path", "read_only", "source", "top", "type")
 
     def __init__(self, before: Sequence[str], after: Sequence[str]) -> None:
-        self.number = before[2]
-        self.top = _plain(before[3])
+        self.number = intern(before[2])  # what thousands of binds have in common is kept once
+        self.top = intern(_plain(before[3]))
         self.path = _plain(before[4])
-        self.type = after[0]
-        self.source = _plain(after[1])
+        self.type = intern(after[0])
+        self.source = intern(_plain(after[1]))
         self.read_only = "ro" in before[5].split(",") or "ro" in after[2].split(",")
 
 

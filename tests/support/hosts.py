@@ -78,11 +78,16 @@ def sha256(content: str | bytes) -> str:
 
 
 def snapshot(root: Path | str) -> dict[str, object]:
-    """A snapshot that the schema accepts, as it comes out of its JSON, and that left no descriptor open."""
+    """A snapshot that left no descriptor open."""
     before = _descriptors()
-    taken = take(str(root))
+    found = taken(root)
     assert _descriptors() == before
-    found: dict[str, object] = json.loads(json.dumps(taken, ensure_ascii=False).encode())
+    return found
+
+
+def taken(root: Path | str) -> dict[str, object]:
+    """A snapshot that the schema accepts, as it comes out of its JSON."""
+    found: dict[str, object] = json.loads(json.dumps(take(str(root)), ensure_ascii=False).encode())
     SCHEMA.validate(found)
     return found
 
