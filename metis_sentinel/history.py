@@ -23,6 +23,8 @@ _FIRST, _LAST = "2026", "2051"
 """From the first of these years and before the other a clock is plausible: names begin with the year."""
 _AHEAD = 24 * 60 * 60
 """Seconds that a name may be ahead of the clock."""
+_END = 253_402_300_000.0
+"""Seconds since 1970 that still are in the year 9999."""
 _FORM = re.compile(r"\d{8}T\d{6}\.\d{6}Z\.json", re.ASCII)
 _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -49,14 +51,19 @@ def write(out: Path, node: str, data: bytes, limits: Limits, now: float) -> Path
     return folder / name
 
 
-def _name(microseconds: int) -> str:
-    seconds, rest = divmod(max(0, microseconds), 1_000_000)
+def _moment(now: float) -> int:
+    """Microseconds since 1970; a clock before that, or after the year 9999, is at that end."""
+    return int(min(max(now, 0.0), _END) * 1_000_000)
+
+
+def _name(moment: int) -> str:
+    seconds, rest = divmod(moment, 1_000_000)
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}.{rest:06}Z.json"
 
 
 def _free_name(folder: Path, now: float) -> str:
     """The name for this moment, or the next that nobody has."""
-    moment = int(now * 1_000_000)
+    moment = _moment(now)
     while os.path.lexists(folder / _name(moment)):
         moment += 1
     return _name(moment)
@@ -67,8 +74,8 @@ def _prune(folder: Path, written: str, limits: Limits, now: float) -> None:
 
     The folder may hold any number of files: no more than `limits.keep` names are in memory.
     """
-    plausible = _FIRST <= _name(int(now * 1_000_000)) < _LAST
-    latest = _name(int((now + _AHEAD) * 1_000_000)) if plausible else _LAST
+    plausible = _FIRST <= _name(_moment(now)) < _LAST
+    latest = _name(_moment(now + _AHEAD)) if plausible else _LAST
     kept: list[tuple[bool, str]] = []  # a heap, and so the first is the oldest
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -81,7 +88,7 @@ def _prune(folder: Path, written: str, limits: Limits, now: float) -> None:
             else:
                 (folder / heapq.heappushpop(kept, item)[1]).unlink(missing_ok=True)
     if plausible:
-        oldest = _name(int((now - limits.max_age) * 1_000_000))
+        oldest = _name(_moment(now - limits.max_age))
         for _, name in sorted(kept)[: 1 - NEWEST]:
             if name < oldest:
                 (folder / name).unlink(missing_ok=True)
