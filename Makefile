@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo nightly test lint types unit slow bench lock clean
+.PHONY: help setup demo nightly sentinel test lint types unit slow bench lock clean
 
 VENV := .venv
 PYTHON := /usr/bin/python3
@@ -23,6 +23,8 @@ ifdef CI
 TEST_PACKAGES += cloud-init docker-registry network-manager openssh-server
 endif
 
+SENTINEL := artifacts/metis-sentinel.pyz
+
 # Tests run side by side where there are several cores; what is measured is measured alone.
 WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PYTEST := $(VENV)/bin/pytest --durations 15 --durations-min 1
@@ -38,6 +40,13 @@ demo: setup ## Build a bootable image of the demo node from real Debian packages
 
 nightly: setup ## Rebuild the images that are not up to date, and report; for a timer, see deploy/
 	@$(VENV)/bin/metis nightly
+
+sentinel: ## Make one file that reads facts wherever a node has Python: artifacts/metis-sentinel.pyz
+	@install -d -m 0700 artifacts
+	@stage=$$(mktemp -d); trap 'rm -rf "$$stage"' EXIT; \
+	cp -r metis_sentinel "$$stage" && rm -rf "$$stage"/metis_sentinel/__pycache__; \
+	$(PYTHON) -m zipapp "$$stage" --compress --main metis_sentinel.__main__:main \
+	    --python "/usr/bin/env python3" --output $(SENTINEL)
 
 test: lint types unit slow ## Everything that CI runs
 

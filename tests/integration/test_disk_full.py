@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from metis_sentinel import history
+from metis_sentinel.durable import PART
+from metis_sentinel.errors import SentinelError
+from metis_sentinel.spool import Spool
 from pipeline.errors import MetisError
 from pipeline.golden.fetch import fetched
 from pipeline.golden.source import Wanted
@@ -65,3 +69,19 @@ def test_an_image_that_does_not_fit_where_it_is_unpacked(tmp_path: Path, small: 
     with pytest.raises(MetisError, match=f"cannot write {small}/raw: {FULL}"):
         unpack(packed, small / "raw", sha256, QUIET, 1 << 30)
     assert files_in(small) == []
+
+
+def test_a_snapshot_that_does_not_fit_costs_no_older_one(small: Path) -> None:
+    """What is half written goes, also when what a kill left lies there."""
+    spool = Spool(small / "spool", 1000, print)
+    for number in range(20):
+        history.write(small, "titan-13", b"{}", history.Limits(keep=5), 1.8e9 + number)
+        spool.put({}, b"{}")
+    before = files_in(small)
+    (small / "titan-13" / PART).write_bytes(b"half")
+    (small / "rest").write_bytes(b"0" * (15 << 20))
+    with pytest.raises(SentinelError, match=f"cannot keep snapshots in {small}/titan-13: no space left"):
+        history.write(small, "titan-13", BODY, history.Limits(keep=5), 1.9e9)
+    with pytest.raises(SentinelError, match=f"cannot keep snapshots in {small}/spool: no space left"):
+        spool.put({}, BODY)
+    assert sorted(files_in(small)) == sorted([*before, small / "rest"])
