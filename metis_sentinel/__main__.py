@@ -78,12 +78,7 @@ def _sentinel(asked: Namespace, clock: Clock) -> int:
 
     if asked.interval:
         rounds.forever(look, courier, clock, asked.interval, say)
-    code = DONE
-    try:
-        look()
-    except SentinelError as error:
-        say(str(error))
-        code = FAILED
+    code = DONE if rounds.attempt(look, say) else FAILED
     if courier and not rounds.deliver(courier, clock):
         say(f"the service cannot be reached: what waits in {asked.spool} is delivered by the next run")
         return code or UNREACHABLE

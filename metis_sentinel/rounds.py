@@ -39,17 +39,18 @@ class Destination(NamedTuple):
 
 def look(take: Take, root: str, to: Destination, clock: Clock) -> None:
     """Take a snapshot and do all with it that can be done; then raise SentinelError for what could not."""
-    snapshot = take(root, to.spool.dropped() if to.spool else 0)
+    try:
+        snapshot = take(root, to.spool.dropped() if to.spool else 0)
+    except OSError as error:
+        raise SentinelError(f"cannot read the node at {root}: {reason_of(error)}", "see --root") from None
     data = json.dumps(snapshot, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     failed: list[str] = []
     if to.show:
-        _attempt(partial(to.show, snapshot), failed.append)
+        attempt(partial(to.show, snapshot), failed.append)
     if to.out:
-        _attempt(
-            partial(history.write, to.out, snapshot["node"], data, to.limits, clock.now()), failed.append
-        )
+        attempt(partial(history.write, to.out, snapshot["node"], data, to.limits, clock.now()), failed.append)
     if to.spool:
-        _attempt(partial(to.spool.put, snapshot, data), failed.append)
+        attempt(partial(to.spool.put, snapshot, data), failed.append)
     if failed:
         raise SentinelError("; ".join(failed))
 
@@ -74,12 +75,12 @@ def forever(
     """
     start = clock.monotonic()
     while True:
-        _attempt(look_once, say)
+        attempt(look_once, say)
         due = start + every * ((clock.monotonic() - start) // every + 1)
         if courier:
             courier.spread(min(SPREAD, every / 2))
         while (left := due - clock.monotonic()) > 0:
-            if not _attempt(partial(_go_on, courier, clock, due), say):
+            if not attempt(partial(_go_on, courier, clock, due), say):
                 clock.sleep(min(left, BASE))
 
 
@@ -93,7 +94,7 @@ def _go_on(courier: Courier | None, clock: Clock, due: float) -> None:
         clock.sleep(left if pause is None else min(left, pause))
 
 
-def _attempt(action: Callable[[], object], say: Say) -> bool:
+def attempt(action: Callable[[], object], say: Say) -> bool:
     """Do something, and say whether it went well; what failed is told, and no reason to end."""
     try:
         _explained(action)

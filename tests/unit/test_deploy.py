@@ -1,31 +1,36 @@
-"""What is put onto the machine that runs Metis at night, read by systemd itself."""
+"""What is put onto the machine that runs Metis at night, and onto nodes, read by systemd itself."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
+from metis_sentinel import options as of_the_sentinel
 from pipeline.cli import cli
 from tests.support import systemd
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-SERVICE, TIMER = (f"metis-nightly.{kind}" for kind in ("service", "timer"))
+SERVICE, SENTINEL = "metis-nightly.service", "metis-sentinel.service"
+each_service = pytest.mark.parametrize("service", [SERVICE, SENTINEL])
 
 
-def started() -> list[str]:
-    """The command that the service starts."""
-    (line,) = re.findall(r"^ExecStart=(.*)$", (DEPLOY / SERVICE).read_text(), re.M)
+def started(service: str) -> list[str]:
+    """The command that a service starts."""
+    (line,) = re.findall(r"^ExecStart=(.*)$", (DEPLOY / service).read_text(), re.M)
     return str(line).split()
 
 
-def test_systemd_has_nothing_to_say_of_the_units(tmp_path: Path) -> None:
+@each_service
+def test_systemd_has_nothing_to_say_of_the_units(tmp_path: Path, service: str) -> None:
+    timer = service.replace(".service", ".timer")
     systemd.plant(tmp_path, ())
-    systemd.put(tmp_path / started()[0].lstrip("/"), "", 0o755)
-    for name in (SERVICE, TIMER):
+    systemd.put(tmp_path / started(service)[0].lstrip("/"), "", 0o755)
+    for name in (service, timer):
         systemd.put(tmp_path / "etc/systemd/system" / name, (DEPLOY / name).read_text())
-    assert systemd.complaints(tmp_path, SERVICE, TIMER) == ""
+    assert systemd.complaints(tmp_path, service, timer) == ""
 
 
 def test_a_slip_in_a_unit_would_be_told(tmp_path: Path) -> None:
@@ -36,19 +41,40 @@ def test_a_slip_in_a_unit_would_be_told(tmp_path: Path) -> None:
     assert "not executable" in said
 
 
-def test_whoever_installs_it_need_be_nobody_in_particular() -> None:
-    """The folder is another user's, who may not become root; packages are installed by root alone."""
-    lines = re.findall(r"^#   (.*)$", (DEPLOY / SERVICE).read_text(), re.M)
-    commands = [command for line in lines for command in line.split(" && ")]
+def installing(service: str) -> list[str]:
+    """The commands that stand on top of a service."""
+    lines = re.findall(r"^#   (.*)$", (DEPLOY / service).read_text(), re.M)
+    return [command for line in lines for command in line.split(" && ")]
+
+
+@each_service
+def test_whoever_installs_it_need_be_nobody_in_particular(service: str) -> None:
+    commands = installing(service)
     assert commands
     assert [command for command in commands if not command.startswith("sudo ")] == []
+
+
+def test_what_root_has_made_is_given_to_the_user_of_the_service() -> None:
+    """The folder is another user's, who may not become root; packages are installed by root alone."""
+    commands = installing(SERVICE)
     (making,) = (place for place, command in enumerate(commands) if " make " in command)
     assert commands[making + 1].startswith("sudo chown -R metis: ")
 
 
 def test_the_service_starts_a_command_that_there_is() -> None:
-    program, command, *options = started()
+    program, command, *options = started(SERVICE)
     assert program.endswith("/.venv/bin/metis")
     helped = CliRunner().invoke(cli, [command, "--help"])
     assert helped.exit_code == 0
     assert {word for word in options if word.startswith("--")} <= set(re.findall(r"--[a-z]+", helped.output))
+
+
+def test_the_sentinel_understands_what_it_is_started_with() -> None:
+    """Without a service in the environment it keeps a history alone."""
+    unit = (DEPLOY / SENTINEL).read_text()
+    environment = dict(re.findall(r"^(?:Environment=)(\w+)=(.*)$", unit, re.M))
+    asked = of_the_sentinel.parse(started(SENTINEL)[1:], environment)
+    folder = Path("/var/lib") / re.findall(r"^StateDirectory=(.*)$", unit, re.M)[0]
+    assert asked.push is None
+    assert folder in asked.out.parents
+    assert folder in asked.spool.parents

@@ -97,6 +97,9 @@ def test_what_fails_ends_no_interval(
         raise error
 
     monkeypatch.setattr(sys.modules["metis_sentinel.snapshot"], "take", take)
+    assert run([], {}) == 1
+    node.taken.clear()
+    assert capfd.readouterr().err.count("\n") == 1
     with pytest.raises(Ended):
         run(["--interval", "30s"], {}, Time(end=100).clock())
     lines = capfd.readouterr().err.splitlines()
