@@ -14,7 +14,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -64,6 +63,8 @@ def say(line: str) -> None:
 
 
 def _sentinel(asked: Namespace, clock: Clock) -> int:
+    from metis_sentinel.snapshot import take  # all that reads; --help and --schema start without it
+
     spool = Spool(asked.spool, asked.spool_keep, say) if asked.push else None
     try:
         courier = _courier(asked, spool, clock) if spool else None
@@ -74,7 +75,7 @@ def _sentinel(asked: Namespace, clock: Clock) -> int:
     to = rounds.Destination(show, asked.out, history.Limits(asked.keep, asked.max_age), spool)
 
     def look() -> None:
-        rounds.look(import_module("metis_sentinel.snapshot").take, asked.root, to, clock)
+        rounds.look(take, asked.root, to, clock)
 
     if asked.interval:
         rounds.forever(look, courier, clock, asked.interval, say)

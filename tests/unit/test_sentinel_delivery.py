@@ -20,6 +20,7 @@ from metis_sentinel import backoff, push
 from metis_sentinel.__main__ import run
 from metis_sentinel.errors import SentinelError
 from metis_sentinel.options import duration, number
+from pipeline.facts.snapshot import parse
 from tests.support.sentinel import START, Ended, Node, Time, files, plant
 
 ROOT = Path(__file__).parents[2]
@@ -326,6 +327,9 @@ def test_a_look_without_a_service_loads_neither_http_nor_tls() -> None:
 def test_one_file_is_the_whole_program(tmp_path: Path) -> None:
     made = tmp_path / "metis-sentinel.pyz"
     subprocess.run(["make", "sentinel", f"SENTINEL={made}"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    for option, wanted in {"--version": "metis-sentinel", "--schema": SCHEMA.read_text()}.items():
+    wanted = {"--version": f"metis-sentinel {metis_sentinel.__version__}\n", "--schema": SCHEMA.read_text()}
+    for option, text in wanted.items():
         said = subprocess.run([made, option], cwd=tmp_path, stdout=subprocess.PIPE, check=True)
-        assert said.stdout.decode().startswith(wanted)
+        assert said.stdout.decode() == text
+    said = subprocess.run([made], cwd=tmp_path, stdout=subprocess.PIPE, check=True)
+    assert parse(said.stdout).node

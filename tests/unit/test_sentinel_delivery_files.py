@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,17 @@ def test_few_of_those_set_aside_are_kept(tmp_path: Path, lines: list[str]) -> No
         put(there, node)
         there.reject(there.waiting()[0], "a test says so")
     assert files(tmp_path) == [f"rejected/{number:012}.json" for number in range(11, 31)]
+
+
+def test_several_that_write_at_once_lose_nothing(tmp_path: Path, lines: list[str]) -> None:
+    def write_some(_: int) -> None:
+        for _ in range(5):
+            put(Spool(tmp_path / "spool", 50, lines.append), Node())
+            keep(tmp_path, START)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write_some, range(8)))
+    assert len(files(tmp_path / "spool")) == len(files(tmp_path / "titan-13")) == 40
 
 
 @pytest.mark.parametrize("text", ["", "-5", "x", "9" * 40, "\x00"])
