@@ -89,7 +89,8 @@ def _sentinel(asked: Namespace, clock: Clock) -> int:
 def _courier(asked: Namespace, spool: Spool, clock: Clock) -> Courier:
     from .push import Service  # http and TLS take time and memory
 
-    return Courier(spool, Service(asked.push, asked.token_file, asked.ca).post, clock, say)
+    service = Service(asked.push, asked.token_file, asked.ca)
+    return Courier(spool, service.host, service.post, clock, say)
 
 
 def _shown(*, lines: bool) -> rounds.Show:

@@ -32,10 +32,11 @@ Post = Callable[[str, bytes], Answer]
 
 
 class Courier:
-    """Delivers one snapshot at each step; `failed` counts how often in a row it could not."""
+    """Delivers one snapshot to a host at each step; `failed` counts how often in a row it could not."""
 
-    def __init__(self, spool: Spool, post: Post, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(self, spool: Spool, host: str, post: Post, clock: Clock, say: Callable[[str], None]) -> None:
         self.failed = 0
+        self._host = host
         self._spool = spool
         self._post = post
         self._clock = clock
@@ -72,4 +73,4 @@ class Courier:
             return
         pause = max(pause, answer.wait)
         self._due = self._clock.monotonic() + pause
-        self._say(f"cannot deliver: {answer.why}: the snapshot waits, for {pause:.0f} s at least")
+        self._say(f"cannot deliver to {self._host}: {answer.why}: kept, to be sent again after {pause:.0f} s")
