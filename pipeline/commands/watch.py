@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,16 +40,44 @@ def watch(
         _show_history(flags, as_json=as_json)
         return
     pause = _pause(interval)
-    while True:
-        try:
-            _look(flags, places, since, as_json=as_json)
-        except MetisError as error:
-            if pause is None or isinstance(error, UsageError):
-                raise
-            click.echo(f"metis: {error}", err=True)
-        if pause is None:
-            return
-        time.sleep(pause)
+    if pause is None:
+        _look(flags, places, since, as_json=as_json)
+        return
+    with _stopped_by_signals() as stop:
+        while not stop.is_set():
+            try:
+                _look(flags, places, since, as_json=as_json)
+            except MetisError as error:
+                if isinstance(error, UsageError):
+                    raise
+                click.echo(f"metis: {error}", err=True)
+            stop.wait(pause)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """What Ctrl-C and SIGTERM set, so that a look is finished; who sends a second one ends it.
+
+    An exception instead could come while Python lets go of a database, where it is dropped, and the watch
+    would go on.
+    """
+    stop = threading.Event()
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(_number: int, _frame: object) -> None:
+        stop.set()
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        for number in before:
+            signal.signal(number, ask)
+        yield stop
+    finally:
+        restore()
 
 
 def _look(flags: dict[str, str | None], places: Sequence[Path], since: str, *, as_json: bool) -> None:

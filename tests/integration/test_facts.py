@@ -123,7 +123,7 @@ def test_a_node_that_the_inventory_makes_no_sense_of_hides_no_other(heard: Lab) 
         (said("titan-13")[:-9], '"titan-13.json" is no JSON, or not all of it'),
         (said("titan-13", format=2), '"titan-13.json" is of format 2, and this Metis reads 1: upgrade Metis'),
         (b'{"a": "' + b"x" * (50 << 20) + b'"}', "is larger than 4 MiB"),
-        (said("titan-13", age=timedelta(days=-365 * 64)), "its clock"),
+        (said("titan-13", age=timedelta(days=-365 * 64)), "which has not come"),
     ],
     ids=["truncated", "of a newer format", "50 MB", "of 2090"],
 )
@@ -292,5 +292,5 @@ def test_a_watch_goes_on_until_it_is_stopped(heard: Lab, how: signal.Signals) ->
         assert child.stdout is not None
         assert child.stdout.readline().startswith("+ ")
         child.send_signal(how)
-        assert child.wait(30) == 130
+        assert child.wait(30) == 0
     assert heard.metis("watch").out == "nothing changed\n"
