@@ -200,7 +200,8 @@ def single(lab: Lab) -> None:
     """The same inventory in one file."""
     lab.environment["METIS_INVENTORY"] = str(lab.inventory / "lab.yaml")
     nodes = "".join(
-        f"  {name}: {{class: pi, network: {{address: 192.0.2.{name[-2:]}/24}}}}\n" for name in NODES
+        f"  {name}: {{class: pi, network: {{interface: eth0, address: 192.0.2.{name[-2:]}/24}}}}\n"
+        for name in NODES
     )
     lab.write("lab.yaml", f"classes:\n  pi:\n    arch: arm64\n    os: debian\nnodes:\n{nodes}")
 

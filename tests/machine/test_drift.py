@@ -5,10 +5,8 @@ Then three things are done to it by hand, and drift names these three. The node 
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import zipapp
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +92,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, debian_golden: Path) -> Itera
     folder = root / "machine"
     folder.mkdir(mode=0o700)
     with machine.node(lab, NAME, card, folder, (longhorn_disk(root),)) as node:
-        node.run(f"cat > {SENTINEL}", zipped())
+        node.run(f"cat > {SENTINEL}", zipped(root))
         yield Live(lab, node, root / "snapshots")
 
 
@@ -106,11 +104,11 @@ def longhorn_disk(root: Path) -> Path:
     return image
 
 
-def zipped() -> bytes:
+def zipped(root: Path) -> bytes:
     """The sentinel in one file, as a node that has nothing but Python takes it."""
-    made = io.BytesIO()
-    zipapp.create_archive(REPOSITORY / "metis_sentinel", made, main="metis_sentinel.__main__:main")
-    return made.getvalue()
+    file = root / "metis-sentinel.pyz"
+    process.run(["make", "--silent", "sentinel", f"SENTINEL={file}"], cwd=REPOSITORY)
+    return file.read_bytes()
 
 
 def package(folder: Path) -> bytes:
