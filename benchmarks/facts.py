@@ -25,7 +25,7 @@ from .compare import Comparison, Pair, side_by_side, with_peak
 NODES, FEWER = 1000, 100
 EACH = 100
 """Snapshots of a node, of which the newest counts."""
-BOUND = 4.0
+BOUND = 8.0
 """Of ours beside the script."""
 GROWTH = NODES / FEWER
 """What is linear grows so much at most; less, as the start is in both."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .errors import InventoryError, Problem
@@ -131,17 +131,28 @@ def _collision(later: Contribution, entry: Entry, earlier: Contribution, old: En
 def _beneath_files(subject: str, taken: Mapping[Key, tuple[Contribution, Entry]]) -> list[Problem]:
     """Entries that lie beneath what another entry makes a file, a link or a mount point."""
     problems = []
+    above: dict[Key, tuple[Key, ...]] = {}
     for (side, path), (part, entry) in taken.items():
         if isinstance(entry, Needs):
             continue
-        parent = posixpath.dirname(path)
-        while parent != "/":
-            above = taken.get((side, parent))
-            wrong = _wrong_above(part, entry, *above) if above else ""
+        for key in _taken_from(side, posixpath.dirname(path), taken, above):
+            wrong = _wrong_above(part, entry, *taken[key])
             if wrong:
                 problems.append(Problem(part.file or subject, 0, entry.path, wrong))
-            parent = posixpath.dirname(parent)
     return problems
+
+
+def _taken_from(
+    side: Side, path: str, taken: Container[Key], known: dict[Key, tuple[Key, ...]]
+) -> tuple[Key, ...]:
+    """Of a folder and those above it the ones that an entry is about; many entries have the same folders."""
+    if path == "/":
+        return ()
+    key = (side, path)
+    if key not in known:
+        here = (key,) if key in taken else ()
+        known[key] = (*here, *_taken_from(side, posixpath.dirname(path), taken, known))
+    return known[key]
 
 
 def _wrong_above(part: Contribution, entry: Entry, above: Contribution, higher: Entry) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..amounts import seconds
+from ..amounts import counted, seconds
 from ..errors import MetisError, SeveralErrors, UsageError
 from .options import common, complete_node, lab_of, print_json
 
@@ -166,8 +166,9 @@ def _show_patch(lab: Lab, found: Facts, *, as_json: bool) -> None:
     else:
         click.echo("".join(diffs), nl=False)
     for view in found.overview.classes:
-        if view.seen and not view.speaks_for_all:
-            words = f"{view.agreed.voters} of {len(view.seen)} nodes are healthy: nothing is recommended"
+        if view.seen and not view.agreed.versions:
+            healthy = f"{view.agreed.voters} of {counted(len(view.seen), 'node')} are healthy"
+            words = f"{healthy}, and no version is what most of them run: nothing is recommended"
             click.echo(f"metis: class {view.name}: {words}", err=True)
     if errors:
         raise SeveralErrors(errors.values())

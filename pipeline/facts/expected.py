@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..model import File, Manifest, ResolvedNode, Text
@@ -45,7 +45,8 @@ class Expected:
 
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return asdict(self)
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**own, "disks": [asdict(disk) for disk in self.disks]}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Expected:

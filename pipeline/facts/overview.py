@@ -30,7 +30,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class ClassView:
-    """One class: its snapshots by node, when the others were heard of last, and what came of comparing."""
+    """One class: its snapshots by node, when the others were heard of last, and what came of comparing.
+
+    Nothing is agreed where the healthy nodes are not more than half of those that were heard of.
+    """
 
     name: str
     nodes: tuple[str, ...]
@@ -38,11 +41,6 @@ class ClassView:
     silent: Mapping[str, datetime | None]
     agreed: Agreed
     findings: tuple[Finding, ...]
-
-    @property
-    def speaks_for_all(self) -> bool:
-        """Whether the healthy nodes are more than half of those that were heard of."""
-        return 2 * self.agreed.voters > len(self.seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,8 @@ def _class_view(
         if finding.node in own:
             own[finding.node] = (finding, *own[finding.node])
     agree = agreed(seen[name] for name, findings in own.items() if is_healthy(seen[name], findings))
+    if 2 * agree.voters <= len(seen):
+        agree = Agreed(voters=agree.voters)
     findings = [
         finding
         for name, mine in own.items()
@@ -111,6 +111,12 @@ def has_package(snapshots: Mapping[str, Snapshot], name: str) -> dict[str, tuple
     """Which nodes have which version of a package, those that most have first; empty for none."""
     told = ((node, each.packages) for node, each in snapshots.items() if each.packages is not None)
     return _grouped((node, packages.get(name, "")) for node, packages in told)
+
+
+def majority(groups: Mapping[str, Sequence[str]]) -> str | None:
+    """The version that more than half of the nodes run, of all that were heard of, healthy or not."""
+    total = sum(map(len, groups.values()))
+    return next((version for version, nodes in groups.items() if 2 * len(nodes) > total), None)
 
 
 def _grouped(pairs: Iterable[tuple[str, str | None]]) -> dict[str, tuple[str, ...]]:

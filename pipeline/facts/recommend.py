@@ -15,11 +15,8 @@ from .overview import ClassView
 def recommended(view: ClassView, tracked: Iterable[str]) -> Mapping[str, Any]:
     """The `targets` of a class: versions, and those of watched packages and of others that it tracks.
 
-    Empty where fewer than half of the nodes that were heard of are healthy. What they do not agree on is left
-    out.
+    What its healthy nodes do not agree on is left out.
     """
-    if not view.speaks_for_all:
-        return {}
     versions = {name: share.version for name, share in view.agreed.versions.items()}
     shares = view.agreed.packages
     packages = {name: shares[name].version for name in sorted({*WATCHED, *tracked}) if name in shares}

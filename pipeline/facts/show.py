@@ -11,7 +11,7 @@ from ..errors import one_line
 from ..tables import columns
 from .agreed import WATCHED, Share
 from .finding import SEVERITIES, Finding
-from .overview import ClassView, Overview, has_package, runs
+from .overview import ClassView, Overview, has_package, majority, runs
 from .snapshot import VERSIONS, Snapshot
 
 TOLD = 20
@@ -48,13 +48,13 @@ def _class_text(view: ClassView, now: datetime) -> str:
 def _version_rows(view: ClassView) -> Iterator[Row]:
     for name in VERSIONS:
         if groups := runs(view.seen, name):
-            yield _row(name, groups, view.agreed.versions.get(name))
+            yield _row(name, groups)
 
 
 def _package_rows(view: ClassView) -> Iterator[Row]:
     """The watched packages that a node has, and of the others those that are not the same everywhere."""
     for name in sampled(view):
-        yield _row(name, has_package(view.seen, name), view.agreed.packages.get(name))
+        yield _row(name, has_package(view.seen, name))
 
 
 def sampled(view: ClassView) -> tuple[str, ...]:
@@ -63,18 +63,13 @@ def sampled(view: ClassView) -> tuple[str, ...]:
     return tuple(name for name in WATCHED if any(name in packages for packages in told))
 
 
-def _row(name: str, groups: Mapping[str, Sequence[str]], share: Share | None) -> Row:
-    total = sum(map(len, groups.values()))
-    if share is None or share.version not in groups:
-        others = groups
-        said = (name, "no majority", "")
-    else:
-        others = {version: nodes for version, nodes in groups.items() if version != share.version}
-        said = (name, _cut(share.version), f"{len(groups[share.version])} of {total}")
-    return (
-        *said,
-        "; ".join(f"{_cut(version) or 'none'}: {_names(nodes)}" for version, nodes in others.items()),
-    )
+def _row(name: str, groups: Mapping[str, Sequence[str]]) -> Row:
+    most = majority(groups)
+    others = {version: nodes for version, nodes in groups.items() if version != most}
+    said = "; ".join(f"{_cut(version) or 'none'}: {_names(nodes)}" for version, nodes in others.items())
+    if most is None:
+        return name, "no majority", "", said
+    return name, _cut(most) or "none", f"{len(groups[most])} of {sum(map(len, groups.values()))}", said
 
 
 def _silent(silent: Mapping[str, datetime | None], now: datetime) -> Iterator[str]:
@@ -136,9 +131,11 @@ def _class_data(view: ClassView) -> dict[str, Any]:
 def _tallies(
     groups: Mapping[str, Mapping[str, Sequence[str]]], shares: Mapping[str, Share]
 ) -> dict[str, dict[str, Any]]:
+    """By name the version that most run, the one that the healthy agree on, and who runs which."""
     return {
         name: {
-            "majority": shares[name].version if name in shares else None,
+            "majority": majority(found),
+            "agreed": shares[name].version if name in shares else None,
             "nodes": {version: list(nodes) for version, nodes in found.items()},
         }
         for name, found in groups.items()

@@ -19,6 +19,7 @@ from .renames import rewritten, understood
 
 # What parses and checks is imported with the first document: most runs ask for none.
 if TYPE_CHECKING:
+    from .builder import Keys
     from .document import Document
     from .schema_files import Kind
 
@@ -46,6 +47,7 @@ class Inventory:
             )
         self.root = path.parent if self.single else path
         self._documents: dict[Path, Document] = {}
+        self._good: set[tuple[str, Keys]] = set()
         self._lock = threading.Lock()
         self._checking = threading.Lock()
 
@@ -123,13 +125,20 @@ class Inventory:
         return str(file.relative_to(self.root)) if file.is_relative_to(self.root) else str(file)
 
     def _checked(self, document: Document, kind: Kind) -> Document:
+        """A document that is kept (see `_parsed`), checked once: every node asks for its class."""
+        key = (document.file, document.prefix)
+        if key not in self._good:
+            self._check(document, kind)
+            self._good.add(key)
+        return document
+
+    def _check(self, document: Document, kind: Kind) -> None:
         from .validate import check
 
         with self._checking:  # the schemas are put together at their first use, which must be one
             problems = check(document, kind)
         if problems:
             raise InventoryError(problems)
-        return document
 
     def parse(self, file: Path, kind: Kind) -> Document:
         """The document in a file as it is now, its keys by their present names.
@@ -144,7 +153,7 @@ class Inventory:
         if is_whole:
             # What is in the parts is checked one by one: a bad node must not keep the others back.
             parts = {key: {} if isinstance(value, dict) else value for key, value in document.data.items()}
-            self._checked(replace(document, data=parts), "inventory")
+            self._check(replace(document, data=parts), "inventory")
         return document
 
     def _parsed(self, file: Path, kind: Kind) -> Document:

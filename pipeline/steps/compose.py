@@ -41,7 +41,6 @@ class Composer:
         self._listing = listing
         self._hooks = Hooks(inventory.root)
         self._classes: dict[str, ResolvedClass] = {}
-        self._documents: dict[str, Document | None] = {}
         self._lock = threading.Lock()
 
     def klass(self, name: str) -> ResolvedClass:
@@ -94,10 +93,7 @@ class Composer:
         ]
 
     def _document(self, name: str) -> Document | None:
-        # Every node of a class asks for it, and to check it takes as long as to render a node.
-        if name not in self._documents:
-            self._documents[name] = self._inventory.get("classes", name)
-        return self._documents[name]
+        return self._inventory.get("classes", name)
 
     def _of_class(self, klass: ResolvedClass, *, in_base: bool = False) -> Sequence[Contribution]:
         """The layers of a class; with `in_base`, as what a node's image has from its base already."""

@@ -64,6 +64,21 @@ def test_without_a_majority_all_are_named() -> None:
     assert "kernel      no majority           6.1: b; 6.12.58-current-bcm2711: a" in text
 
 
+def test_the_majority_shown_is_of_all_nodes_and_the_agreed_one_of_the_healthy() -> None:
+    sick = [said(name, kernel="6.1", failed_units=["x.service"]) for name in "ab"]
+    found = look(*sick, *map(said, "cde"))
+    assert "kernel      6.12.58-current-bcm2711  3 of 5  6.1: a, b" in overview_text(found, NOW)
+    found = look(*sick, said("c"), said("d"), said("e", kernel="6.1"))
+    assert "kernel      6.1           3 of 5  6.12.58-current-bcm2711: c, d" in overview_text(found, NOW)
+    kernel = overview_data(found, NOW, [])["classes"]["pi"]["versions"]["kernel"]
+    assert (kernel["majority"], kernel["agreed"]) == ("6.1", "6.12.58-current-bcm2711")
+
+
+def test_the_few_that_are_healthy_do_not_tell_the_many_what_to_run() -> None:
+    sick = [said(name, kernel="6.1", failed_units=["x.service"]) for name in "ab"]
+    assert look(*sick, said("c")).findings == ()
+
+
 def test_of_many_nodes_five_are_named() -> None:
     found = look(
         *(said(f"n{number}", kernel="6.6") for number in range(9)), *(said(f"o{n}") for n in range(7))
@@ -119,6 +134,7 @@ def test_machines_get_the_same() -> None:
     assert about["silent"] == {"d": None}
     assert about["versions"]["kernel"] == {
         "majority": "6.12.58-current-bcm2711",
+        "agreed": "6.12.58-current-bcm2711",
         "nodes": {"6.12.58-current-bcm2711": ["a", "b"], "6.1": ["c"]},
     }
     assert about["drift"] == {"critical": 0, "warning": 1, "info": 0}
