@@ -91,17 +91,10 @@ def live(tmp_path_factory: pytest.TempPathFactory, debian_golden: Path) -> Itera
         assert report.code == 0, report
     folder = root / "machine"
     folder.mkdir(mode=0o700)
-    with machine.node(lab, NAME, card, folder, (longhorn_disk(root),)) as node:
+    disk = machine.longhorn_disk(root, UUID, DISK_UUID)
+    with machine.node(lab, NAME, card, folder, (disk,)) as node:
         node.run(f"cat > {SENTINEL}", zipped(root))
         yield Live(lab, node, root / "snapshots")
-
-
-def longhorn_disk(root: Path) -> Path:
-    (root / "files").mkdir()
-    (root / "files/longhorn-disk.cfg").write_text(json.dumps({"diskUUID": DISK_UUID}))
-    image = root / "longhorn.img"
-    process.run(["mke2fs", "-q", "-t", "ext4", "-U", UUID, "-d", root / "files", image, "64M"])
-    return image
 
 
 def zipped(root: Path) -> bytes:

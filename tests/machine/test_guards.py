@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.machine import process
 from pipeline.raw import disk
-from tests.support import goldens
+from tests.support import goldens, machine
 from tests.support.lab import Lab, Report
 from tests.support.peer import Certificates, Peer, make_certificates, serving, sha256
 
@@ -63,13 +63,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, debian_golden: Path, certifica
 
 @pytest.fixture(scope="module")
 def longhorn_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A disk that Longhorn has used."""
-    folder = tmp_path_factory.mktemp("disk")
-    (folder / "files").mkdir()
-    (folder / "files/longhorn-disk.cfg").write_text(json.dumps({"diskUUID": DISK_UUID}))
-    image = folder / "longhorn.img"
-    process.run(["mke2fs", "-q", "-t", "ext4", "-U", UUID, "-d", folder / "files", image, "64M"])
-    return image
+    return machine.longhorn_disk(tmp_path_factory.mktemp("disk"), UUID, DISK_UUID)
 
 
 def boot(lab: Lab, peer: Peer, *more: str) -> tuple[Report, dict[str, str]]:

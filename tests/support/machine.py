@@ -6,6 +6,7 @@ two minutes. The image itself is never written to.
 
 from __future__ import annotations
 
+import json
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pipeline.boot import additions, machine, network, session
 from pipeline.boot.guest import Deadline, Guest
 from pipeline.lab.boot import put_in
 from pipeline.lab.lab import Lab as OfFiles
+from pipeline.machine import process
 from pipeline.raw import sparse
 from pipeline.settings import Settings
 
@@ -35,6 +37,15 @@ def boot(image: Path, until: str) -> str:
     wanted = machine.Machine("amd64", image, NETWORK, uefi=True, read_only=True)
     with tempfile.TemporaryDirectory() as folder, machine.running(wanted, Path(folder)) as emulated:
         return session.wait_for(emulated, until, Deadline.after(LIMIT))
+
+
+def longhorn_disk(folder: Path, uuid: str, disk_uuid: str) -> Path:
+    """A raw disk that Longhorn has used, by the UUIDs of its file system and of Longhorn."""
+    (folder / "files").mkdir()
+    (folder / "files/longhorn-disk.cfg").write_text(json.dumps({"diskUUID": disk_uuid}))
+    image = folder / "longhorn.img"
+    process.run(["mke2fs", "-q", "-t", "ext4", "-U", uuid, "-d", folder / "files", image, "64M"])
+    return image
 
 
 @dataclass(frozen=True, slots=True)
