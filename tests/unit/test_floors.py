@@ -68,7 +68,7 @@ ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split
 LAZY = {"guestfs", "hvac", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
-    "jsonschema_rs": {"facts.snapshot"},
+    "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},
     "sqlalchemy": {"history.*"},
     "referencing": {"inventory.schemas"},
     "click": {"cli", "commands.*"},

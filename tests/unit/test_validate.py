@@ -6,6 +6,7 @@ sources, which are more with each new one.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from itertools import chain
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from pipeline.errors import InventoryError, Problem, UsageError
 from pipeline.golden.debian.recipe import recipe_key
 from pipeline.golden.schemes import SCHEMES
-from pipeline.inventory import formats
+from pipeline.inventory import formats, schemas
 from pipeline.inventory.document import Document, parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.inventory.schema_files import Kind
@@ -34,8 +35,12 @@ STANDS_FOR = {"{names}": r"\w+(, \w+)+( and \w+)?", "{schemes}": r"\w+:?(, \w+:?
 """How lists are said, however many things they name."""
 
 
+def kind_of(file: Path) -> Kind:
+    return file.stem  # type: ignore[return-value]
+
+
 def problems_of(file: Path) -> tuple[Problem, ...]:
-    kind: Kind = file.stem  # type: ignore[assignment]
+    kind = kind_of(file)
     try:
         document = parse(file.read_bytes(), file.name)
     except InventoryError as error:
@@ -326,3 +331,64 @@ def test_a_found_address_hides_its_query(value: str, said: str) -> None:
 def test_a_found_value_hides_who_and_with_which_password(value: str) -> None:
     assert "me" not in shown(value)
     assert "secret" not in shown(value)
+
+
+# ------------------------------------------------------------------------------- good at first sight
+
+GOOD = [file for file in CASES if file.parent.name.startswith("good-")]
+HOSTILE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from(
+        [0, -1, 2**63, 2**64, 10**30, 1.0, 0.5, float("inf"), "", "x\n", "0", "-", "\u2028", "a" * 300]
+    ),
+    st.text(max_size=5),
+    st.lists(st.text(max_size=3), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+@given(st.sampled_from(CASES), st.data())
+@settings(max_examples=400, deadline=None)
+def test_what_is_good_at_first_sight_has_no_faults(file: Path, data: st.DataObject) -> None:
+    """A document with one value replaced: what looks first may only be stricter than what finds faults."""
+    kind = kind_of(file)
+    try:
+        found = parse(file.read_bytes(), file.name)
+    except InventoryError:
+        return
+    value = copy.deepcopy(found.data)
+    replaced(value, data)
+    if schemas.is_surely_good(value, kind):
+        assert list(schemas._validator(kind).iter_errors(value)) == []
+
+
+def replaced(value: Any, data: st.DataObject) -> None:
+    """Put something hostile somewhere into a document."""
+    while True:
+        keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
+        if not keys:
+            return
+        key = data.draw(st.sampled_from(keys))
+        inner = value[key]
+        if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
+            value[key] = data.draw(HOSTILE)
+            return
+        value = inner
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in CASES if file.parent.name.startswith("good-")],
+    ids=lambda file: file.parent.name,
+)
+def test_what_is_good_is_seen_at_first_sight(file: Path) -> None:
+    kind = kind_of(file)
+    assert schemas.is_surely_good(parse(file.read_bytes(), file.name).data, kind)
+
+
+@pytest.mark.parametrize("size", [2**60, 10**15, -1, 1.0, True, None])
+def test_a_size_that_is_a_number_is_looked_at_too(size: object) -> None:
+    assert not schemas.is_surely_good({"image": {"headroom": size}}, "class")
+    assert schemas.is_surely_good({"image": {"headroom": 2**30}}, "class")
