@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 MAX_SHOWN = 60
 """Characters of a found value that a message repeats."""
+
+NAMED = 5
+"""So many of a list are named one by one."""
 
 _PRIVATE = re.compile(r"PRIVATE KEY|AGE-SECRET-KEY-")
 
@@ -33,6 +36,12 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     return "nothing" if value is None else json.dumps(value)
+
+
+def few(words: Sequence[str]) -> str:
+    """The first of some words, and how many more there are."""
+    more = len(words) - NAMED
+    return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def masked(source: str) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .snapshot import VERSIONS, Snapshot
+from .snapshot import Snapshot
 
 WATCHED = (
     "ca-certificates",
@@ -42,8 +42,8 @@ class Share:
 class Agreed:
     """What a class's healthy nodes agree on, by the names of versions and of packages.
 
-    A name is in it only where more than half of the nodes that say something of it say the same. `voters` is
-    how many nodes there were.
+    A name is in it only where more than half of the nodes say the same of it: what a few say, of which the
+    others say nothing, is no word of the class. `voters` is how many nodes there were.
     """
 
     versions: Mapping[str, Share] = field(default_factory=dict)
@@ -54,29 +54,19 @@ class Agreed:
 def agreed(snapshots: Iterable[Snapshot]) -> Agreed:
     """What the healthy nodes of one class agree on."""
     voters = tuple(snapshots)
-    versions = {name: _share(each.versions.get(name) for each in voters) for name in VERSIONS}
-    told = [each.packages for each in voters if each.packages is not None]
-    counts: dict[str, Counter[str]] = {}
-    for packages in told:
-        for name, version in packages.items():
-            if name not in counts:
-                counts[name] = Counter()
-            counts[name][version] += 1
-    shares = {name: _majority(count, len(told)) for name, count in counts.items()}
     return Agreed(
-        {name: share for name, share in versions.items() if share},
-        {name: share for name, share in shares.items() if share},
+        _majorities((each.versions for each in voters), len(voters)),
+        _majorities((each.packages or {} for each in voters), len(voters)),
         len(voters),
     )
 
 
-def _share(versions: Iterable[str | None]) -> Share | None:
-    count = Counter(version for version in versions if version is not None)
-    return _majority(count, count.total())
-
-
-def _majority(count: Counter[str], of: int) -> Share | None:
-    if not count:
-        return None
-    version, nodes = count.most_common(1)[0]
-    return Share(version, nodes, of) if 2 * nodes > of else None
+def _majorities(said: Iterable[Mapping[str, str]], of: int) -> dict[str, Share]:
+    counts: dict[str, Counter[str]] = {}
+    for versions in said:
+        for name, version in versions.items():
+            if name not in counts:
+                counts[name] = Counter()
+            counts[name][version] += 1
+    most = ((name, *count.most_common(1)[0]) for name, count in counts.items())
+    return {name: Share(version, nodes, of) for name, version, nodes in most if 2 * nodes > of}

@@ -109,10 +109,17 @@ def _flat(wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Item, str]]
                 yield (klass, name), value
 
 
+def _said(finding: Finding) -> tuple[str, str, str]:
+    """What of a finding is news; how many other nodes run what it is advised to run is none."""
+    return finding.severity, finding.expected, finding.found
+
+
 def changes(before: State, after: State) -> Changes:
     """What is otherwise."""
     both = before.findings.keys() & after.findings.keys()
-    differing = in_order(after.findings[key] for key in both if before.findings[key] != after.findings[key])
+    differing = in_order(
+        after.findings[key] for key in both if _said(before.findings[key]) != _said(after.findings[key])
+    )
     items = sorted(before.targets.keys() | after.targets.keys())
     return Changes(
         came=in_order(after.findings[key] for key in after.findings.keys() - both),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..amounts import counted
+from ..wording import few
 from .agreed import Agreed
 from .expected import Expected, ExpectedDisk
 from .finding import Finding, Severity
@@ -22,10 +24,14 @@ NOTHING = "nothing"
 
 @dataclass(frozen=True, slots=True)
 class Burned:
-    """The last burn of a node that ended well: the image's id and the time, as the card's record has them."""
+    """The last burn of a node that ended well: the image's id and the time, as the card's record has them.
+
+    `failed` are the times of those after it that did not end well.
+    """
 
     image: str
     at: str
+    failed: frozenset[str] = frozenset()
 
 
 def drift(
@@ -66,15 +72,29 @@ def _names(snapshot: Snapshot, expected: Expected) -> Iterator[_Fields]:
     if snapshot.addresses is not None:
         for address in expected.addresses:
             if address not in snapshot.addresses:
-                found = ", ".join(snapshot.addresses) or NOTHING
+                found = few(_of_same_version(address, snapshot.addresses)) or NOTHING
                 yield "address", address, "warning", address, found, "look at its network, or " + UNDO
+
+
+def _of_same_version(address: str, found: Iterable[str]) -> list[str]:
+    """What a node has in place of an address; those of links, which come and go with each pod, are none."""
+    version = ipaddress.ip_interface(address).version
+    return sorted(each for each in found if _is_routed(each, version))
+
+
+def _is_routed(address: str, version: int) -> bool:
+    try:
+        read = ipaddress.ip_interface(address)
+    except ValueError:
+        return False
+    return read.version == version and not read.is_link_local
 
 
 # ----------------------------------------------------------------------------------------------- card
 
 
 def _card(snapshot: Snapshot, expected: Expected, burned: Burned | None) -> Iterator[_Fields]:
-    if burned and (snapshot.burned_image, snapshot.burned_at) != (burned.image, burned.at):
+    if burned and not _is_last(snapshot, burned):
         found = (
             f"burned {snapshot.burned_at}" if snapshot.burned_at else "a card without a record of its burn"
         )
@@ -83,12 +103,16 @@ def _card(snapshot: Snapshot, expected: Expected, burned: Burned | None) -> Iter
     if not snapshot.card_sha256 and snapshot.files is None:
         yield "card", "record", "info", "the record of a card of Metis", NOTHING, REBURN
     elif snapshot.card_sha256 != expected.card_sha256:
-        found = "a card that was made before" if snapshot.card_class == expected.klass else _of(snapshot)
+        is_of_class = snapshot.card_class in {"", expected.klass}
+        found = "a card that was made before" if is_of_class else f"a card of the class {snapshot.card_class}"
         yield "card", "inventory", "info", "the inventory as it is", found, REBURN
 
 
-def _of(snapshot: Snapshot) -> str:
-    return f"a card of the class {snapshot.card_class}"
+def _is_last(snapshot: Snapshot, burned: Burned) -> bool:
+    """Whether a card is the one of the last burn, or of a later one on a host whose receipts are not here."""
+    if snapshot.burned_at == burned.at:
+        return snapshot.burned_image == burned.image
+    return snapshot.burned_at > burned.at and snapshot.burned_at not in burned.failed
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -134,7 +158,7 @@ def _disks(snapshot: Snapshot, expected: Expected) -> Iterator[_Fields]:
         if mounts is not None:
             yield from _mounts(mounts, disk)
         found = snapshot.longhorn_disks.get(disk.paths[0])
-        if disk.longhorn and found and found != disk.longhorn:
+        if disk.longhorn and found and found.lower() != disk.longhorn.lower():
             advice = "it is another disk of Longhorn: put the right one in, or its UUID into the inventory"
             yield "longhorn", disk.paths[0], "critical", disk.longhorn, found, advice
 
@@ -164,8 +188,8 @@ def _versions(snapshot: Snapshot, expected: Expected, agreed: Agreed) -> Iterato
             advice = _NEWER_TARGET if is_outrun else f"bring it to {target}, or {REBURN}"
             yield name, "", "warning", target, found, advice
         elif target is None and share is not None and found != share.version:
-            expects = f"{share.version}, as {share.nodes} of {share.of} have"
-            yield name, "", "warning", expects, found, f"bring it to that, or {REBURN}"
+            advice = f"bring it to what {share.nodes} of {share.of} run, or {REBURN}"
+            yield name, "", "warning", share.version, found, advice
 
 
 _NEWER_TARGET = "the class runs this by now: `metis facts --recommend` updates its targets"
@@ -176,11 +200,11 @@ def _packages(snapshot: Snapshot, expected: Expected, agreed: Agreed) -> Iterato
     if packages is None:
         return
     for name, version in expected.packages.items():
-        if packages.get(name) != version:
-            share = agreed.packages.get(name)
-            is_outrun = share is not None and share.version == packages.get(name)
+        found, share = snapshot.package(name), agreed.packages.get(name)
+        if found != version:
+            is_outrun = share is not None and share.version == found
             advice = _NEWER_TARGET if is_outrun else "bring it to that, or update the class's targets"
-            yield "package", name, "warning", version, packages.get(name, NOTHING), advice
+            yield "package", name, "warning", version, found or NOTHING, advice
     if agreed.voters >= FEWEST:
         yield from _outliers(packages, agreed, frozenset(expected.packages))
 
@@ -192,20 +216,13 @@ def _outliers(packages: Mapping[str, str], agreed: Agreed, named: frozenset[str]
         for name, share in agreed.packages.items()
         if packages.get(name) != share.version and name not in named
     ]
-    advice = f"bring it to what its class has, or {REBURN}"
     if len(differing) > MANY:
-        yield (
-            "package",
-            "",
-            "info",
-            "what its class has",
-            f"{counted(len(differing), 'package')} otherwise",
-            advice,
-        )
+        found, advice = f"{counted(len(differing), 'package')} otherwise", f"upgrade it, or {REBURN}"
+        yield "package", "", "info", "what its class has", found, advice
         return
-    for name, share in sorted(differing):
-        expects = f"{share.version}, as {share.nodes} of {share.of} have"
-        yield "package", name, "info", expects, packages.get(name, NOTHING), advice
+    for name, share in sorted(differing, key=lambda item: item[0]):
+        advice = f"bring it to what {share.nodes} of {share.of} have, or {REBURN}"
+        yield "package", name, "info", share.version, packages.get(name, NOTHING), advice
 
 
 # ---------------------------------------------------------------------------------------------- twins
@@ -228,7 +245,7 @@ def twins(snapshots: Iterable[Snapshot]) -> tuple[Finding, ...]:
 
 
 def _others(node: str, nodes: Sequence[str]) -> str:
-    return ", ".join(other for other in nodes if other != node)
+    return few([other for other in nodes if other != node])
 
 
 def is_healthy(snapshot: Snapshot, findings: Iterable[Finding]) -> bool:

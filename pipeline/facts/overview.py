@@ -109,8 +109,8 @@ def runs(snapshots: Mapping[str, Snapshot], name: str) -> dict[str, tuple[str, .
 
 def has_package(snapshots: Mapping[str, Snapshot], name: str) -> dict[str, tuple[str, ...]]:
     """Which nodes have which version of a package, those that most have first; empty for none."""
-    told = ((node, each.packages) for node, each in snapshots.items() if each.packages is not None)
-    return _grouped((node, packages.get(name, "")) for node, packages in told)
+    told = ((node, each) for node, each in snapshots.items() if each.packages is not None)
+    return _grouped((node, each.package(name) or "") for node, each in told)
 
 
 def majority(groups: Mapping[str, Sequence[str]]) -> str | None:

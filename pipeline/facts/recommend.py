@@ -10,6 +10,7 @@ from typing import Any
 
 from .agreed import WATCHED
 from .overview import ClassView
+from .snapshot import VERSIONS
 
 
 def recommended(view: ClassView, tracked: Iterable[str]) -> Mapping[str, Any]:
@@ -17,7 +18,8 @@ def recommended(view: ClassView, tracked: Iterable[str]) -> Mapping[str, Any]:
 
     What its healthy nodes do not agree on is left out.
     """
-    versions = {name: share.version for name, share in view.agreed.versions.items()}
+    agreed = view.agreed.versions
+    versions = {name: agreed[name].version for name in VERSIONS if name in agreed}
     shares = view.agreed.packages
     packages = {name: shares[name].version for name in sorted({*WATCHED, *tracked}) if name in shares}
     return {**versions, **({"packages": packages} if packages else {})}

@@ -9,6 +9,7 @@ from typing import Any
 from ..amounts import counted, duration, sized
 from ..errors import one_line
 from ..tables import columns
+from ..wording import few
 from .agreed import WATCHED, Share
 from .finding import SEVERITIES, Finding
 from .overview import ClassView, Overview, has_package, majority, runs
@@ -16,8 +17,6 @@ from .snapshot import VERSIONS, Snapshot
 
 TOLD = 20
 """So many findings of a class are told, the gravest."""
-NAMED = 5
-"""So many nodes are named one by one."""
 LONGEST = 80
 """Characters of a stranger's word in a table."""
 INDENT = "  "
@@ -75,13 +74,13 @@ def _row(name: str, groups: Mapping[str, Sequence[str]]) -> Row:
 def _silent(silent: Mapping[str, datetime | None], now: datetime) -> Iterator[str]:
     if silent:
         said = (f"{name} ({_ago(at, now)})" for name, at in sorted(silent.items()))
-        yield f"silent: {_few(list(said))}"
+        yield f"silent: {few(list(said))}"
 
 
 def _failed(seen: Mapping[str, Snapshot]) -> Iterator[str]:
     for name, each in sorted(seen.items()):
         if each.failed_units:
-            yield f"failed units: {name}: {_few([_cut(unit) for unit in each.failed_units])}"
+            yield f"failed units: {name}: {few([_cut(unit) for unit in each.failed_units])}"
 
 
 def _drift(view: ClassView) -> Iterator[str]:
@@ -236,12 +235,7 @@ def _ago(at: datetime | None, now: datetime) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    return _few(sorted(names))
-
-
-def _few(words: Sequence[str]) -> str:
-    more = len(words) - NAMED
-    return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return few(sorted(names))
 
 
 def _cut(text: str) -> str:

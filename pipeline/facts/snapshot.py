@@ -27,6 +27,8 @@ LARGEST = 4 << 20
 """Bytes of a snapshot; one of 3,000 packages has 200 KiB."""
 VERSIONS = ("kernel", "k3s", "containerd", "runc")
 """What a class's nodes should agree on, packages aside."""
+_ARCHITECTURES = {"aarch64": "arm64", "armv7l": "armhf", "x86_64": "amd64"}
+"""What dpkg calls machines that uname(2) calls otherwise; rpm calls them as that does."""
 _SCHEMA = "snapshot.schema.json"
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 """Half of a pair that stands for one character: alone it is none, and cannot be printed or stored."""
@@ -61,8 +63,9 @@ class ManagedFile:
 class Snapshot:
     """What one node said at one time. What it did not say is empty, or None where empty would mean something.
 
-    `versions` has those of VERSIONS that are known. What begins with `card` and `burned` is of the records on
-    the card: the class that it was made for, the image's id and when it was burned.
+    `versions` has those of VERSIONS that are known. Of `packages` those of the node's own architecture go by
+    their names alone, also where there are others beside them. What begins with `card` and `burned` is of the
+    records on the card: the class that it was made for, the image's id and when it was burned.
     """
 
     id: str
@@ -89,6 +92,10 @@ class Snapshot:
     gaps: tuple[str, ...]
     raw: Mapping[str, Any]
     """All that it said, for whoever looks at one node; empty where only a summary is made."""
+
+    def package(self, name: str) -> str | None:
+        """The version of a package by its name, or by NAME:ARCH as dpkg(1) takes it; None for none."""
+        return (self.packages or {}).get(name.removesuffix(f":{_native(self.arch)}"))
 
 
 def parse(data: bytes, *, whole: bool = False) -> Snapshot:
@@ -148,7 +155,7 @@ def _snapshot(value: Mapping[str, Any], at: datetime, *, whole: bool) -> Snapsho
         memory=int(value.get("memory", 0)),
         uptime=int(value["boot"]["uptime"]) if "boot" in value else None,
         versions=MappingProxyType({name: _shared(text) for name, text in versions.items()}),
-        packages=_texts(value["packages"]) if "packages" in value else None,
+        packages=_packages(value["packages"], value.get("arch", "")) if "packages" in value else None,
         mounts=None if mounts is None else tuple(map(_mount, mounts)),
         longhorn_disks={disk["path"]: disk["uuid"] for disk in value.get("longhorn_disks", ())},
         addresses=None if addresses is None else tuple(item["address"] for item in addresses),
@@ -171,8 +178,14 @@ def _files(items: Mapping[str, Mapping[str, str]]) -> Mapping[str, ManagedFile]:
     return {_shared(path): ManagedFile(**item) for path, item in items.items()}
 
 
-def _texts(items: Mapping[str, str]) -> Mapping[str, str]:
-    return {_shared(name): _shared(text) for name, text in items.items()}
+def _packages(items: Mapping[str, str], arch: str) -> Mapping[str, str]:
+    own = f":{_native(arch)}"
+    return {_shared(name.removesuffix(own)): _shared(text) for name, text in items.items()}
+
+
+def _native(arch: str) -> str:
+    """What packages call a machine."""
+    return _ARCHITECTURES.get(arch, arch)
 
 
 def _shared(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,19 @@ def last_burns(folder: Path) -> dict[str, Burned]:
         if match := _NAME.fullmatch(file.name):
             place = (match["when"], int(match["number"] or 0), file)
             by_node.setdefault(match["node"], []).append(place)
-    found = {node: next(_good(places), None) for node, places in by_node.items()}
+    found = {node: _last(places) for node, places in by_node.items()}
     return {node: burned for node, burned in found.items() if burned is not None}
 
 
-def _good(places: list[tuple[str, int, Path]]) -> Iterator[Burned]:
+def _last(places: list[tuple[str, int, Path]]) -> Burned | None:
+    failed: list[str] = []
     for _when, _number, file in sorted(places, reverse=True):
         try:
             about: Any = json.loads(file.read_bytes())
+            image, at = str(about["image"]["id"]), str(about["at"])
             if about["verdict"] == SAME:
-                yield Burned(about["image"]["id"], about["at"])
-        except (OSError, ValueError, KeyError, TypeError):
+                return Burned(image, at, frozenset(failed))
+            failed.append(at)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
+    return None

@@ -38,6 +38,7 @@ def state(*findings: Finding, targets: dict[tuple[str, str], str] | None = None,
     [
         (state(), state(), "nothing changed\n"),
         (state(EDITED), state(EDITED), "nothing changed\n"),
+        (state(EDITED), state(replace(EDITED, advice="as 3 of 4 have")), "nothing changed\n"),
         (
             state(),
             state(EDITED),
@@ -58,7 +59,18 @@ def state(*findings: Finding, targets: dict[tuple[str, str], str] | None = None,
         (state(), state(silent="titan-15"), "? titan-15 fell silent\n"),
         (state(silent="titan-15"), state(), "! titan-15 spoke again\n"),
     ],
-    ids=["nothing", "the same", "came", "otherwise", "gone", "target", "new target", "silent", "spoke"],
+    ids=[
+        "nothing",
+        "the same",
+        "otherwise advised",
+        "came",
+        "otherwise",
+        "gone",
+        "target",
+        "new target",
+        "silent",
+        "spoke",
+    ],
 )
 def test_each_change_is_one_line(before: State, after: State, text: str) -> None:
     assert changes(before, after).to_text() == text

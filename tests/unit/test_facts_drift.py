@@ -19,7 +19,7 @@ from tests.support import snapshots
 from tests.support.rendering import all_entries, node_of
 
 UUID, OTHER = "0a1b2c3d-0000-4000-8000-000000000001", "0a1b2c3d-0000-4000-8000-00000000000f"
-LONGHORN = "11111111-0000-4000-8000-000000000001"
+LONGHORN = "abcd1111-0000-4000-8000-000000000001"
 NODE = f"""\
 class: pi
 network: {{interface: eth0, address: 192.0.2.13/24, gateway: 192.0.2.1}}
@@ -132,6 +132,41 @@ def test_each_way_to_differ_is_one_finding(
     assert found[0].expected != found[0].found
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda wants: replace(healthy(wants), burned_at="2026-11-02T08:00:00+00:00", burned_image="cd" * 32),
+        lambda wants: healthy(wants, longhorn_disks=[{"path": "/mnt/longhorn", "uuid": LONGHORN.upper()}]),
+        lambda wants: healthy(wants, packages={"openssl:arm64": "3.0.15", "openssl:armhf": "3"}),
+    ],
+    ids=["a later burn on another host", "a UUID in capitals", "a package of two architectures"],
+)
+def test_what_is_as_good_is_no_drift(said: Callable[[Expected], Snapshot]) -> None:
+    wants = wanted(NODE + TARGETS)
+    assert drift(said(wants), wants, Agreed(), BURNED) == ()
+
+
+def test_a_card_of_a_burn_that_failed_is_not_the_last() -> None:
+    wants = wanted()
+    later = "2026-11-02T08:00:00+00:00"
+    said = replace(healthy(wants), burned_at=later)
+    found = drift(said, wants, Agreed(), replace(BURNED, failed=frozenset({later})))
+    assert told(found) == [("card", "burn", "warning")]
+
+
+def test_a_target_names_a_package_with_or_without_its_own_architecture() -> None:
+    wants = wanted(NODE + 'targets: {packages: {"openssl:arm64": "3.0.15", "openssl:armhf": "3.0.15"}}')
+    assert told(drift(healthy(wants), wants, Agreed())) == [("package", "openssl:armhf", "warning")]
+
+
+def test_an_address_that_is_missing_is_told_without_those_that_come_and_go_with_pods() -> None:
+    wants = wanted()
+    said = ["192.0.2.99/24", "10.42.0.1/24", "fe80::1/64", "169.254.1.1/16", "2001:db8::1/64", "nonsense"]
+    listed = [{"interface": "eth0", "address": each} for each in said]
+    (found,) = drift(healthy(wants, addresses=listed), wants, Agreed())
+    assert found.found == "10.42.0.1/24, 192.0.2.99/24"
+
+
 @pytest.mark.parametrize("fact", ["hostname", "addresses", "mounts", "longhorn_disks", "kernel", "packages"])
 def test_what_a_node_does_not_say_is_no_drift(fact: str) -> None:
     wants = wanted(NODE + TARGETS)
@@ -187,6 +222,19 @@ def test_a_class_agrees_on_what_more_than_half_of_it_runs(
     kernels: tuple[str, ...], share: Share | None
 ) -> None:
     assert agreed(class_of(*kernels)).versions.get("kernel") == share
+
+
+def test_what_a_few_say_and_the_others_do_not_is_no_majority() -> None:
+    one, two, three = class_of("6.6", "6.6", "6.6")
+    few = [*(replace(each, packages=None, versions={}) for each in (one, two)), three]
+    assert (agreed(few).versions, agreed(few).packages) == ({}, {})
+
+
+def test_how_many_others_run_it_is_not_in_what_is_expected() -> None:
+    said = class_of("6.6", "6.6", "6.6", "6.1")
+    found = [drift(said[3], wanted(), agreed(voters))[0] for voters in (said, said[1:])]
+    assert {each.expected for each in found} == {"6.6"}
+    assert "3 of 4" in found[0].advice
 
 
 def test_who_runs_something_else_than_the_majority_is_named() -> None:
@@ -247,6 +295,11 @@ def test_nodes_that_share_a_machine_id_are_told_of_each_other() -> None:
     one, two, three = class_of("6.6", "6.6", "6.6")
     found = twins([one, two, replace(three, machine_id_hash="ab" * 32), replace(three, machine_id_hash="")])
     assert [(each.node, each.found) for each in found] == [("n0", "that of n1"), ("n1", "that of n0")]
+
+
+def test_of_many_nodes_with_one_machine_id_a_few_are_named() -> None:
+    (first, *_) = twins([replace(each, machine_id_hash="ab" * 32) for each in class_of(*["6.6"] * 9)])
+    assert first.found == "that of n1, n2, n3, n4, n5 and 3 more"
 
 
 def test_what_is_expected_of_a_node_survives_being_written_down() -> None:

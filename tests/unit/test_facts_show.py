@@ -12,13 +12,21 @@ import pytest
 from pipeline.facts.expected import Expected
 from pipeline.facts.overview import Declared, Overview, overview
 from pipeline.facts.recommend import recommended
-from pipeline.facts.show import TOLD, node_data, node_text, overview_data, overview_text, package_text
+from pipeline.facts.show import (
+    TOLD,
+    node_data,
+    node_text,
+    overview_data,
+    overview_text,
+    package_data,
+    package_text,
+)
 from pipeline.facts.snapshot import Snapshot, from_data
 from tests.support import snapshots
 from tests.support.snapshots import NOW
 
-TO_THAT = "bring it to that, or rebuild its image and burn it again"
-TO_THE_CLASS = "bring it to what its class has, or rebuild its image and burn it again"
+TO_THAT = "bring it to what 2 of 3 run, or rebuild its image and burn it again"
+TO_THE_CLASS = "bring it to what 2 of 3 have, or rebuild its image and burn it again"
 HOSTILE = "6.6\x1b[2J\n<script>alert(1)</script>\u202e"
 
 
@@ -53,9 +61,9 @@ def test_versions_and_watched_packages_stand_with_who_has_others() -> None:
         "  runc        1.3.3                    3 of 3",
         "  curl        7.88                     2 of 3  8.0: c",
         "  silent: d (never heard of)",
-        f"  warning  c  kernel: expected 6.12.58-current-bcm2711, as 2 of 3 have, found 6.1: {TO_THAT}",
-        f"  info  c  package curl: expected 7.88, as 2 of 3 have, found 8.0: {TO_THE_CLASS}",
-        f"  info  c  package vim: expected 9, as 2 of 3 have, found nothing: {TO_THE_CLASS}",
+        f"  warning  c  kernel: expected 6.12.58-current-bcm2711, found 6.1: {TO_THAT}",
+        f"  info  c  package curl: expected 7.88, found 8.0: {TO_THE_CLASS}",
+        f"  info  c  package vim: expected 9, found nothing: {TO_THE_CLASS}",
     ]
 
 
@@ -161,6 +169,13 @@ def test_one_node_for_machines_is_all_that_it_said() -> None:
     assert node_data(snapshot, ())["snapshot"] == snapshots.snapshot(
         "a", packages={"curl": "7.88", "vim": "9"}
     )
+
+
+def test_a_package_is_found_by_its_name_whatever_else_is_beside_it() -> None:
+    both = said("b", arch="x86_64", packages={"vim:amd64": "9", "vim:i386": "9"})
+    found = look(said("a", arch="x86_64"), both)
+    for name in ("vim", "vim:amd64"):
+        assert package_data(found, name) == {"pi": {"9": ["a", "b"]}}
 
 
 def test_a_package_is_looked_up_in_all_classes() -> None:
