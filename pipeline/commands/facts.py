@@ -101,7 +101,7 @@ def facts_of(
     if whole is not None:
         lab.refuse_unknown(whole)
     chosen = tuple(places) or (lab.artifacts.snapshots,)
-    missing = [str(place) for place in chosen if not place.exists()]
+    missing = [str(place) for place in chosen if not _is_there(place)]
     if missing:
         raise UsageError(
             f"no snapshots in {', '.join(missing)}",
@@ -111,6 +111,13 @@ def facts_of(
     for line in found.skipped:
         click.echo(f"metis: {line}", err=True)
     return lab, found
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:  # it cannot be reached, or no name is so long
+        return False
 
 
 def _time(since: str, now: datetime) -> datetime:
@@ -141,7 +148,7 @@ def _show_node(lab: Lab, found: Facts, node: str, now: datetime, *, as_json: boo
     snapshot = found.snapshots.get(node)
     if snapshot is None:
         raise MetisError(f"no snapshot of {node}", "look whether metis-sentinel runs there")
-    findings = tuple(each for each in found.overview.findings if each.node == node)
+    findings = found.overview.of_node(node)
     if as_json:
         print_json(node_data(snapshot, findings))
     else:
@@ -166,9 +173,9 @@ def _show_patch(lab: Lab, found: Facts, *, as_json: bool) -> None:
     else:
         click.echo("".join(diffs), nl=False)
     for view in found.overview.classes:
-        if view.seen and not view.agreed.versions:
+        if len(view.not_compared) < len(view.seen) and not view.agreed.versions:
             healthy = f"{view.agreed.voters} of {counted(len(view.seen), 'node')} are healthy"
             words = f"{healthy}, and no version is what most of them run: nothing is recommended"
             click.echo(f"metis: class {view.name}: {words}", err=True)
     if errors:
-        raise SeveralErrors(errors.values())
+        raise SeveralErrors([*errors.values(), *found.errors.values()])

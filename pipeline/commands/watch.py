@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from ..amounts import seconds
-from ..errors import MetisError, UsageError
+from ..errors import MetisError, UsageError, known
 from .facts import facts_of, since_option, snapshots_option
 from .options import common, lab_of, print_json
 
@@ -44,13 +44,15 @@ def watch(
         _look(flags, places, since, as_json=as_json)
         return
     with _stopped_by_signals() as stop:
+        is_first = True
         while not stop.is_set():
             try:
                 _look(flags, places, since, as_json=as_json)
-            except MetisError as error:
-                if isinstance(error, UsageError):
+            except (MetisError, OSError) as error:
+                if is_first and isinstance(error, UsageError):  # later on a place may be away for a while
                     raise
-                click.echo(f"metis: {error}", err=True)
+                _say(known(error))
+            is_first = False
             stop.wait(pause)
 
 
@@ -91,7 +93,12 @@ def _look(flags: dict[str, str | None], places: Sequence[Path], since: str, *, a
     else:
         click.echo(changes.to_text(), nl=False)
     for error in found.errors.values():
-        click.echo(f"metis: {error}", err=True)
+        _say(error)
+
+
+def _say(error: MetisError) -> None:
+    for line in str(error).splitlines():
+        click.echo(f"metis: {line}", err=True)
 
 
 def _pause(interval: str | None) -> int | None:

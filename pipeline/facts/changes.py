@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,18 +86,19 @@ class Changes:
         yield from (f"! {name} spoke again" for name in self.spoke_again)
 
 
-def seen(
-    compared: Overview, wanted: Mapping[str, Mapping[str, Any]], before: State, not_compared: Iterable[str]
-) -> State:
-    """The state after a look. What was found on a node stays found until it is looked at again.
+def seen(compared: Overview, wanted: Mapping[str, Mapping[str, Any]], before: State) -> State:
+    """The state after a look; `wanted` are targets by class.
 
-    `not_compared` are the nodes of which the inventory makes no sense; `wanted` are targets by class.
+    What was found on a node stays found until it is compared again, and what was recommended for a class
+    stays until one of its nodes is.
     """
     silent = frozenset(name for view in compared.classes for name in view.silent)
-    unknown = silent | frozenset(not_compared)
+    unknown = silent.union(*(view.not_compared for view in compared.classes))
+    mute = {view.name for view in compared.classes if unknown.issuperset(view.nodes)}
     kept = {key: finding for key, finding in before.findings.items() if finding.node in unknown}
+    targets = {item: version for item, version in before.targets.items() if item[0] in mute}
     findings = {finding.key: finding for finding in compared.findings}
-    return State({**kept, **findings}, dict(_flat(wanted)), silent)
+    return State({**kept, **findings}, {**targets, **dict(_flat(wanted))}, silent)
 
 
 def _flat(wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Item, str]]:

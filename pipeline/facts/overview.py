@@ -32,13 +32,15 @@ class Declared:
 class ClassView:
     """One class: its snapshots by node, when the others were heard of last, and what came of comparing.
 
-    Nothing is agreed where the healthy nodes are not more than half of those that were heard of.
+    `not_compared` are nodes that were heard of, and of which the inventory makes no sense. Nothing is agreed
+    where the healthy nodes are not more than half of those that were heard of.
     """
 
     name: str
     nodes: tuple[str, ...]
     seen: Mapping[str, Snapshot]
     silent: Mapping[str, datetime | None]
+    not_compared: tuple[str, ...]
     agreed: Agreed
     findings: tuple[Finding, ...]
 
@@ -54,6 +56,11 @@ class Overview:
     def findings(self) -> tuple[Finding, ...]:
         """All of them, by class."""
         return tuple(finding for klass in self.classes for finding in klass.findings)
+
+    def of_node(self, name: str) -> tuple[Finding, ...] | None:
+        """Those of one node; None where it was not compared."""
+        is_compared = any(name in view.seen and name not in view.not_compared for view in self.classes)
+        return tuple(each for each in self.findings if each.node == name) if is_compared else None
 
 
 def overview(declared: Declared, snapshots: Mapping[str, Snapshot], since: datetime | None) -> Overview:
@@ -94,7 +101,8 @@ def _class_view(
         for name, mine in own.items()
         for finding in (*mine, *version_drift(seen[name], declared.expected[name], agree))
     ]
-    return ClassView(klass, nodes, seen, silent, agree, in_order(findings))
+    not_compared = tuple(name for name in seen if name not in own)
+    return ClassView(klass, nodes, seen, silent, not_compared, agree, in_order(findings))
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

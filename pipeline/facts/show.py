@@ -20,6 +20,7 @@ TOLD = 20
 LONGEST = 80
 """Characters of a stranger's word in a table."""
 INDENT = "  "
+NOT_COMPARED = "not compared: this is older than --since, or the inventory makes no sense of the node"
 
 Row = tuple[str, ...]
 
@@ -84,7 +85,9 @@ def _failed(seen: Mapping[str, Snapshot]) -> Iterator[str]:
 
 
 def _drift(view: ClassView) -> Iterator[str]:
-    if view.seen and not view.findings:
+    if view.not_compared:
+        yield f"not compared, as the inventory makes no sense of it: {_names(view.not_compared)}"
+    if len(view.not_compared) < len(view.seen) and not view.findings:
         yield "no drift"
     yield from findings_text(view.findings[:TOLD])
     more = len(view.findings) - TOLD
@@ -117,6 +120,7 @@ def _class_data(view: ClassView) -> dict[str, Any]:
         "nodes": list(view.nodes),
         "seen": {name: stamp(each.at) for name, each in sorted(view.seen.items())},
         "silent": {name: at and stamp(at) for name, at in sorted(view.silent.items())},
+        "not_compared": sorted(view.not_compared),
         "versions": _tallies(versions, view.agreed.versions),
         "packages": _tallies(packages, view.agreed.packages),
         "failed_units": {
@@ -145,11 +149,17 @@ def _tallies(
 # ------------------------------------------------------------------------------------------- one node
 
 
-def node_text(snapshot: Snapshot, findings: Sequence[Finding], now: datetime) -> str:
-    """One node in full, but for its packages, of which there are too many to read."""
+def node_text(snapshot: Snapshot, findings: Sequence[Finding] | None, now: datetime) -> str:
+    """One node in full, but for its packages, of which there are too many to read.
+
+    No `findings` at all means that it was not compared.
+    """
     rows = [(name, _cut(value)) for name, value in _facts(snapshot, now)]
     lines = [f"{snapshot.node}: {_ago(snapshot.at, now)}", *_indented(columns(rows))]
-    lines += _indented(findings_text(findings)) if findings else [f"{INDENT}no drift"]
+    if findings is None:
+        lines += _indented([NOT_COMPARED])
+    else:
+        lines += _indented(findings_text(findings) if findings else ["no drift"])
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -193,9 +203,10 @@ def _disk(item: Mapping[str, Any]) -> str:
     return ", ".join([f"{item['name']} {sized(int(item['size']))} {item.get('model', '')}".rstrip(), *worn])
 
 
-def node_data(snapshot: Snapshot, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The same for machines: all that the node said, and the drift."""
-    return {"snapshot": dict(snapshot.raw), "findings": [finding.to_data() for finding in findings]}
+def node_data(snapshot: Snapshot, findings: Sequence[Finding] | None) -> dict[str, Any]:
+    """The same for machines: all that the node said, and the drift; null where it was not compared."""
+    found = None if findings is None else [finding.to_data() for finding in findings]
+    return {"snapshot": dict(snapshot.raw), "findings": found}
 
 
 # ----------------------------------------------------------------------------------------- one package

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ..errors import MetisError
 from ..machine import durable
@@ -21,6 +21,7 @@ FORMAT = 1
 """Of the tables, kept as the file's user_version (sqlite.org/pragma.html)."""
 PATIENCE = 30
 """Seconds to wait while another process writes."""
+PREPARE = ("PRAGMA journal_mode = WAL", "PRAGMA foreign_keys = ON")
 
 TABLES = MetaData()
 
@@ -29,7 +30,7 @@ TABLES = MetaData()
 def writing(file: Path) -> Iterator[Connection]:
     """A transaction that nobody else writes beside, kept when the block ends well; makes what is missing.
 
-    Raises MetisError where the file is no database of ours, or of a newer Metis.
+    Raises MetisError where the file is no database of ours, is of a newer Metis, or cannot be written.
     """
     durable.make_private(file.parent)
     with suppress(FileExistsError):
@@ -39,6 +40,8 @@ def writing(file: Path) -> Iterator[Connection]:
         with engine.begin() as connection:
             _check_format(connection, file)
             yield connection
+    except OperationalError as error:  # the disk, its rights, who else writes: what the file holds is well
+        raise MetisError(f"{file} cannot be used now: {error.orig}") from None
     except DatabaseError as error:
         raise MetisError(f"{file} cannot be used: {error.orig}", "move it away to begin anew") from None
     finally:
@@ -51,8 +54,8 @@ def _engine(file: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
         connection.isolation_level = None  # transactions begin below, and not with the first change
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA foreign_keys = ON")
+        for words in PREPARE:
+            connection.execute(words)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -72,7 +72,7 @@ class Artifacts:
 
     def expected(self, inventory_key: str) -> Path:
         """What is remembered of what nodes must be."""
-        return self.state / f"expected-{inventory_key}.json"
+        return self.state / f"expected-{inventory_key}.jsonl"
 
     def doit_state(self, inventory_key: str) -> Path:
         """What doit remembers of an inventory's tasks."""

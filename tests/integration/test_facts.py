@@ -100,11 +100,35 @@ def test_an_edit_of_the_inventory_counts_at_once(heard: Lab) -> None:
     assert [kind for _, kind, _ in findings(facts(heard, "--json"))] == ["hostname"] * 3
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"titan-13": {"looks": 1}}', b'{"titan-13": 7}', b"\xff"])
-def test_what_is_remembered_may_be_spoilt(heard: Lab, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _: b"{",
+        lambda _: b"",
+        lambda _: b"\xff\n" * 9,
+        lambda text: text[:-9],
+        lambda text: text.partition(b"\n")[2],
+        lambda text: text.replace(b'"disks": []', b'"disks": [7]'),
+        lambda text: text.replace(b'"files": {', b'"files": 7, "x": {'),
+        lambda text: text.replace(b"192.0.2.13", b"192.0.2.99"),
+    ],
+    ids=[
+        "half",
+        "empty",
+        "bytes",
+        "truncated",
+        "no hash",
+        "wrong deep inside",
+        "wrong types",
+        "another value",
+    ],
+)
+def test_what_is_remembered_may_be_spoilt(heard: Lab, spoil: Callable[[bytes], bytes]) -> None:
     before = facts(heard, "--json")
-    (memory,) = heard.artifacts.glob(".state/expected-*.json")
-    memory.write_bytes(content)
+    (memory,) = heard.artifacts.glob(".state/expected-*")
+    written = memory.read_bytes()
+    memory.write_bytes(spoil(written))
+    assert memory.read_bytes() != written
     assert findings(facts(heard, "--json")) == findings(before)
 
 
@@ -115,6 +139,38 @@ def test_a_node_that_the_inventory_makes_no_sense_of_hides_no_other(heard: Lab) 
     assert report.code == 2
     assert "nodes/titan-13.yaml:2: network" in report.err
     assert json.loads(report.out)["classes"]["pi"]["findings"][0]["node"] == "titan-15"
+
+
+def test_what_cannot_be_remembered_is_no_error(heard: Lab) -> None:
+    before = facts(heard, "--json")
+    (memory,) = heard.artifacts.glob(".state/expected-*")
+    memory.unlink()
+    memory.mkdir()
+    assert findings(facts(heard, "--json")) == findings(before)
+
+
+def broken_class(lab: Lab) -> None:
+    """A class that nobody can make sense of, with a node that says something all the same."""
+    lab.write("classes/pc.yaml", CLASS + "nonsense: 1\n")
+    lab.write("nodes/titan-20.yaml", NODE.format(20).replace("pi", "pc"))
+    keep(lab, "titan-20")
+
+
+def test_a_class_that_makes_no_sense_hides_no_recommendation_for_others(heard: Lab) -> None:
+    broken_class(heard)
+    report = facts(heard, "--recommend")
+    assert report.code == 2
+    assert "+++ b/classes/pi.yaml" in report.out
+    assert "classes/pc.yaml:5: nonsense" in report.err
+
+
+def test_a_watch_sees_the_nodes_of_which_the_inventory_makes_sense(heard: Lab) -> None:
+    broken_class(heard)
+    keep(heard, "titan-15", addresses=[])
+    report = heard.metis("watch")
+    assert report.code == 0
+    assert "+ warning  titan-15  address" in report.out
+    assert "titan-20: classes/pc.yaml:5: nonsense" in report.err
 
 
 @pytest.mark.parametrize(
@@ -154,8 +210,9 @@ def test_one_node_is_shown_in_full(heard: Lab) -> None:
         (("--since", "9999-99-99"), 2, "write it as 12h, 30d"),
         (("--node", "titan-13", "--recommend"), 2, "ask one of them"),
         (("--snapshots", "/nowhere\x1b[2J"), 2, "no snapshots in /nowhere\\x1b[2J"),
+        (("--snapshots", "/" + "x" * 256), 2, "no snapshots in /xxx"),
     ],
-    ids=["unknown node", "no time", "no date", "two questions", "no place"],
+    ids=["unknown node", "no time", "no date", "two questions", "no place", "no name"],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(
     heard: Lab, words: tuple[str, ...], code: int, said: str

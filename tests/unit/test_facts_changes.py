@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
 from pipeline.facts.changes import Changes, Retargeted, State, changes, seen
+from pipeline.facts.expected import Expected
 from pipeline.facts.finding import SEVERITIES, Finding
 from pipeline.facts.overview import Declared, overview
 from pipeline.facts.snapshot import from_data
+from pipeline.history import database
 from pipeline.history.database import FORMAT
 from pipeline.history.watches import targets_history, watched
 from tests.support import snapshots
@@ -85,25 +88,26 @@ def test_no_word_of_a_node_reaches_the_terminal_as_it_is() -> None:
 # ------------------------------------------------------------------------------------- the next state
 
 
-def looked(before: State, *, silent: bool, not_compared: tuple[str, ...] = ()) -> State:
+def looked(before: State, *, silent: bool = False, makes_sense: bool = True, wanted: Any = None) -> State:
     """The state after a look at which titan-13 said nothing of what was found on it before."""
-    said = {} if silent else {"titan-13": from_data(snapshots.snapshot("titan-13"))}
-    compared = overview(Declared({"pi": ["titan-13"]}, {}, {}), said, None)
-    return seen(compared, {"pi": {"kernel": "6.6", "packages": {"curl": "7"}}}, before, not_compared)
+    said = {} if silent else {"titan-13": from_data(snapshots.snapshot("titan-13", card=None, files=None))}
+    expected = Expected("titan-13", "pi", "titan-13", (), (), {}, "", {}, {}) if makes_sense else None
+    declared = Declared({"pi": ["titan-13"]}, {"titan-13": expected} if expected else {}, {})
+    return seen(overview(declared, said, None), wanted or {}, before)
 
 
 def test_what_is_not_found_again_is_gone() -> None:
-    assert looked(state(EDITED), silent=False).findings == {}
+    after = looked(state(EDITED, targets={("pi", "kernel"): "6.1"}))
+    assert EDITED.key not in after.findings
+    assert after.targets == {}
 
 
-@pytest.mark.parametrize(
-    ("silent", "not_compared"), [(True, ()), (False, ("titan-13",))], ids=["silent", "no sense"]
-)
-def test_a_node_that_could_not_be_compared_keeps_its_findings(
-    silent: bool, not_compared: tuple[str, ...]
-) -> None:
-    after = looked(state(EDITED), silent=silent, not_compared=not_compared)
+@pytest.mark.parametrize("how", [{"silent": True}, {"makes_sense": False}], ids=["silent", "no sense"])
+def test_what_could_not_be_compared_keeps_its_findings_and_targets(how: dict[str, bool]) -> None:
+    before = state(EDITED, targets={("pi", "kernel"): "6.1", ("gone", "kernel"): "6.1"})
+    after = looked(before, **how)
     assert after.findings == {EDITED.key: EDITED}
+    assert after.targets == {("pi", "kernel"): "6.1"}
 
 
 def test_findings_of_a_node_that_is_not_in_the_inventory_any_more_are_gone() -> None:
@@ -111,7 +115,8 @@ def test_findings_of_a_node_that_is_not_in_the_inventory_any_more_are_gone() -> 
 
 
 def test_targets_of_packages_are_kept_one_by_one() -> None:
-    assert looked(state(), silent=True).targets == {("pi", "kernel"): "6.6", ("pi", "package curl"): "7"}
+    wanted = {"pi": {"kernel": "6.6", "packages": {"curl": "7"}}}
+    assert looked(state(), wanted=wanted).targets == {("pi", "kernel"): "6.6", ("pi", "package curl"): "7"}
 
 
 # ----------------------------------------------------------------------------------------- the database
@@ -207,8 +212,8 @@ def truncated(file: Path) -> None:
 
 
 def of_the_future(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as database:
-        database.execute(f"PRAGMA user_version = {FORMAT + 1}")
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute(f"PRAGMA user_version = {FORMAT + 1}")
 
 
 @pytest.mark.parametrize(
@@ -229,6 +234,20 @@ def test_a_file_that_is_no_history_is_refused_in_one_line(
     with pytest.raises(MetisError, match=words):
         at(file, state(), 1)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words", ["PRAGMA query_only = ON", "PRAGMA max_page_count = 1"], ids=["read-only", "full"]
+)
+def test_a_history_that_only_cannot_be_written_is_not_to_be_moved_away(
+    file: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(file, state(), 0)
+    monkeypatch.setattr(database, "PREPARE", (*database.PREPARE, words))
+    many = [replace(EDITED, subject=f"/{number}", found="x" * 1000) for number in range(100)]
+    with pytest.raises(MetisError, match="cannot be used now") as caught:
+        at(file, state(*many), 1)
+    assert "move it away" not in str(caught.value)
 
 
 def test_an_added_target_says_what_it_is_for() -> None:

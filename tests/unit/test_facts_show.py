@@ -41,11 +41,11 @@ def expected_of(snapshot: Snapshot) -> Expected:
     return Expected(snapshot.node, "pi", snapshot.node, (), (), {}, snapshot.card_sha256, {}, {})
 
 
-def look(*found: Snapshot, silent: tuple[str, ...] = (), days: int = 7) -> Overview:
+def look(*found: Snapshot, silent: tuple[str, ...] = (), senseless: str = "", days: int = 7) -> Overview:
     nodes = [each.node for each in found] + list(silent)
     declared = Declared(
         {"pi": [name for name in nodes if name != "stranger"]},
-        {each.node: expected_of(each) for each in found},
+        {each.node: expected_of(each) for each in found if each.node != senseless},
         {},
     )
     return overview(declared, {each.node: each for each in found}, NOW - timedelta(days=days))
@@ -118,6 +118,27 @@ def test_failed_units_are_told() -> None:
     assert "  failed units: a: k3s-agent.service\n" in overview_text(
         look(said("a", failed_units=["k3s-agent.service"])), NOW
     )
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_node_that_was_not_compared_is_not_said_to_have_no_drift(others: int) -> None:
+    found = look(said("a"), *map(said, "b" * others), senseless="a")
+    text = overview_text(found, NOW)
+    assert "  not compared, as the inventory makes no sense of it: a\n" in text
+    assert text.count("no drift") == others
+    assert overview_data(found, NOW, [])["classes"]["pi"]["not_compared"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [look(said("a"), senseless="a"), look(replace(said("a"), at=NOW - timedelta(days=8)))],
+    ids=["no sense", "silent"],
+)
+def test_one_node_that_was_not_compared_says_so(found: Overview) -> None:
+    assert found.of_node("a") is None
+    assert "no drift" not in node_text(said("a"), found.of_node("a"), NOW)
+    assert "not compared" in node_text(said("a"), found.of_node("a"), NOW)
+    assert node_data(said("a"), found.of_node("a"))["findings"] is None
 
 
 def test_a_class_of_nodes_that_are_as_they_should_be_has_no_drift() -> None:
