@@ -8,58 +8,42 @@ from __future__ import annotations
 
 import json
 import os
-import pkgutil
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from types import FrameType
 from typing import Any, NoReturn
 
-from . import history, options, rounds
+from . import ending, history, options, rounds
 from .clock import REAL, Clock
 from .courier import Courier
-from .errors import SentinelError, one_line, reason_of
+from .errors import SentinelError, reason_of, say
 from .spool import Spool
 
 DONE, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 5
 
 
-class _Stopped(BaseException):
-    """A signal asks us to end."""
-
-
 def main() -> NoReturn:
     """Do what the command line asks, and end with its exit code."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    try:
-        code = run(sys.argv[1:], os.environ)
-    except _Stopped:
-        code = FAILED
-    sys.exit(code)
+    asked = options.parse(sys.argv[1:], os.environ)
+    ending.end_with(DONE if asked.interval else FAILED)
+    sys.exit(act(asked))
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], clock: Clock = REAL) -> int:
-    """Do what is asked, and give the exit code; a test brings its own clock."""
-    asked = options.parse(arguments, environment)
+    """The same for a test, which brings its own clock; gives the exit code."""
+    return act(options.parse(arguments, environment), clock)
+
+
+def act(asked: Namespace, clock: Clock = REAL) -> int:
+    """Do what is asked, and give the exit code."""
     try:
-        if asked.schema:
-            _print(pkgutil.get_data("metis_sentinel", "snapshot.schema.json") or b"")
+        if asked.text:
+            _print(asked.text)
             return DONE
         return _sentinel(asked, clock)
     except SentinelError as error:
         say(str(error))
         return FAILED
-    except _Stopped:
-        return DONE if asked.interval else FAILED
-
-
-def say(line: str) -> None:
-    """Tell the operator in one line, where there is somebody to tell."""
-    with suppress(OSError):
-        os.write(2, f"metis-sentinel: {one_line(line)}\n".encode(errors="replace"))
 
 
 def _sentinel(asked: Namespace, clock: Clock) -> int:
@@ -105,16 +89,10 @@ def _shown(*, lines: bool) -> rounds.Show:
 def _print(data: bytes) -> None:
     # Not sys.stdout: what it could not write, Python would try to write once more at its end.
     try:
-        with os.fdopen(1, "wb", closefd=False) as out:
+        with ending.put_off(), os.fdopen(1, "wb", closefd=False) as out:
             out.write(data)
     except OSError as error:
         raise SentinelError(f"cannot print: {reason_of(error)}") from None
-
-
-def _stop(number: int, _: FrameType | None) -> None:
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
-    raise _Stopped(number)
 
 
 if __name__ == "__main__":

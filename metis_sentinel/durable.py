@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .ending import put_off
 from .errors import SentinelError, reason_of
 
 PART = ".metis-sentinel.part"
@@ -41,18 +42,19 @@ def write(folder: Path, name: str, data: bytes) -> None:
     After an error or a kill the old file is there, or none. What a kill left is removed by the next one.
     """
     part = folder / PART
-    try:
-        part.unlink(missing_ok=True)
-        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(part, new, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(folder / name)
-        sync(folder)
-    finally:
-        with suppress(OSError):
+    with put_off():
+        try:
             part.unlink(missing_ok=True)
+            new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(part, new, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(folder / name)
+            sync(folder)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import pkgutil
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .errors import one_line
+from .errors import say
 from .history import Limits
 
 SPOOL = "/var/lib/metis-sentinel/spool"
@@ -24,29 +25,55 @@ secret.
 _MORE = """\
 exit codes: 0 done; 1 failed; 2 wrong usage; 5 the service could not be reached: the snapshot is in the spool
 """
+_TEXTS = {"-h --help": "this help", "--version": "the version", "--schema": "the JSON Schema of a snapshot"}
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"metis-sentinel: {one_line(message)}: see metis-sentinel --help\n")
+        say(f"{message}: see metis-sentinel --help")
+        raise SystemExit(2)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> argparse.Namespace:
-    """What was asked. Raises SystemExit, of code 2 after a line on stderr, for what cannot be understood."""
+    """What was asked; `text` is what is to be printed, and nothing else done, empty for a look.
+
+    Raises SystemExit, of code 2 after a line on stderr, for what cannot be understood.
+    """
     parser = _Parser(
         "metis-sentinel",
         description=_ABOUT,
         epilog=_MORE,
         allow_abbrev=False,
+        add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"metis-sentinel {__version__}")
-    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of a snapshot, and end")
+    for name, text in _TEXTS.items():
+        parser.add_argument(*name.split(), action="store_true", help=f"print {text}, and end")
     for title, options in _options(environment).items():
         group = parser.add_argument_group(title)
-        for name, more in options.items():
-            group.add_argument(name, **more)
-    return parser.parse_args(arguments)
+        for name, about in options.items():
+            group.add_argument(name, **about)
+    asked, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(_unknown(unknown))
+    asked.text = _text(parser, asked)
+    return asked
+
+
+def _unknown(words: Sequence[str]) -> str:
+    """What is wrong with words that are no options. What may be a secret's value is not shown."""
+    names = [found[0] for found in map(re.compile("--[a-z][a-z-]*").match, words) if found]
+    return (
+        f"there is no option {' '.join(names)}" if names else "there are only options, and no other arguments"
+    )
+
+
+def _text(parser: _Parser, asked: argparse.Namespace) -> bytes:
+    if asked.help:
+        return parser.format_help().encode()
+    if asked.version:
+        return f"metis-sentinel {__version__}\n".encode()
+    return (pkgutil.get_data("metis_sentinel", "snapshot.schema.json") or b"") if asked.schema else b""
 
 
 def _options(environment: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -60,7 +87,7 @@ def _options(environment: Mapping[str, str]) -> dict[str, dict[str, dict[str, An
             "--interval": {
                 "metavar": "TIME",
                 "type": duration,
-                "help": "go on, with a snapshot each TIME: 90s, 5m, 12h; one is taken else",
+                "help": "go on, with a snapshot each TIME: 90s, 5m, 12h; else one is taken",
             },
             "--print": {"action": "store_true", "help": "print snapshots in spite of --out and --push"},
         },

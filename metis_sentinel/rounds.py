@@ -71,7 +71,7 @@ def forever(
 ) -> NoReturn:
     """Look now and after each `every` seconds, whatever fails; a look that takes longer skips the next.
 
-    Ends by an exception that is no Exception, as that of a signal.
+    It goes on until the program is ended (`ending`).
     """
     start = clock.monotonic()
     while True:

@@ -145,6 +145,9 @@ USAGE = {
     "argument": ["x"],
     "short": ["--vers"],
     "escape": ["--x\x1b[2J\n"],
+    "token": ["--token", "canary"],
+    "token in one word": ["--token=canary"],
+    "token alone": ["canary"],
     **{name: ["--push", url] for name, url in BAD_URLS.items()},
 }
 
@@ -285,8 +288,8 @@ main()
 LOADED = "from metis_sentinel import __main__; import sys; print(*sys.modules)"
 
 
-def start(*arguments: object) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+def start(*arguments: object, program: str = PROGRAM) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -301,12 +304,56 @@ def test_a_signal_ends_an_interval_at_once(tmp_path: Path, number: int) -> None:
     assert all(name.endswith("Z.json") for name in files(tmp_path))
 
 
-def test_who_cannot_print_says_so_in_one_line() -> None:
+IN_A_FINALIZER = f"""
+import os, time
+class Late:
+    def __del__(self):
+        os.write(1, b"here\\n")
+        time.sleep(600)
+{PROGRAM.replace("{", "Late() and {", 1)}
+"""
+
+
+def test_a_signal_ends_it_also_where_exceptions_are_lost() -> None:
+    with start("--interval", "12h", program=IN_A_FINALIZER) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"here\n"
+        program.send_signal(signal.SIGTERM)
+        assert program.communicate(timeout=60) == (b"", b"")
+    assert program.returncode == 0
+
+
+IN_A_FILE = f"""
+import os, signal
+real = os.fsync
+def fsync(descriptor):
+    os.kill(os.getpid(), signal.SIGTERM)
+    real(descriptor)
+os.fsync = fsync
+{PROGRAM}
+"""
+
+
+def test_a_file_that_a_signal_meets_half_written_becomes_whole(tmp_path: Path) -> None:
+    with start("--interval", "12h", "--out", tmp_path, program=IN_A_FILE) as program:
+        assert program.communicate(timeout=60) == (b"", b"")
+    assert program.returncode == 0
+    (file,) = files(tmp_path)
+    assert json.loads((tmp_path / file).read_bytes())["node"] == "titan-13"
+
+
+@pytest.mark.parametrize("option", [[], ["--help"], ["--version"], ["--schema"]], ids=str)
+def test_who_cannot_print_says_so_in_one_line(option: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
-        argv = [sys.executable, "-c", PROGRAM]
+        argv = [sys.executable, "-c", PROGRAM, *option]
         said = subprocess.run(argv, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
     assert said.returncode == 1
     assert said.stderr == b"metis-sentinel: cannot print: no space left on device\n"
+
+
+def test_wrong_usage_has_its_code_where_nobody_listens() -> None:
+    words = [sys.executable, "-c", PROGRAM, "--bogus"]
+    assert subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *words], cwd=ROOT, check=False).returncode == 2
 
 
 def test_a_look_without_a_service_loads_neither_http_nor_tls() -> None:
