@@ -17,14 +17,13 @@ from contextlib import contextmanager, suppress
 from stat import S_ISDIR, S_ISLNK, S_ISREG, S_ISSOCK
 
 from . import private
-from .way import Identity, Place, Way, identity, refuse_other
+from .way import Identity, Place, Way, identity, taken
 
 LINKS = 40
 """As many links as the kernel follows on one way (path_resolution(7))."""
 _HOMES = 1000
 _CHUNK = 1 << 16
-_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class PrivateError(PermissionError):
@@ -97,9 +96,8 @@ class Root:
             self._refuse_private(place)
             if strict and place.about.st_nlink > 1:
                 raise PrivateError(path, "has another name, which may be a secret's")
-            descriptor = os.open(place.name, _FILE, dir_fd=place.folder)
+            descriptor = _open(place)
         try:
-            refuse_other(descriptor, place)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -121,9 +119,8 @@ class Root:
             if not S_ISDIR(place.about.st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
             self._refuse_private(place)
-            descriptor = os.open(place.name, _LIST, dir_fd=place.folder)
+            descriptor = _open(place)
         try:
-            refuse_other(descriptor, place)
             with os.scandir(descriptor) as entries:
                 for entry in entries:
                     if len(found) == most:
@@ -189,3 +186,12 @@ class Root:
     def _refuse_private(self, place: Place) -> None:
         if self._is_private(place):
             raise PrivateError(place.path)
+
+
+def _open(place: Place) -> int:
+    """Open for reading what was looked at: by its handle, as its name may be another's by now."""
+    handle = taken(place)
+    try:
+        return os.open(f"/proc/self/fd/{handle}", _READ)
+    finally:
+        os.close(handle)

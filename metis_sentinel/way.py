@@ -9,7 +9,7 @@ import errno
 import os
 from stat import S_ISDIR
 
-_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 Identity = tuple[int, int]
 """What tells a file from all others: its file system's device, and its number there."""
 
@@ -68,9 +68,8 @@ class Way:
         """Go on in a folder."""
         if not S_ISDIR(place.about.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), place.path)
-        self._folders.append(os.open(place.name, _FOLDER, dir_fd=place.folder))
+        self._folders.append(taken(place))
         self._names.append(place.name)
-        refuse_other(self._folders[-1], place)
 
     def follow(self, place: Place) -> None:
         """Go on where a link says."""
@@ -91,8 +90,11 @@ def identity(about: os.stat_result) -> Identity:
     return about.st_dev, about.st_ino
 
 
-def refuse_other(descriptor: int, place: Place) -> None:
-    """Raise OSError where what was opened is not what was looked at."""
-    about = os.fstat(descriptor)
-    if identity(about) != identity(place.about) or about.st_mode != place.about.st_mode:
-        raise OSError(errno.ESTALE, "was replaced while it was opened", place.path)
+def taken(place: Place) -> int:
+    """A handle of what was looked at (open(2), O_PATH); raises OSError where it is another by now."""
+    handle = os.open(place.name, _HANDLE, dir_fd=place.folder)
+    about = os.fstat(handle)
+    if identity(about) == identity(place.about) and about.st_mode == place.about.st_mode:
+        return handle
+    os.close(handle)
+    raise OSError(errno.ESTALE, "was replaced while it was looked at", place.path)
