@@ -16,7 +16,7 @@ own, which the callers of one module tell apart:
     MetisError              BusyError, ToolError (FilterError), TooLargeError, TooLongError, NoTableError,
                             LateError, GoneError
     SeveralErrors           UnknownNeedsError
-    SourceError             AbsentError, DeniedError, ConflictError
+    SourceError             AbsentError, DeniedError, ConflictError, ForbiddenError, ChangedError
 """
 
 from __future__ import annotations

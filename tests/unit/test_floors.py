@@ -34,15 +34,15 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "words": "errors model secret",
     "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
-    "edits.* facts.* golden.debian.recipe golden.newer golden.registry.artifact golden.trust.sums "
-    "graph.outcomes inventory.amend inventory.builder inventory.composed inventory.document "
-    "inventory.formats inventory.k3s_flags inventory.pin inventory.renames inventory.resolve "
-    "inventory.scalars inventory.schema_files inventory.schemas inventory.spelling inventory.validate "
-    "machine.loopback machine.mountinfo manifest manifest_json nightly.report plan raw.ranges raw.record "
-    "render.* secrets.report show tables wording",
+    "cluster.port edits.* facts.* golden.debian.recipe golden.newer golden.registry.artifact "
+    "golden.trust.sums graph.outcomes inventory.amend inventory.builder inventory.composed "
+    "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
+    "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
+    "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
+    "raw.ranges raw.record render.* secrets.report show tables wording",
     "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
     "inventory.overlay inventory.read machine.* nightly.files raw.*",
-    "adapters": "adopt.* boot.* card.* golden.* inject.* secrets.*",
+    "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
     "doors": "cli commands.* dodo graph.* nightly.* walk",
@@ -65,7 +65,7 @@ Of `sys` a snapshot takes what keeps a text once.
 """
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
 ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split())
-LAZY = {"guestfs", "hvac", "oras", "pyrage", "requests", "rich", "urllib3"}
+LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},
