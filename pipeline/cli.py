@@ -26,6 +26,7 @@ from .commands.nightly import nightly
 from .commands.plan import plan
 from .commands.push import push
 from .commands.secrets import secrets
+from .commands.status import status
 from .commands.verify import verify
 from .commands.watch import watch
 from .errors import MetisError, known
@@ -54,6 +55,7 @@ for command in (
     burn,
     adopt,
     secrets,
+    status,
     golden,
     cache,
     push,

@@ -14,6 +14,7 @@ from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
 from .errors import MetisError, common_exit_code, one_line
 from .graph.doit_setup import LineReporter, of_lab
 from .graph.outcomes import Outcomes
+from .graph.status import ImageState, states
 
 if TYPE_CHECKING:
     from .graph.tasks import Tasks
@@ -94,6 +95,28 @@ def watch(own: Tasks, outcomes: Outcomes, jobs: int) -> None:
     """Bring all images up to date, `jobs` at a time, and note what comes of each task."""
     watching = type(WatchingReporter.__name__, (WatchingReporter,), {"outcomes": outcomes})
     _walk(of_lab(own.lab, watching), ["image"], jobs)
+
+
+def status(names: Sequence[str]) -> list[ImageState]:
+    """How images are, those of all nodes without names; nothing is built, and nothing kept of the look."""
+    from doit.dependency import Dependency, MD5Checker, SqliteDB
+    from doit.loader import load_tasks
+
+    import dodo
+
+    lab = load().lab
+    lab.refuse_unknown(*names)
+    chosen = tuple(names) or lab.nodes
+    lab.keyring.expect(chosen)
+    tasks = {task.name: task for task in load_tasks(vars(dodo))}
+    memory = Dependency(SqliteDB, dodo.DOIT_CONFIG["dep_file"], MD5Checker)
+    return list(
+        states(
+            lab,
+            chosen,
+            lambda name: name in tasks and memory.get_status(tasks[name], tasks).status == "up-to-date",
+        )
+    )
 
 
 def _walk(reporter: type[LineReporter], tasks: Sequence[str], jobs: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .. import plan as planning
 from ..errors import MetisError
@@ -49,12 +50,27 @@ def plan(lab: Lab, name: str, folders: tuple[Path, Path] | None = None) -> Plan:
     return planning.into_folders(made, (str(folders[0]), str(folders[1])), found) if folders else made
 
 
+def is_there(lab: Lab, name: str) -> bool:
+    """Whether a node's image is whole, and of just what would be made now.
+
+    Raises MetisError where nothing can be made, or nobody can tell of the node's secrets.
+    """
+    klass = lab.live_composer.node(name).klass
+    lab.refuse_conflicts(name)
+    sha256 = lab.goldens.known(klass, check_golden(klass))
+    base_id = digest(base_made_from(sha256 or "", lab.live_composer.base_manifest(klass.name)))
+    return lab.is_there(lab.artifacts.image(name), _made_from(lab, lab.live_composer.manifest(name), base_id))
+
+
 def _is_current(lab: Lab, manifest: Manifest, base_id: str) -> bool:
     """Whether a node's image is what would be made; it is not where nobody can tell of its secrets."""
-    name = manifest.subject
     try:
-        used = lab.keyring.used(name, secrets_of(manifest))
+        made_from = _made_from(lab, manifest, base_id)
     except MetisError:
         return False
-    made_from = image_made_from(manifest.id, base_id, used)
-    return receipts.is_current(lab.artifacts.image(name), made_from)
+    return receipts.is_current(lab.artifacts.image(manifest.subject), made_from)
+
+
+def _made_from(lab: Lab, manifest: Manifest, base_id: str) -> dict[str, Any]:
+    used = lab.keyring.used(manifest.subject, secrets_of(manifest))
+    return image_made_from(manifest.id, base_id, used)
