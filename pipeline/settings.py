@@ -42,6 +42,8 @@ class Settings:
     offline: bool
     deep: bool
     debug: bool
+    waits: bool
+    """Whether a build waits for another one in the same artifacts, rather than fail."""
     secrets: SecretPlace
     registries: RegistryAccess
     overrides: Mapping[str, GoldenOverride]
@@ -67,6 +69,7 @@ class Settings:
             offline=switch(environment, "METIS_OFFLINE"),
             deep=switch(environment, "METIS_DEEP"),
             debug=switch(environment, "METIS_DEBUG"),
+            waits=switch(environment, "METIS_WAIT"),
             secrets=secret_place(environment, folder),
             registries=registry_access(environment, folder),
             overrides=_overrides(environment),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SeveralErrors, UsageError
-from ..machine.progress import reporter
+from ..machine.reporters import reporter
 from ..settings import LARGEST_CARD
 from . import prompts
 from .options import artifacts_folder, lab_of, print_json
@@ -52,7 +52,7 @@ def write_image(path: Path, choice: Choice) -> None:
     from ..steps.burnable import opened
     from ..steps.choosing import Rules
 
-    platform, told = here(), reporter()
+    platform, told = here(), reporter(os.environ)
     rules = Rules(LARGEST_CARD, artifacts_folder(), allow_fixed=choice.allow_fixed)
     _refuse_early(platform, rules, choice)
     with opened(path, told) as image:

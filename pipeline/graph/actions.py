@@ -39,7 +39,7 @@ class Actions:
         """Keep other processes from changing the artifacts until this one ends."""
         with self._holding:
             if not self._is_held:
-                self._held.enter_context(durable.locked(self.artifacts.lock, self._refuse))
+                self._held.enter_context(durable.locked(self.artifacts.lock, self._held_by))
                 self._is_held = True
                 self._sweep()
 
@@ -53,10 +53,11 @@ class Actions:
         """Remove what a build that was cut off has left; what others still work in says so."""
         scratch.sweep(self.artifacts.root, self.lab.settings.cache)
 
-    def _refuse(self, holder: str) -> None:
-        raise MetisError(
-            f"{holder} is building in {self.artifacts.root}", "wait until it is done, then run again"
-        )
+    def _held_by(self, holder: str) -> None:
+        what = f"{holder} is building in {self.artifacts.root}"
+        if not self.lab.settings.waits:
+            raise MetisError(what, "wait until it is done, then run again, or set METIS_WAIT=1")
+        self.lab.reporter.note(f"waiting: {what}")
 
 
 def action(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P], TaskFailed | R]:

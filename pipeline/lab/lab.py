@@ -22,7 +22,8 @@ from ..inventory.overlay import Listed
 from ..inventory.read import Inventory
 from ..machine import sudo
 from ..machine.environment import user_folder, user_folders
-from ..machine.progress import Reporter, reporter
+from ..machine.progress import Reporter
+from ..machine.reporters import reporter
 from ..manifest import secrets_of
 from ..manifest_json import digest, from_data
 from ..model import CACHED
@@ -55,7 +56,7 @@ class Lab:
 
     def __init__(self, settings: Settings, *, remembers: bool = True) -> None:
         self.settings = settings
-        self.reporter: Reporter = reporter()
+        self.reporter: Reporter = reporter(os.environ)
         self.artifacts = Artifacts(settings.artifacts)
         self.store = Store(settings.cache, self.reporter)
         self.remembers = remembers

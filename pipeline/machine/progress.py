@@ -1,4 +1,4 @@
-"""How long work tells where it stands: the port that the pipeline uses, and its two adapters.
+"""How long work tells where it stands: the port that the pipeline uses, and its adapters for people.
 
 On a terminal there are bars with bytes, rate and time left; elsewhere one quiet line when a step ends.
 Results go to stdout and are not this module's concern; everything here goes to stderr.
@@ -129,9 +129,3 @@ class TerminalReporter:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-
-
-def reporter() -> Reporter:
-    """The adapter that fits where stderr goes."""
-    stream = sys.__stderr__
-    return TerminalReporter() if stream is not None and stream.isatty() else QuietReporter()

@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -393,9 +394,22 @@ def test_a_second_build_is_told_who_is_building(fresh: Lab) -> None:
         report = fresh.metis("image", "--node", "alpha")
     assert report.code == 1
     assert [line.split(": ", 1)[1] for line in report.failures] == [
-        f"process {os.getpid()} is building in {fresh.artifacts}: wait until it is done, then run again"
+        f"process {os.getpid()} is building in {fresh.artifacts}: wait until it is done, then run again, "
+        "or set METIS_WAIT=1"
     ]
     assert not list(fresh.artifacts.glob("*.img"))
+
+
+def test_a_second_build_that_may_wait_builds_afterwards(fresh: Lab) -> None:
+    journal = fresh.root / "journal"
+    with ThreadPoolExecutor() as pool:
+        with durable.locked(fresh.artifacts / ".state" / "lock", lambda _: None):
+            waiting = {"METIS_WAIT": "1", "METIS_JOURNAL": str(journal)}
+            second = pool.submit(fresh.metis, "image", "--node", "alpha", **waiting)
+            while not (journal.exists() and b"waiting: process" in journal.read_bytes()):
+                assert not second.done(), second.result()
+        assert second.result().code == 0
+    assert (fresh.artifacts / "alpha.img").is_file()
 
 
 def test_listing_needs_no_network_and_reads_no_node_twice(lab: Lab) -> None:

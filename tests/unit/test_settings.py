@@ -53,6 +53,7 @@ def test_with_nothing_said_everything_is_in_the_current_folder() -> None:
         offline=False,
         deep=False,
         debug=False,
+        waits=False,
         overrides={},
         registries=RegistryAccess(),
         secrets=SealedPlace(

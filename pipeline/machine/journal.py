@@ -1,0 +1,63 @@
+"""How work goes on, as JSON lines in a file: the adapter for who shows it elsewhere, then or later.
+
+Each line has `at`, a time in UTC. A `note` is a line for people. A `step` is a number with a `label`, `done`
+and `total` in bytes (null where nobody knows), and `ended` once it is over, well or not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .progress import Advance
+
+EVERY = 0.25
+"""Seconds between two lines of one step."""
+
+
+class JournalReporter:
+    """Appends to a private file; several processes may, as each line is one write (open(2), O_APPEND)."""
+
+    def __init__(self, file: Path) -> None:
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = threading.Lock()
+        self._steps = 0
+
+    @contextmanager
+    def step(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        """Say that a step begins, now and then how far it is, and that it is over."""
+        with self._lock:
+            self._steps += 1
+            number = self._steps
+        done, said = 0, time.monotonic()
+        self._write(step=number, label=label, done=0, total=total)
+
+        def advance(count: int) -> None:
+            nonlocal done, said
+            with self._lock:
+                done += count
+                is_due = time.monotonic() - said >= EVERY
+                said = time.monotonic() if is_due else said
+            if is_due:
+                self._write(step=number, label=label, done=done, total=total)
+
+        try:
+            yield advance
+        finally:
+            self._write(step=number, label=label, done=done, total=total, ended=True)
+
+    def note(self, line: str) -> None:
+        """Say one line."""
+        self._write(note=line)
+
+    def _write(self, **event: Any) -> None:  # noqa: ANN401 - what JSON can hold
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"at": at, **event}).encode() + b"\n"
+        os.write(self._descriptor, line)
