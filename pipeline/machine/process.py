@@ -1,4 +1,4 @@
-"""The only place that starts a child process.
+"""The only place that starts a child process, all ways in one file, so that nobody has to look for another.
 
 A child gets an environment by allowlist, so that a secret in ours never reaches it; its errors come
 back as one line.
@@ -210,6 +210,59 @@ def background(
         assert child.stdin is not None
         child.stdin.close()
         yield Background(child, log)
+
+
+class Detached:
+    """A child that outlives us; while we live we learn of its end."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._is_running = True
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        if self._is_running:
+            self._is_running = os.waitpid(self._pid, os.WNOHANG) == (0, 0)
+        return self._is_running
+
+
+def detached(
+    argv: Iterable[str | Path], log: Path, *, extra_environment: Mapping[str, str] | None = None
+) -> Detached:
+    """Start a program by its path that goes on when we end, in a session of its own (setsid(2)).
+
+    It has no input, and both its outputs are added to `log`, which only we can read. Raises ToolError where
+    it cannot be started.
+    """
+    words = [os.fspath(word) for word in argv]
+    append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    try:
+        pid = os.posix_spawn(
+            words[0],
+            words,
+            environment(extra_environment),
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+    except OSError as error:
+        raise ToolError(f"cannot start {words[0]}: {error.strerror}") from None
+    return Detached(pid)
+
+
+def end_session(leader: int, *, at_once: bool = False) -> None:
+    """Ask the leader of a session to end as by SIGTERM, or kill all that is in its process group."""
+    if leader <= 1:
+        raise ValueError(leader)  # kill(2) would mean our own group, or all there is
+    with suppress(ProcessLookupError):
+        if at_once:
+            os.killpg(leader, signal.SIGKILL)
+        else:
+            os.kill(leader, signal.SIGTERM)
 
 
 class _Feeder(threading.Thread):

@@ -41,11 +41,11 @@ FLOORS = {
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
     "raw.ranges raw.record render.* secrets.report show tables wording",
     "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
-    "inventory.overlay inventory.read machine.* nightly.files raw.*",
+    "inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files service.kinds",
     "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
-    "doors": "cli commands.* dodo graph.* nightly.* walk",
+    "doors": "cli commands.* dodo graph.* nightly.* service.* walk",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -69,6 +69,11 @@ LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "re
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},
+    "fastapi": {"service.*"},
+    "jinja2": {"service.*"},
+    "prometheus_client": {"service.*"},
+    "starlette": {"service.*"},
+    "uvicorn": {"service.*"},
     "sqlalchemy": {"history.*"},
     "referencing": {"inventory.schemas"},
     "click": {"cli", "commands.*"},

@@ -1,0 +1,1 @@
+"""`metis serve`: the page on which operators build, flash and watch."""

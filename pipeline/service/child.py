@@ -1,0 +1,91 @@
+"""`python -m pipeline.service.child HISTORY NUMBER`: the process that does one job of the queue.
+
+It belongs to nobody: the service may end, and this goes on and says itself what came of the job. As long as
+it lives it holds the job's lock, so whoever finds a running job without one knows that it was cut off.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..cli import INTERRUPTED, main
+from ..history import jobs
+from ..machine import durable
+from ..machine.journal import JournalReporter
+from .job_files import journal_of, lock_of
+from .kinds import KINDS
+
+PREFIX = "metis: "
+
+
+class Lines(io.TextIOBase):
+    """A text stream that hands on each line when it is whole."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        super().__init__()
+        self._take = take
+        self._rest = ""
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Hand on what is whole by now."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._take(line)
+        return len(text)
+
+    def close(self) -> None:
+        """Hand on what has no end."""
+        if self._rest:
+            self._take(self._rest)
+            self._rest = ""
+        super().close()
+
+
+def do(history: Path, number: int) -> None:
+    """Do a job, if it still waits and nobody else does it."""
+    lock, journal = lock_of(history, number), journal_of(history, number)
+    with durable.locked(lock, _refuse):
+        job = jobs.claim(history, number, datetime.now(UTC))
+        if job is None:
+            return
+        durable.make_private(journal.parent)
+        os.environ |= {"METIS_JOURNAL": str(journal), "METIS_WAIT": "1"}
+        code, said = _run(KINDS[job.kind].words(job), JournalReporter(journal))
+        state: jobs.State = "done" if code == 0 else "cancelled" if code == INTERRUPTED else "failed"
+        jobs.end(history, number, state, code, said, datetime.now(UTC))
+
+
+def _refuse(holder: str) -> None:
+    raise SystemExit(f"{holder} does this job already")
+
+
+def _run(words: Sequence[str], journal: JournalReporter) -> tuple[int, str]:
+    """Run `metis` and give its exit code and the last line that it said."""
+    said = [""]
+
+    def take(line: str) -> None:
+        if line.strip():
+            said.append(line.removeprefix(PREFIX))
+            journal.note(line)
+
+    with Lines(take) as lines, redirect_stdout(lines), redirect_stderr(lines):
+        try:
+            main(words)
+            code = 0
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return code, said[-1]
+
+
+if __name__ == "__main__":
+    do(Path(sys.argv[1]), int(sys.argv[2]))
