@@ -1,0 +1,50 @@
+"""The queue: what waits, what runs and how far it is, what was done; and the button that stops a job."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from ...history import jobs as queue
+from ...history.jobs import Job
+from ..job_files import journal_of
+from ..journals import Told, told
+from ..kinds import KINDS
+from ..rendering import page
+
+router = APIRouter(include_in_schema=False)
+PAGE = 50
+
+
+@router.get("/jobs")
+async def jobs(request: Request, before: int | None = None) -> HTMLResponse:
+    """What was asked for, the newest first."""
+    history = request.app.state.service.history
+    found = await asyncio.to_thread(queue.latest, history, limit=PAGE + 1, before=before)
+    return page(request, "jobs.html", jobs=found[:PAGE], has_more=len(found) > PAGE, kinds=KINDS)
+
+
+@router.get("/jobs/{number}")
+async def job(request: Request, number: int) -> HTMLResponse:
+    """One job, and what it says."""
+    history = request.app.state.service.history
+    found = await asyncio.to_thread(_look, history, number)
+    if found is None:
+        raise HTTPException(404, f"no job {number}")
+    return page(request, "job.html", job=found[0], told=found[1], kinds=KINDS)
+
+
+@router.post("/jobs/{number}/cancel")
+async def cancel(request: Request, number: int) -> RedirectResponse:
+    """Take a job back, or have it stop."""
+    if await request.app.state.service.cancel(number) is None:
+        raise HTTPException(409, f"job {number} is over")
+    return RedirectResponse(f"/jobs/{number}", 303)
+
+
+def _look(history: Path, number: int) -> tuple[Job, Told] | None:
+    found = queue.get(history, number)
+    return None if found is None else (found, told(journal_of(history, number)))

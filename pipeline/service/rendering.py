@@ -1,0 +1,50 @@
+"""Pages out of templates: all that is put into one is escaped, and none has a script or a style in it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from ..amounts import sized
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+TEMPLATES = HERE / "templates"
+
+
+@cache
+def templates() -> Environment:
+    """The templates, read once."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["size"] = sized
+    environment.filters["time"] = _time
+    return environment
+
+
+def page(request: Request, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:  # noqa: ANN401
+    """A template with values; where htmx asks for a part of the page, the part that it names alone."""
+    template = templates().get_template(name)
+    context = {"request": request, "service": request.app.state.service, **values}
+    part = request.headers.get("HX-Target", "")
+    is_part = request.headers.get("HX-Request") == "true" and part in template.blocks
+    if is_part:
+        html = "".join(template.blocks[part](template.new_context(context)))
+    else:
+        html = template.render(context)
+    return HTMLResponse(html, status, headers={"Vary": "HX-Request, HX-Target"})
+
+
+def _time(text: str | None) -> str:
+    """A time in UTC as people read it."""
+    return "never" if not text else text[:16].replace("T", " ")
