@@ -39,13 +39,14 @@ FLOORS = {
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
-    "raw.ranges raw.record render.* secrets.report show tables wording",
+    "raw.ranges raw.record render.* secrets.report service.asked service.csrf service.denial service.doors "
+    "service.identity service.limits service.options show tables wording",
     "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
     "inventory.overlay inventory.read machine.* nightly.files raw.*",
     "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
-    "doors": "cli commands.* dodo graph.* nightly.* walk",
+    "doors": "cli commands.* dodo graph.* nightly.* service.* walk",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
@@ -73,6 +74,9 @@ ONLY_AT_TOP_OF = {
     "referencing": {"inventory.schemas"},
     "click": {"cli", "commands.*"},
     "cryptography": {"secrets.ssh_keys"},
+    "fastapi": {"service.*"},
+    "starlette": {"service.*"},
+    "uvicorn": {"service.*"},
 }
 
 
