@@ -1,1 +1,1 @@
-"""`metis serve`: the page on which operators build, flash and watch."""
+"""The operators' service: what `metis` does and knows, in a browser. It knows nothing beside."""

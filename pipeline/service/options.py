@@ -119,7 +119,7 @@ def checked(options: Options) -> Options:
 
 
 def network(text: str) -> Network:
-    """A network of proxies, or one address. Raises UsageError for what is none, or is as good as everybody."""
+    """A network of proxies, or one address. Raises UsageError for what is none, or is everybody."""
     try:
         found = ip_network(text.strip())
     except ValueError:

@@ -39,7 +39,8 @@ FLOORS = {
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
-    "raw.ranges raw.record render.* secrets.report show tables wording",
+    "raw.ranges raw.record render.* secrets.report service.asked service.csrf service.denial service.doors "
+    "service.identity service.limits service.options show tables wording",
     "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
     "inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files service.kinds",
     "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
@@ -78,6 +79,9 @@ ONLY_AT_TOP_OF = {
     "referencing": {"inventory.schemas"},
     "click": {"cli", "commands.*"},
     "cryptography": {"secrets.ssh_keys"},
+    "fastapi": {"service.*"},
+    "starlette": {"service.*"},
+    "uvicorn": {"service.*"},
 }
 
 

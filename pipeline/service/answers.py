@@ -1,0 +1,81 @@
+"""What is said to who is refused, and the headers that each answer has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from html import escape
+from http import HTTPStatus
+
+from .asked import Asked
+from .denial import Denial
+
+Pairs = list[tuple[bytes, bytes]]
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_ALWAYS = (
+    ("Content-Security-Policy", POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    # Not no-referrer: under it browsers send `Origin: null` with a plain form (Fetch, append a request's
+    # Origin header), and no origin could be asked for.
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+_HSTS = ("Strict-Transport-Security", "max-age=31536000")
+_NO_STORE = ("Cache-Control", "no-store")
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title></head>
+<body><main><h1>{title}</h1><p>{what}.</p><p>{hint}</p></main></body>
+</html>
+"""
+
+
+def hardened(headers: Iterable[tuple[bytes, bytes]], *, is_https: bool, is_private: bool) -> Pairs:
+    """The headers of an answer with those that all have; what lets other origins in is dropped.
+
+    What is private is kept by nobody on the way; of the rest that holds unless the answer says otherwise.
+    """
+    found = [(name.lower(), value) for name, value in headers]
+    ours = [*_ALWAYS, *([_HSTS] if is_https else [])]
+    if is_private or b"cache-control" not in dict(found):
+        ours.append(_NO_STORE)
+    put = [(name.lower().encode(), value.encode()) for name, value in ours]
+    kept = (pair for pair in found if not pair[0].startswith(b"access-control-") and pair[0] not in dict(put))
+    return [*kept, *put]
+
+
+def refusal(denial: Denial, request: Asked | None) -> tuple[Pairs, bytes]:
+    """Headers and body for who is refused: a page where one is asked for, else JSON.
+
+    The connection ends with it, as what is still to come of the body is read by nobody.
+    """
+    headers = [(b"connection", b"close")]
+    if denial.status == HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b'Bearer realm="metis"'))
+    if denial.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append((b"allow", b"GET, HEAD, POST"))
+    if denial.retry_after:
+        headers.append((b"retry-after", str(denial.retry_after).encode()))
+    if request is not None and _wants_a_page(request):
+        kind, body = b"text/html; charset=utf-8", _page(denial)
+    else:
+        kind, body = b"application/json", json.dumps({"error": denial.what, "hint": denial.hint})
+    data = body.encode()
+    return [*headers, (b"content-type", kind), (b"content-length", str(len(data)).encode())], data
+
+
+def _wants_a_page(request: Asked) -> bool:
+    accepted = b",".join(request.headers.get(b"accept", ()))
+    return b"text/html" in accepted and not request.path.startswith(("/api/", "/internal/"))
+
+
+def _page(denial: Denial) -> str:
+    title = f"{denial.status} {HTTPStatus(denial.status).phrase}"
+    what, hint = denial.what[:1].upper() + denial.what[1:], denial.hint[:1].upper() + denial.hint[1:]
+    return _PAGE.format(title=title, what=escape(what), hint=escape(f"{hint}." if hint else ""))
