@@ -53,9 +53,9 @@ def hardened(headers: Iterable[tuple[bytes, bytes]], *, is_https: bool, is_priva
 def refusal(denial: Denial, request: Asked | None) -> tuple[Pairs, bytes]:
     """Headers and body for who is refused: a page where one is asked for, else JSON.
 
-    The connection ends with it, as what is still to come of the body is read by nobody.
+    The connection ends with it where more of a body may come, which nobody would read.
     """
-    headers = [(b"connection", b"close")]
+    headers = [] if request is not None and request.is_safe else [(b"connection", b"close")]
     if denial.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b'Bearer realm="metis"'))
     if denial.status == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -12,11 +12,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..errors import MetisError
-from ..history.audit import Act
+from ..history import audit
 from . import csrf
 from .acts import act
 from .answering import Answer, Send
@@ -61,7 +63,7 @@ class Guard:
         options: Options,
         *,
         key: bytes,
-        note: Callable[[Act], None],
+        note: Callable[[audit.Act], None],
         clocks: Clocks | None = None,
         seconds: float = SECONDS,
     ) -> None:
@@ -183,6 +185,15 @@ class Guard:
             await asyncio.to_thread(self._note, line)
         except MetisError as error:  # what was done is done: the log has it where the history has not
             _LOG.error("not in the history: %s, %s by %s: %s", error, line.what, line.who, line.outcome)
+
+
+def noting(history: Path) -> Callable[[audit.Act], None]:
+    """What keeps the guard's lines in the database of the history."""
+
+    def note(line: audit.Act) -> None:
+        audit.note(history, line, datetime.now(UTC))
+
+    return note
 
 
 def _port(options: Options, scope: Scope) -> int:
