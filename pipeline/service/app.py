@@ -12,6 +12,8 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from . import private_files
+from .guard import Guard, noting
 from .pages import jobs, listening, nodes
 from .rendering import STATIC, page
 from .service import Service
@@ -42,6 +44,13 @@ def create_app(service: Service) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(HTTPException, _failed)
     return app
+
+
+def guarded(service: Service) -> Guard:
+    """The application behind its guard: what a server serves."""
+    app = create_app(service)
+    key = private_files.key(service.artifacts.state)
+    return Guard(app, service.options, key=key, note=noting(service.history))
 
 
 def _failed(request: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from ..amounts import sized
+from .access import form_token, who
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -35,7 +36,8 @@ def templates() -> Environment:
 def page(request: Request, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:  # noqa: ANN401
     """A template with values; where htmx asks for a part of the page, the part that it names alone."""
     template = templates().get_template(name)
-    context = {"request": request, "service": request.app.state.service, **values}
+    given = {"request": request, "who": who(request), "csrf": form_token(request)}
+    context = {**given, "service": request.app.state.service, **values}
     part = request.headers.get("HX-Target", "")
     is_part = request.headers.get("HX-Request") == "true" and part in template.blocks
     if is_part:

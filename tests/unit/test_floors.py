@@ -79,9 +79,6 @@ ONLY_AT_TOP_OF = {
     "referencing": {"inventory.schemas"},
     "click": {"cli", "commands.*"},
     "cryptography": {"secrets.ssh_keys"},
-    "fastapi": {"service.*"},
-    "starlette": {"service.*"},
-    "uvicorn": {"service.*"},
 }
 
 

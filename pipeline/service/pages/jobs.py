@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ...history import jobs as queue
 from ...history.jobs import Job
+from ..access import require
 from ..job_files import journal_of
 from ..journals import Told, told
 from ..kinds import KINDS
@@ -37,7 +38,7 @@ async def job(request: Request, number: int) -> HTMLResponse:
     return page(request, "job.html", job=found[0], told=found[1], kinds=KINDS)
 
 
-@router.post("/jobs/{number}/cancel")
+@router.post("/jobs/{number}/cancel", dependencies=[Depends(require("maintenance"))])
 async def cancel(request: Request, number: int) -> RedirectResponse:
     """Take a job back, or have it stop."""
     if await request.app.state.service.cancel(number) is None:
