@@ -26,6 +26,7 @@ from .commands.nightly import nightly
 from .commands.plan import plan
 from .commands.push import push
 from .commands.secrets import secrets
+from .commands.serve import gui, serve
 from .commands.status import status
 from .commands.verify import verify
 from .commands.watch import watch
@@ -55,6 +56,8 @@ for command in (
     burn,
     adopt,
     secrets,
+    serve,
+    gui,
     status,
     golden,
     cache,

@@ -1,6 +1,6 @@
 """Begins jobs when they may, ends what was cancelled, and says of what was cut off that it was.
 
-The jobs themselves are processes of their own (`child`), which may be older than this one.
+The jobs themselves are processes of their own (`pipeline.job`), which may be older than this one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Runner:
         if last is None:
             journal = journal_of(self._history, job.id)
             durable.make_private(journal.parent)
-            words = (sys.executable, "-m", "pipeline.service.child", self._history, str(job.id))
+            words = (sys.executable, "-m", "pipeline.job", self._history, str(job.id))
             log = journal.with_suffix(".log")
             self._begun[job.id] = process.detached(words, log, extra_environment=self._environment)
         elif not last.is_running and jobs.claim(self._history, job.id, datetime.now(UTC)):

@@ -46,7 +46,7 @@ FLOORS = {
     "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
-    "doors": "cli commands.* dodo graph.* nightly.* service.* walk",
+    "doors": "cli commands.* dodo graph.* job nightly.* service.* walk",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 

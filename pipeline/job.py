@@ -1,4 +1,4 @@
-"""`python -m pipeline.service.child HISTORY NUMBER`: the process that does one job of the queue.
+"""`python -m pipeline.job HISTORY NUMBER`: the process that does one job of the queue.
 
 It belongs to nobody: the service may end, and this goes on and says itself what came of the job. As long as
 it lives it holds the job's lock, so whoever finds a running job without one knows that it was cut off.
@@ -14,12 +14,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..cli import INTERRUPTED, main
-from ..history import jobs
-from ..machine import durable
-from ..machine.journal import JournalReporter
-from .job_files import journal_of, lock_of
-from .kinds import KINDS
+from .cli import INTERRUPTED, main
+from .history import jobs
+from .machine import durable
+from .machine.journal import JournalReporter
+from .service.job_files import journal_of, lock_of
+from .service.kinds import KINDS
 
 PREFIX = "metis: "
 

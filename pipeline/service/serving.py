@@ -1,0 +1,72 @@
+"""Runs the service until it is told to end: one process, behind one socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+
+from ..errors import MetisError, UsageError, reason_of
+from ..machine import durable
+from .app import guarded
+from .listening import server_settings
+from .options import TOKENS, Options
+from .service import Service
+
+LOCK = "service.lock"
+
+
+def serve(options: Options, told: Callable[[str], None]) -> None:
+    """Serve the lab that the environment names; `told` is given the address once somebody listens there.
+
+    Raises MetisError where another service has the same artifacts, or the address cannot be had.
+    """
+    with _bound(options) as listening:
+        options = _at(options, listening.getsockname()[1])
+        service = Service(options, _environment(os.environ), Path.cwd())
+        durable.make_private(service.artifacts.root)
+        with durable.locked(service.artifacts.state / LOCK, _refuse):
+            config = uvicorn.Config(guarded(service), log_config=None, **server_settings(options))
+            told(options.public_url)
+            with suppress(KeyboardInterrupt):  # uvicorn has ended well by then, and raises the signal again
+                uvicorn.Server(config).run(sockets=[listening])
+
+
+def _at(options: Options, port: int) -> Options:
+    """The options with the port that was had, where any would do."""
+    if options.port:
+        return options
+    return replace(options, port=port, public_url=f"{options.public_url.removesuffix(':0')}:{port}")
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What commands in children get: all but the tokens of the service itself."""
+    return {name: value for name, value in environment.items() if name not in TOKENS.values()}
+
+
+def _refuse(holder: str) -> None:
+    raise MetisError(
+        f"{holder} serves these artifacts already", "end it first, or name others with --artifacts"
+    )
+
+
+def _bound(options: Options) -> socket.socket:
+    """The socket, bound before anything else is begun."""
+    host = options.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, options.port))
+    except OSError as error:
+        listening.close()
+        where = f"{options.host}:{options.port}"
+        raise UsageError(
+            f"cannot listen at {where}: {reason_of(error)}", "name another with --port"
+        ) from None
+    return listening
