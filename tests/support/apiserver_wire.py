@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         request = self.request_here
         try:
             self._admit()
-            with self.cluster.store.changed:  # so that what others do meanwhile does not count as done by this
+            with self.cluster.store.changed:  # what others do meanwhile was not done by this request
                 before = self.cluster.store.version
                 code, said = self._done(request)
                 request.changed = self.cluster.store.version != before
