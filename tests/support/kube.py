@@ -103,7 +103,7 @@ def password_secret(node_name: str, hashed: str) -> Object:
 
 
 def bootstrap_token_secret(
-    token_id: str, secret: str, expires: datetime | None, **data: str | None
+    token_id: str, secret: str, expires: datetime | None, /, **data: str | None
 ) -> Object:
     """A token that nodes join with; of `data` each replaces a key (`_` for `-`), None leaves one out."""
     made = _anew("bootstrap-token", f"bootstrap-token-{token_id}")
