@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -33,8 +33,8 @@ PATIENCE = 30.0
 """Seconds in which the last try begins, and in which one answer must be whole."""
 CONNECT, SILENCE, SOONEST = 5.0, 10.0, 0.1
 """Seconds that a server may take to accept us, that it may be silent, and at least may be."""
-LARGEST = 16 << 20
-"""Bytes of an answer, or of a line of a watch; etcd keeps no object of more than 1.5 MiB."""
+LARGEST, LONGEST_LINE = 16 << 20, 4 << 20
+"""Bytes of an answer, and of a line of a watch; etcd keeps no object of more than 1.5 MiB."""
 LONGEST_SAID = 300
 """Characters of what a server says of an error."""
 JSON = "application/json"
@@ -80,20 +80,20 @@ class Transport:
         `patience` is in seconds, for all tries. Raises UnreachableError, ForbiddenError, and SourceError for
         what is no answer of Kubernetes.
         """
-        about, pause, until = f"{method} {path}", PAUSE, time.monotonic() + patience
+        about, pause, until = f"{method} {path}", PAUSE, monotonic() + patience
         for again in range(TRIES):
             wait = 0.0
             try:
-                silence = min(SILENCE, until - time.monotonic())
+                silence = min(SILENCE, until - monotonic())
                 response = self._open(method, path, query or {}, silence, body, content_type)
                 data = self._taken(response, about)
                 wait = _retry_after(response)
                 return self._reply(response.status, data, about, repeated=again > 0)
             except UnreachableError as error:
                 wait = min(max(pause, wait), LONGEST_PAUSE)
-                if again == TRIES - 1 or time.monotonic() + wait > until:
+                if again == TRIES - 1 or monotonic() + wait > until:
                     raise error from None
-            time.sleep(wait)
+            sleep(wait)
             pause *= 2
         raise AssertionError("the last try returns or raises")
 
@@ -102,7 +102,7 @@ class Transport:
 
         It ends early where the server ends it, or where it does not go on from there (410).
         """
-        about, until = f"GET {path}", time.monotonic() + seconds
+        about, until = f"GET {path}", monotonic() + seconds
         response = self._open("GET", path, query, seconds)
         try:
             if response.status != HTTPStatus.OK:
@@ -114,9 +114,9 @@ class Transport:
             for piece in self._pieces(response, about):
                 *whole, left = (left + piece).split(b"\n")
                 yield from (self._decoded(line, about) for line in whole if line.strip())
-                if len(left) > LARGEST:
-                    raise too_large(self.name, about, LARGEST)
-                if time.monotonic() > until:
+                if len(left) > LONGEST_LINE:
+                    raise too_large(self.name, about, LONGEST_LINE)
+                if monotonic() > until:
                     return
         finally:
             response.close()
@@ -173,13 +173,13 @@ class Transport:
             raise explained(error, self.name, about) from None
 
     def _taken(self, response: BaseHTTPResponse, about: str) -> bytes:
-        content, until = bytearray(), time.monotonic() + PATIENCE
+        content, until = bytearray(), monotonic() + PATIENCE
         try:
             for piece in self._pieces(response, about):
                 content += piece
                 if len(content) > LARGEST:
                     raise too_large(self.name, about, LARGEST)
-                if time.monotonic() > until:
+                if monotonic() > until:
                     raise unreachable(self.name, about, "it did not answer in time")
         except SourceError:
             response.close()  # what is left of it is not for the next request

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
+from time import monotonic, sleep
 
 from . import objects
 from .asking import got, read
@@ -22,10 +22,10 @@ _KINDS = frozenset("ADDED MODIFIED DELETED BOOKMARK ERROR".split())
 
 def watched(transport: Transport, name: str, seconds: float) -> Iterator[Node | None]:
     """What `Cluster.watch` promises; `name` may stand in a path."""
-    until, pause = time.monotonic() + seconds, FIRST_PAUSE
+    until, pause = monotonic() + seconds, FIRST_PAUSE
     told: list[Node | None] = []
     while True:
-        began = time.monotonic()
+        began = monotonic()
         failed: UnreachableError | None = None
         try:
             for node in _once(transport, name, until):
@@ -34,22 +34,22 @@ def watched(transport: Transport, name: str, seconds: float) -> Iterator[Node | 
                     yield node
         except UnreachableError as error:
             failed = error
-        left = until - time.monotonic()
+        left = until - monotonic()
         if left <= 0:
             if failed and not told:
                 raise failed
             return
         # Who ends each watch at once is not asked without a pause.
-        pause = FIRST_PAUSE if time.monotonic() - began > pause else min(2 * pause, LONGEST_PAUSE)
-        time.sleep(min(pause, left))
+        pause = FIRST_PAUSE if monotonic() - began > pause else min(2 * pause, LONGEST_PAUSE)
+        sleep(min(pause, left))
 
 
 def _once(transport: Transport, name: str, until: float) -> Iterator[Node | None]:
     """A node as it is now, and what one watch from there brings."""
-    item = got(transport, f"{_NODES}/{name}", max(until - time.monotonic(), 0.0))
+    item = got(transport, f"{_NODES}/{name}", max(until - monotonic(), 0.0))
     now = None if item is None else read(transport, objects.node, item, f"the node {name}")
     yield now
-    left = until - time.monotonic()
+    left = until - monotonic()
     if left <= 0:
         return
     query = {

@@ -113,13 +113,14 @@ def watch_breaks(events: int = 0) -> Answer:
     return answer
 
 
-def watch_says(*lines: bytes) -> Answer:
-    """A watch that sends these lines and ends."""
+def watch_says(*lines: bytes, rest: bytes = b"") -> Answer:
+    """A watch that sends these lines, then what is none, and ends."""
 
     def answer(wire: Wire) -> None:
         wire.begin(200, {"Content-Type": "application/json", "Connection": "close"})
         for line in lines:
             wire.say(line + b"\n")
+        wire.say(rest)
         wire.hang_up()
 
     return answer

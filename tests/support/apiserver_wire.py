@@ -39,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection; `cluster` is set by the server that it belongs to."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a head and its body are two writes
     cluster: ApiServer
     request_here: Request
 
