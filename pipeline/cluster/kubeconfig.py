@@ -80,13 +80,16 @@ def _by_files(files: list[Path]) -> Configuration:
         what = f"KUBECONFIG names {', '.join(map(str, files)) or 'no file'}, and nothing is there"
         raise UsageError(what, "name the file of your cluster")
     cluster, user = _chosen(read)
+    server = _cluster(cluster)
     words = {
         "current-context": "used",
         "contexts": [{"name": "used", "context": {"cluster": "used", "user": "used"}}],
-        "clusters": [{"name": "used", "cluster": _cluster(cluster)}],
+        "clusters": [{"name": "used", "cluster": server}],
         "users": [{"name": "used", "user": _user(user)}],
     }
     made = Configuration()
+    if is_loopback(urlsplit(server["server"]).hostname or ""):
+        made.proxy = None  # as `kubectl`: net/http of Go asks no proxy for this machine itself
     try:
         load_kube_config_from_dict(words, client_configuration=made, persist_config=False)
     except (ConfigException, OSError, ValueError):  # their texts may hold what is in the file

@@ -39,7 +39,7 @@ class Bench:
         self.somebody: Any = client.CoreV1Api(client.ApiClient(settings))
 
     def make(self, **about: Any) -> Node:
-        self.somebody.create_node(kube.node(self.name, address=NOBODY, **about), field_manager="somebody")
+        self.somebody.create_node(bare(self.name, **about), field_manager="somebody")
         return self.now()
 
     def change(self, **metadata: Any) -> None:
@@ -47,7 +47,6 @@ class Bench:
         self.somebody.patch_node(self.name, body, field_manager="somebody", _content_type=MERGE)
 
     def remove(self) -> None:
-        self.change(finalizers=None)
         self.somebody.delete_node(self.name)
 
     def clean(self) -> None:
@@ -66,6 +65,15 @@ class Bench:
             with suppress(ChangedError):
                 return change(self.now())
         raise AssertionError("the node is never left alone")
+
+
+def bare(name: str, **about: Any) -> dict[str, Any]:
+    """A Node with nothing that a real cluster would act on: no network of its pods, no labels of k3s."""
+    made = kube.node(name, address=NOBODY, **about)
+    kept = {key: dict(about.get(key) or {}) for key in ("labels", "annotations")}
+    made["metadata"] = {"name": name, **kept}
+    made["spec"] = {"unschedulable": True, "taints": made["spec"].get("taints", [])}
+    return made
 
 
 @pytest.fixture(params=["stand-in", *(["real"] if REAL else [])])
@@ -175,7 +183,7 @@ def test_taints_are_replaced_together_with_what_is_remembered_of_them(bench: Ben
 
 
 def test_what_a_taint_has_beside_stays(bench: Bench) -> None:
-    made = kube.node(bench.name, address=NOBODY, taints=[Taint("example.com/a", "", "NoExecute")])
+    made = bare(bench.name, taints=[Taint("example.com/a", "", "NoExecute")])
     made["spec"]["taints"][0]["timeAdded"] = "2026-11-29T01:00:00Z"
     bench.somebody.create_node(made)
     more = Taint("example.com/b", "", "NoSchedule")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -451,6 +452,36 @@ def test_a_watch_goes_on_when_the_server_comes_back(quick: Bench) -> None:
     quick.server.fail("get nodes/*", faults.fails(503), times=10)
     quick.server.start()
     assert ready(next(watch)) == "Unknown"
+
+
+def test_a_server_that_vanishes_without_a_word_is_not_waited_for_for_ever(
+    quick: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "WATCH", 0.2)
+    monkeypatch.setattr(watching, "CONNECT", 0.1)
+    watch = quick.cluster.watch(NODE, 60)
+    assert ready(next(watch)) == "True"
+    quick.server.fail("watch nodes/*", faults.silent)
+    quick.server.put(kube.node(NODE, ready="False"))
+    assert ready(next(watch)) == "False"
+
+
+def test_a_line_that_comes_in_pieces_is_one(quick: Bench) -> None:
+    watch = quick.cluster.watch(NODE, 60)
+    node = next(watch)
+    quick.server.put(kube.node(NODE, ready="False"))
+    event = {"type": "MODIFIED", "object": quick.server.get("Node", NODE)}
+    text = json.dumps(event, ensure_ascii=False).encode() + b"\n\n" + b'{"type":"BOOKMARK","object":{}}\n'
+
+    def in_pieces(wire: faults.Wire) -> None:
+        wire.begin(200, {"Connection": "close"})
+        for start in range(0, len(text), 97):
+            wire.say(text[start : start + 97])
+        wire.until_gone()
+
+    quick.server.fail("watch nodes/*", in_pieces)
+    assert node != next(watch)
+    assert quick.asked("get") == 1
 
 
 def test_a_watch_from_what_the_server_has_forgotten_is_begun_anew(quick: Bench) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import yaml
 
 from pipeline.cluster.client import connected
 from pipeline.cluster.port import Cluster
-from pipeline.errors import MetisError, RefusedError, UsageError
+from pipeline.errors import MetisError, RefusedError, SourceError, UsageError
 from pipeline.machine import process
 from tests.support import kube
 from tests.support.apiserver import ApiServer, api_server
@@ -92,6 +94,13 @@ def test_a_token_or_a_certificate_may_say_who_asks(
     reached(written(tmp_path, words))
 
 
+def test_this_machine_itself_is_asked_without_a_proxy(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://192.0.2.1:3128")
+    reached(server.kubeconfig(tmp_path))
+
+
 # --------------------------------------------------------------------------------------- several files
 
 
@@ -120,7 +129,7 @@ BROKEN = {
     "no-map": f"- {CANARY}",
     "empty": "",
     "binary": "\0\1",
-    "deep": "[" * 5000,
+    "deep": "[" * 1500,
     "alias-of-itself": "&a {clusters: *a, current-context: lab, contexts: *a}",
     "huge": "#" * (1 << 20) + "\n{}",
     "no-context": {"clusters": []},
@@ -252,6 +261,41 @@ def test_a_kubeconfig_goes_before_the_account_of_a_pod(
         cluster = connected(named, account)
         assert cluster is not None
         assert cluster.name == other.url
+
+
+@pytest.fixture
+def a_minute_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the library looks at the clock again, after the account was read."""
+    now = datetime.datetime.now() + datetime.timedelta(minutes=2)
+    later = SimpleNamespace(datetime=SimpleNamespace(now=lambda: now), timedelta=datetime.timedelta)
+    monkeypatch.setattr("kubernetes.config.incluster_config.datetime", later)
+
+
+def test_the_token_of_a_pod_is_read_anew(
+    server: ApiServer, account: Path, request: pytest.FixtureRequest
+) -> None:
+    cluster = connected(in_cluster(server), account)
+    assert cluster is not None
+    written(account, server.token("metis-2"), "token")
+    request.getfixturevalue("a_minute_later")
+    cluster.node(NODE)
+    assert server.requests[-1].user == "metis-2"
+
+
+@pytest.mark.parametrize("text", [None, "", f"{CANARY}\r\nX-Other: 1"], ids=["gone", "empty", "two-lines"])
+def test_a_pods_token_that_is_none_any_more_is_told_in_a_line(
+    server: ApiServer, account: Path, request: pytest.FixtureRequest, text: str | None
+) -> None:
+    cluster = connected(in_cluster(server), account)
+    assert cluster is not None
+    written(account, text or "", "token")
+    if text is None:
+        (account / "token").unlink()
+    request.getfixturevalue("a_minute_later")
+    with pytest.raises(SourceError) as raised:
+        cluster.node(NODE)
+    assert raised.value.__suppress_context__
+    assert CANARY not in str(raised.value)
 
 
 @pytest.mark.parametrize(("file", "text"), [("ca.crt", ""), ("ca.crt", "none"), ("token", "")])
