@@ -16,7 +16,7 @@ from ..errors import SourceError, UsageError
 from ..wording import shown
 from . import objects
 from .asking import got, listed, read, whole
-from .kubeconfig import ACCOUNT, configuration
+from .kubeconfig import ACCOUNT, access
 from .port import (
     FIELD_MANAGER,
     TAINTS_ANNOTATION,
@@ -46,9 +46,9 @@ _Read = TypeVar("_Read")
 def connected(environment: Mapping[str, str], account: Path = ACCOUNT) -> Cluster | None:
     """The cluster that the environment says, or None where it says none; it is not asked yet.
 
-    Raises UsageError and RefusedError as `configuration` does.
+    Raises UsageError and RefusedError as `access` does.
     """
-    found = configuration(environment, account)
+    found = access(environment, account)
     return None if found is None else KubernetesCluster(Transport(found))
 
 

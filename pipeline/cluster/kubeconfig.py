@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -42,8 +43,16 @@ class _Part:
     value: _Map
 
 
-def configuration(environment: Mapping[str, str], account: Path = ACCOUNT) -> Configuration | None:
-    """What the client of `kubernetes` is configured with; None where nothing says which cluster is meant.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How an API is reached: who asks, and by which certificates, both its and ours."""
+
+    configuration: Configuration
+    tls: ssl.SSLContext
+
+
+def access(environment: Mapping[str, str], account: Path = ACCOUNT) -> Access | None:
+    """How the cluster is reached that the environment means; None where it means none.
 
     No request is made. Raises UsageError for what cannot be used, and RefusedError for what would show the
     token to whoever listens.
@@ -55,7 +64,7 @@ def configuration(environment: Mapping[str, str], account: Path = ACCOUNT) -> Co
     return None
 
 
-def _by_account(environment: Mapping[str, str], account: Path) -> Configuration:
+def _by_account(environment: Mapping[str, str], account: Path) -> Access:
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException
     from kubernetes.config.incluster_config import InClusterConfigLoader
@@ -67,11 +76,10 @@ def _by_account(environment: Mapping[str, str], account: Path) -> Configuration:
     except (ConfigException, OSError, ValueError):
         hint = f"see KUBERNETES_SERVICE_PORT, and ca.crt and token in {account}"
         raise UsageError("the account of this pod cannot be used", hint) from None
-    _check(made, f"{account}")
-    return made
+    return Access(made, _tls(made, f"{account}"))
 
 
-def _by_files(files: list[Path]) -> Configuration:
+def _by_files(files: list[Path]) -> Access:
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException, load_kube_config_from_dict
 
@@ -90,13 +98,16 @@ def _by_files(files: list[Path]) -> Configuration:
     made = Configuration()
     if is_loopback(urlsplit(server["server"]).hostname or ""):
         made.proxy = None  # as `kubectl`: net/http of Go asks no proxy for this machine itself
-    try:
-        load_kube_config_from_dict(words, client_configuration=made, persist_config=False)
-    except (ConfigException, OSError, ValueError):  # their texts may hold what is in the file
-        what = "a file that it names is not there, or what it has as data is no base64"
-        raise UsageError(f"{cluster.file} cannot be used: {what}", "write it anew") from None
-    _check(made, f"{cluster.file}")
-    return made
+    # A key that is in the file itself is in one of its own while it is read, and no longer.
+    with TemporaryDirectory() as folder:
+        try:
+            load_kube_config_from_dict(
+                words, client_configuration=made, persist_config=False, temp_file_path=folder
+            )
+        except (ConfigException, OSError, ValueError):  # their texts may hold what is in the file
+            what = "a file that it names is not there, or what it has as data is no base64"
+            raise UsageError(f"{cluster.file} cannot be used: {what}", "write it anew") from None
+        return Access(made, _tls(made, f"{cluster.file}"))
 
 
 def _read(file: Path) -> _Map | None:
@@ -204,15 +215,17 @@ def _texts(part: _Part, known: set[str], kind: str) -> dict[str, str]:
     return {key: str(folder / value) if key in _FILES else value for key, value in found.items()}
 
 
-def _check(made: Configuration, where: str) -> None:
-    """Raise UsageError for certificates and keys that are none: later, each request would only fail."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _tls(made: Configuration, where: str) -> ssl.SSLContext:
+    """Whose certificates count, and our own; raises UsageError for certificates and keys that are none."""
+    context = ssl.create_default_context()
     try:
         if made.ssl_ca_cert:
-            context.load_verify_locations(made.ssl_ca_cert)
+            context = ssl.create_default_context(cafile=made.ssl_ca_cert)
         if made.cert_file:
             # Where a password is given, if none, nobody is asked for that of a locked key.
             context.load_cert_chain(made.cert_file, made.key_file, password="")
     except (OSError, ValueError):  # also ssl.SSLError
         what = "certificates or a key that are none, do not belong together, or are locked"
         raise UsageError(f"{where} has {what}", "write it anew") from None
+    made.ssl_ca_cert = made.cert_file = made.key_file = None  # they may be gone when they are looked for
+    return context

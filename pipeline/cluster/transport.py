@@ -21,8 +21,9 @@ from .faults import UnreachableError, explained, strange, too_large, unreachable
 from .port import ForbiddenError
 
 if TYPE_CHECKING:
-    from kubernetes.client import Configuration
     from urllib3 import BaseHTTPResponse
+
+    from .kubeconfig import Access
 
 TRIES = 4
 PAUSE = 0.25
@@ -59,12 +60,13 @@ class Reply:
 class Transport:
     """Requests to one API server. Safe to use from threads."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, access: Access) -> None:
         from kubernetes.client import ApiClient
 
-        self.name = str(configuration.host)
-        self._configuration = configuration
-        self._pools = ApiClient(configuration).rest_client.pool_manager
+        self.name = str(access.configuration.host)
+        self._configuration = access.configuration
+        self._pools = ApiClient(access.configuration).rest_client.pool_manager
+        self._pools.connection_pool_kw["ssl_context"] = access.tls
 
     def ask(
         self,

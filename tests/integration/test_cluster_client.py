@@ -255,4 +255,4 @@ def test_a_node_that_is_not_there_yet_is_waited_for(bench: Bench) -> None:
 
 def test_a_watch_ends_when_its_time_is_up(bench: Bench) -> None:
     bench.make()
-    assert None not in list(bench.cluster.watch(bench.name, 0.5))
+    assert None not in list(bench.cluster.watch(bench.name, 2))

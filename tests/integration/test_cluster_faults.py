@@ -55,7 +55,6 @@ def bench(
         assert cluster is not None
         made = Bench(server, cluster)
         monkeypatch.setattr(transport, "sleep", made.waited.append)
-        monkeypatch.setattr(transport, "SILENCE", 0.3)
         yield made
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
@@ -69,6 +68,12 @@ def said(bench: Bench, error: MetisError) -> str:
     for secret in (token, base64.b64encode(token.encode()).decode()):
         assert secret not in f"{error!s} {error!r}"
     return str(error)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is silent is not waited for for long."""
+    monkeypatch.setattr(transport, "SILENCE", 1.0)
 
 
 PASSING = [
@@ -101,6 +106,7 @@ LASTING = [
 ]
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("fault", "words"), PASSING)
 def test_what_may_pass_is_waited_for(bench: Bench, fault: faults.Answer, words: str) -> None:
     bench.server.fail("get nodes/*", fault, times=transport.TRIES - 1)
@@ -108,6 +114,7 @@ def test_what_may_pass_is_waited_for(bench: Bench, fault: faults.Answer, words: 
     assert bench.waited == [0.25, 0.5, 1.0]
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("fault", "words"), PASSING)
 def test_what_does_not_pass_ends_in_a_line(bench: Bench, fault: faults.Answer, words: str) -> None:
     bench.server.fail("get nodes/*", fault, times=100)
@@ -500,7 +507,7 @@ def test_a_node_that_nobody_can_say_anything_of_ends_in_a_line_when_time_is_up(q
 
 
 def test_a_server_that_goes_after_it_has_answered_ends_a_watch_without_an_error(quick: Bench) -> None:
-    watch = quick.cluster.watch(NODE, 0.5)
+    watch = quick.cluster.watch(NODE, 2)
     assert ready(next(watch)) == "True"
     quick.server.stop()
     assert list(watch) == []

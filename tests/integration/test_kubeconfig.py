@@ -63,35 +63,38 @@ def test_a_cluster_is_called_by_its_address(server: ApiServer, tmp_path: Path) -
     assert reached(server.kubeconfig(tmp_path)).name == server.url
 
 
-def test_certificates_may_be_in_the_file_itself(
-    server: ApiServer, words: dict[str, Any], tmp_path: Path
-) -> None:
-    data = base64.b64encode(server.authority.read_bytes()).decode()
-    words["clusters"][0]["cluster"] = {"server": server.url, "certificate-authority-data": data}
-    reached(written(tmp_path, words))
-
-
 def test_paths_count_from_the_folder_of_their_file(
     server: ApiServer, words: dict[str, Any], tmp_path: Path
 ) -> None:
     written(tmp_path, server.authority.read_text(), "ca.crt")
     written(tmp_path, f"{CANARY}\n", "token")
-    words["clusters"][0]["cluster"]["certificate-authority"] = "../ca.crt"
+    words["clusters"][0]["cluster"] = {"server": server.url, "certificate-authority": "../ca.crt"}
     words["users"][0]["user"] = {"tokenFile": "../token"}
     reached(written(tmp_path / "inner", words))
 
 
-def test_a_token_or_a_certificate_may_say_who_asks(
-    server: ApiServer, words: dict[str, Any], tmp_path: Path
+def test_a_certificate_says_who_asks_and_its_key_is_left_nowhere(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stand-in knows nobody by a certificate, but it is shown one that belongs to its key."""
-    pem = tmp_path / "client.pem"
-    words["users"][0]["user"] |= {"client-certificate": f"{pem}", "client-key": f"{pem}"}
-    process.run(
-        f"openssl req -x509 -newkey ed25519 -nodes -subj /CN=metis -keyout {pem} -out {pem}.crt".split()
-    )
-    pem.write_text(pem.read_text() + Path(f"{pem}.crt").read_text())
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    file = server.kubeconfig_with_certificate(tmp_path, "with-a-certificate")
+    for _ in range(2):  # the library remembers where it has put what it has seen
+        reached(file)
+        assert server.requests[-1].user == "with-a-certificate"
+        assert not list(scratch.iterdir())
+
+
+def test_a_certificate_may_be_in_files(server: ApiServer, words: dict[str, Any], tmp_path: Path) -> None:
+    file = server.kubeconfig_with_certificate(tmp_path, "in-files")
+    data = yaml.safe_load(file.read_text())["users"][0]["user"]
+    for key in ("client-certificate", "client-key"):
+        written(tmp_path, base64.b64decode(data[f"{key}-data"]).decode(), f"{key}.pem")
+    named = {"client-certificate": "client-certificate.pem", "client-key": "client-key.pem"}
+    words["users"][0]["user"] = named
     reached(written(tmp_path, words))
+    assert server.requests[-1].user == "in-files"
 
 
 def test_this_machine_itself_is_asked_without_a_proxy(
@@ -176,8 +179,8 @@ def refused(file: Path, kind: type[MetisError]) -> str:
 def test_a_cluster_that_cannot_be_used_is_told_in_a_line(
     words: dict[str, Any], tmp_path: Path, cluster: dict[str, Any], kind: type[MetisError], says: str
 ) -> None:
-    if "certificate-authority-data" in cluster:
-        del words["clusters"][0]["cluster"]["certificate-authority"]
+    if "certificate-authority" in cluster:
+        del words["clusters"][0]["cluster"]["certificate-authority-data"]
     words["clusters"][0]["cluster"] |= cluster
     assert says in refused(written(tmp_path, words), kind)
 

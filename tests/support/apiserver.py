@@ -6,6 +6,7 @@ What it does not know, it refuses, so that no test passes by asking for somethin
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 import tempfile
@@ -23,7 +24,7 @@ from tests.support.apiserver_faults import Answer
 from tests.support.apiserver_objects import RESOURCES, Object, Place, RefusalError, Store
 from tests.support.apiserver_requests import Request
 from tests.support.apiserver_wire import Handler
-from tests.support.certificate import make_certificate
+from tests.support.certificate import make_certificate, make_client_certificate
 from tests.support.rbac import Attempt, Grant, allows, grants_of
 
 
@@ -35,6 +36,9 @@ class ApiServer:
         self.requests: list[Request] = []
         self.stopping = threading.Event()
         self._certificate = certificate
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        self._context.verify_mode = ssl.CERT_OPTIONAL  # who has a token needs none
         self._grants: tuple[Grant, ...] | None = None
         self._faults: list[tuple[Callable[[Request], bool], Answer, list[int]]] = []
         self._lock = threading.Lock()
@@ -60,8 +64,18 @@ class ApiServer:
 
     def kubeconfig(self, folder: Path, user: str = "metis") -> Path:
         """A file for KUBECONFIG by which one is `user`; private, as it has a token."""
-        file = folder / f"kubeconfig-{user}"
-        cluster = {"server": self.url, "certificate-authority": str(self.authority)}
+        return self._kubeconfig(folder / f"kubeconfig-{user}", user, {"token": self.token(user)})
+
+    def kubeconfig_with_certificate(self, folder: Path, user: str = "metis") -> Path:
+        """The same with a certificate and its key, in the file itself, as that of k3s has them."""
+        certificate, key = make_client_certificate(folder, user)
+        self._context.load_verify_locations(certificate)
+        about = {"client-certificate-data": _packed(certificate), "client-key-data": _packed(key)}
+        key.unlink()
+        return self._kubeconfig(folder / f"kubeconfig-{user}", user, about)
+
+    def _kubeconfig(self, file: Path, user: str, about: dict[str, str]) -> Path:
+        cluster = {"server": self.url, "certificate-authority-data": _packed(self.authority)}
         context = {"cluster": "lab", "user": user}
         words = {
             "apiVersion": "v1",
@@ -69,7 +83,7 @@ class ApiServer:
             "current-context": "lab",
             "contexts": [{"name": "lab", "context": context}],
             "clusters": [{"name": "lab", "cluster": cluster}],
-            "users": [{"name": user, "user": {"token": self.token(user)}}],
+            "users": [{"name": user, "user": about}],
         }
         file.touch(0o600)
         file.write_text(yaml.safe_dump(words))
@@ -120,11 +134,9 @@ class ApiServer:
 
     def start(self) -> None:
         """Listen: on the first port that is free, and later on that one again."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._certificate)
         self.stopping.clear()
         handler = type("BoundHandler", (Handler,), {"cluster": self})
-        self._server = _Server(("127.0.0.1", self._port), handler, context)
+        self._server = _Server(("127.0.0.1", self._port), handler, self._context)
         self._port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -202,6 +214,10 @@ class _Server(ThreadingHTTPServer):
         for each in list(self._open):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+def _packed(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
 
 
 @contextmanager

@@ -180,13 +180,20 @@ class Handler(BaseHTTPRequestHandler):
         return bool(readable)  # nobody says anything while an answer is awaited, but that they go
 
     def _admit(self) -> None:
-        """Raise RefusalError for who shows no token of ours, or may not do this."""
-        kind, _, token = self.headers.get("Authorization", "").partition(" ")
-        user = token.removeprefix("canary-token-of.")
-        if kind.lower() != "bearer" or token != self.cluster.token(user):
+        """Raise RefusalError for who shows no token or certificate of ours, or may not do this."""
+        user = self._user()
+        if user is None:
             raise RefusalError(401, "Unauthorized", "Unauthorized")
         self.request_here.user = user
         self.cluster.check(self.request_here)
+
+    def _user(self) -> str | None:
+        kind, _, token = self.headers.get("Authorization", "").partition(" ")
+        if kind:
+            user = token.removeprefix("canary-token-of.")
+            return user if kind.lower() == "bearer" and token == self.cluster.token(user) else None
+        shown = self.connection.getpeercert() or {}
+        return next((value for [(key, value)] in shown.get("subject", ()) if key == "commonName"), None)
 
     def _done(self, request: Request) -> tuple[int, Any]:
         if not request.resource:
