@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 from pipeline.cluster.port import Taint
 
@@ -136,7 +137,7 @@ def event(
     count: int = 1,
 ) -> Object:
     """An event about a node, last seen at `at`."""
-    made = _anew("event-node-not-ready", f"{node_name}.{abs(hash((reason, message, at))):016x}"[:250])
+    made = _anew("event-node-not-ready", f"{node_name}.{crc32(f'{reason} {message} {at}'.encode()):016x}")
     made["involvedObject"]["name"] = node_name
     made |= {"reason": reason, "message": message, "type": type, "count": count, "lastTimestamp": _time(at)}
     return made
