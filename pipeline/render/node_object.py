@@ -23,7 +23,7 @@ Source: ValidateAnnotationsSize in apimachinery's pkg/api/validation/objectmeta.
 """
 
 
-def annotations(node: ResolvedNode) -> dict[str, str]:
+def api_annotations(node: ResolvedNode) -> dict[str, str]:
     """The annotations of a node: as declared, and those that Longhorn makes its disks and tags of."""
     return {**node.settings.get("k3s", {}).get("annotations", {}), **_of_longhorn(node)}
 
@@ -64,7 +64,7 @@ def check(node: ResolvedNode) -> Iterator[Fault]:
         elif key in derived:
             part = "longhorn.tags" if key == DEFAULT_TAGS else "longhorn.disks"
             yield f"k3s.annotations.{key}", f"it is made of {part}: leave it out here"
-    size = sum(len(text.encode()) for pair in annotations(node).items() for text in pair)
+    size = sum(len(text.encode()) for pair in api_annotations(node).items() for text in pair)
     if size > LARGEST:
         yield "k3s.annotations", f"expected at most {LARGEST} bytes in all, found {size}"
     if DEFAULT_DISKS not in derived:

@@ -361,4 +361,4 @@ def test_annotations_are_refused_where_kubernetes_would_refuse_their_size(over: 
     if over:
         assert f"expected at most {node_object.LARGEST} bytes in all" in refused(node)
     else:
-        assert node_object.annotations(node_of(node)) == {"a": text}
+        assert node_object.api_annotations(node_of(node)) == {"a": text}
