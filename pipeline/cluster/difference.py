@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
+from ..errors import one_line
 from .desired import Desired
 from .port import TAINTS_ANNOTATION, Node, Taint
 
-TaintId = tuple[str, str]
-"""The key and the effect of a taint."""
 _CONDITIONS = "node.kubernetes.io/"
 """Taints that Kubernetes sets and removes itself; the inventory may name none, so none was ever ours."""
 _MOST_REMEMBERED = 1 << 16
@@ -82,8 +81,9 @@ def _merged(
 # --------------------------------------------------------------------------------------------- taints
 
 
-def _id(taint: Taint) -> TaintId:
-    return taint.key, taint.effect
+def _id(taint: Taint) -> str:
+    """What a taint is known by."""
+    return f"{taint.key}:{taint.effect}"
 
 
 def _taints(node: Node, wanted: tuple[Taint, ...]) -> tuple[Taint, ...]:
@@ -94,8 +94,8 @@ def _taints(node: Node, wanted: tuple[Taint, ...]) -> tuple[Taint, ...]:
     return tuple((kept | declared).values())
 
 
-def remembered(annotations: Mapping[str, str]) -> frozenset[TaintId]:
-    """Which taints Metis has set, by its annotation; none where somebody else wrote into that."""
+def remembered(annotations: Mapping[str, str]) -> frozenset[str]:
+    """Which taints Metis has set, by their keys and effects; none where somebody else wrote into that."""
     text = annotations.get(TAINTS_ANNOTATION, "")
     try:
         found: Any = json.loads(text) if len(text) <= _MOST_REMEMBERED else None
@@ -103,19 +103,16 @@ def remembered(annotations: Mapping[str, str]) -> frozenset[TaintId]:
         return frozenset()
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         return frozenset()
-    pairs = (each.rpartition(":") for each in found)
-    return frozenset((key, effect) for key, _, effect in pairs if not key.startswith(_CONDITIONS))
+    return frozenset(each for each in found if not each.startswith(_CONDITIONS))
 
 
 def _as_text(taints: tuple[Taint, ...]) -> str | None:
     """What `remembered` reads."""
-    return json.dumps(sorted(f"{taint.key}:{taint.effect}" for taint in taints)) if taints else None
+    return json.dumps(sorted(map(_id, taints))) if taints else None
 
 
 # -------------------------------------------------------------------------------------------- changes
 
-
-Key = TypeVar("Key", str, TaintId)
 Became = Literal["set", "removed", "taken over", "left to others"]
 
 
@@ -131,7 +128,7 @@ class Change:
     became: Became
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name} {self.became}"
+        return one_line(f"{self.kind} {self.name} {self.became}")
 
 
 def changes(before: Node, now: Node, wanted: Desired) -> tuple[Change, ...]:
@@ -145,33 +142,31 @@ def changes(before: Node, now: Node, wanted: Desired) -> tuple[Change, ...]:
             for key, value, became in labels
         ),
         *(Change("annotation", key, became) for key, _, became in annotations),
-        *(Change("taint", value or f"{key[0]}:{key[1]}", became) for key, value, became in taints),
+        *(Change("taint", value or key, became) for key, value, became in taints),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Held(Generic[Key]):
+class _Held:
     """What a node has, and which of it is ours."""
 
-    values: Mapping[Key, str]
-    ours: frozenset[Key]
+    values: Mapping[str, str]
+    ours: frozenset[str]
 
 
-def _labels(node: Node) -> _Held[str]:
+def _labels(node: Node) -> _Held:
     return _Held(node.labels, node.applied_labels)
 
 
-def _annotations(node: Node) -> _Held[str]:
+def _annotations(node: Node) -> _Held:
     return _Held(node.annotations, _applied_annotations(node))
 
 
-def _held_taints(node: Node) -> _Held[TaintId]:
+def _held_taints(node: Node) -> _Held:
     return _Held({_id(taint): str(taint) for taint in node.taints}, remembered(node.annotations))
 
 
-def _told(
-    before: _Held[Key], now: _Held[Key], wanted: Iterable[Key]
-) -> Iterator[tuple[Key, str | None, Became]]:
+def _told(before: _Held, now: _Held, wanted: Iterable[str]) -> Iterator[tuple[str, str | None, Became]]:
     """What became of each that is or was ours, with its value if it has one now."""
     for key in sorted({*wanted, *before.ours}):
         was, value = before.values.get(key), now.values.get(key)

@@ -145,11 +145,16 @@ def test_an_annotation_that_others_wrote_into_makes_no_taint_ours(text: str) -> 
 
 # ----------------------------------------------------------------------------------------- properties
 
+
+def known_by(taint: Taint) -> str:
+    return f"{taint.key}:{taint.effect}"
+
+
 KEYS = st.sampled_from(["a", "b", "c", "node.kubernetes.io/x"])
 TEXTS = st.dictionaries(KEYS, st.sampled_from(["", "1", "2"]))
 TAINTS = st.lists(
     st.builds(Taint, KEYS, st.sampled_from(["", "1"]), st.sampled_from(["NoSchedule", "NoExecute"])),
-    unique_by=lambda taint: (taint.key, taint.effect),
+    unique_by=known_by,
 ).map(tuple)
 IDS = st.sampled_from([f"{key}:{effect}" for key in "abc" for effect in ("NoSchedule", "NoExecute")])
 REMEMBERED = st.none() | st.lists(IDS).map(json.dumps) | st.text()
@@ -193,13 +198,13 @@ def test_all_that_is_wanted_is_there_afterwards(node: Node, wanted: Desired) -> 
 @given(nodes(), DESIRED)
 def test_what_others_have_set_stays(node: Node, wanted: Desired) -> None:
     written = after(node, wanted)
-    ours = remembered(node.annotations) | {(taint.key, taint.effect) for taint in wanted.taints}
+    ours = remembered(node.annotations) | {known_by(taint) for taint in wanted.taints}
     for key in node.labels.keys() - node.applied_labels - wanted.labels.keys():
         assert written.labels[key] == node.labels[key]
     for key in node.annotations.keys() - node.applied_annotations - {*wanted.annotations, TAINTS_ANNOTATION}:
         assert written.annotations[key] == node.annotations[key]
-    foreign = [taint for taint in node.taints if (taint.key, taint.effect) not in ours]
-    assert [taint for taint in written.taints if (taint.key, taint.effect) not in ours] == foreign
+    foreign = [taint for taint in node.taints if known_by(taint) not in ours]
+    assert [taint for taint in written.taints if known_by(taint) not in ours] == foreign
 
 
 @given(nodes(), DESIRED)
@@ -213,7 +218,7 @@ def test_what_was_wanted_once_is_gone_when_it_is_wanted_no_more(node: Node, want
 
 @given(nodes(), DESIRED)
 def test_there_is_one_taint_of_a_key_and_effect(node: Node, wanted: Desired) -> None:
-    ids = [(taint.key, taint.effect) for taint in after(node, wanted).taints]
+    ids = [*map(known_by, after(node, wanted).taints)]
     assert len(ids) == len(set(ids))
 
 
@@ -269,3 +274,10 @@ def test_what_the_inventory_wants_of_a_node(k3s: str, longhorn: str, expected: D
 
 def test_kubernetes_names_a_node_in_lower_case() -> None:
     assert name_in_cluster(node_of("class: pi\nhostname: Titan-13\n")) == "titan-13"
+
+
+def test_a_stranger_writes_nothing_onto_the_terminal() -> None:
+    hostile = Taint("a\x1b[2J\nb", "", "NoSchedule")
+    node = has(taints=(hostile,), annotations={TAINTS_ANNOTATION: json.dumps(["a\x1b[2J\nb:NoSchedule"])})
+    (change,) = changes(node, after(node, NOTHING), NOTHING)
+    assert str(change) == "taint a\\x1b[2J b:NoSchedule removed"
