@@ -65,9 +65,7 @@ def version_drift(snapshot: Snapshot, expected: Expected, agreed: Agreed) -> tup
     )
 
 
-def target_drift(
-    node: str, versions: Mapping[str, str], targets: Mapping[str, str]
-) -> tuple[Finding, ...]:
+def target_drift(node: str, versions: Mapping[str, str], targets: Mapping[str, str]) -> tuple[Finding, ...]:
     """What the targets alone say of a node's versions, whoever has told them."""
     return tuple(Finding(node, *fields) for fields in _versions(versions, targets, {}))
 

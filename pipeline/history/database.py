@@ -1,6 +1,6 @@
 """The database of a lab's history: one SQLite file, opened so that readers never wait for a writer.
 
-Which tables there are, is said where they are used; all are made when the file is.
+Which tables there are, is said where they are used; who uses one makes it where it is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from ..errors import MetisError
 from ..machine import durable
 
 FORMAT = 1
-"""Of the tables, kept as the file's user_version (sqlite.org/pragma.html)."""
+"""Of the tables, kept as the file's user_version (sqlite.org/pragma.html).
+
+It counts up when a table becomes another; a new one makes no difference to who knows only the others.
+"""
 PATIENCE = 30
 """Seconds to wait while another process writes."""
 PREPARE = ("PRAGMA journal_mode = WAL", "PRAGMA foreign_keys = ON")
@@ -68,6 +71,6 @@ def _check_format(connection: Connection, file: Path) -> None:
     found = connection.execute(text("PRAGMA user_version")).scalar_one()
     if found > FORMAT:
         raise MetisError(f"{file} was written by a newer Metis", "upgrade Metis")
+    TABLES.create_all(connection)
     if found < FORMAT:
-        TABLES.create_all(connection)
         connection.execute(text(f"PRAGMA user_version = {FORMAT}"))
