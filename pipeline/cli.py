@@ -25,6 +25,7 @@ from .commands.image import image
 from .commands.nightly import nightly
 from .commands.plan import plan
 from .commands.push import push
+from .commands.reconcile import reconcile
 from .commands.secrets import secrets
 from .commands.status import status
 from .commands.verify import verify
@@ -62,6 +63,7 @@ for command in (
     nightly,
     facts,
     watch,
+    reconcile,
 ):
     cli.add_command(command)
 
