@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..cluster.desired import Desired, desired, name_in_cluster
 from ..cluster.difference import Change, after, changes, writes
 from ..cluster.port import ChangedError, Cluster, Node
-from ..errors import MetisError, MismatchError, UsageError, known, one_line
+from ..errors import MetisError, MismatchError, SourceError, UsageError, known, one_line
 from ..facts.drift import target_drift
 from ..facts.finding import Finding
 from ..history.rejoins import Rejoin
@@ -141,14 +141,14 @@ def _refuse_others(node: ResolvedNode, machine_id: str, found: Node) -> None:
 
 def _written(cluster: Cluster, node: Node, wanted: Desired, until: float | None) -> Node:
     """The node once all is written; where somebody else changes it meanwhile, it is looked at again."""
-    for left in reversed(range(TRIES)):
+    for _ in range(TRIES):
         try:
             return _write(cluster, node, wanted)
         except ChangedError:
-            if not left or (until is not None and time.monotonic() >= until):
-                raise
+            if until is not None and time.monotonic() >= until:
+                break
         node = _again(cluster, node)
-    raise AssertionError("the last try returns or raises")
+    raise SourceError(f"{node.name} is changed by others all the time: not all of it is written", "run again")
 
 
 def _write(cluster: Cluster, node: Node, wanted: Desired) -> Node:

@@ -133,16 +133,16 @@ def test_without_a_look_nobody_is_there() -> None:
 @pytest.mark.parametrize(
     ("waited", "line"),
     [
-        (None, "titan-13 is Ready-ish: wait for it with --wait"),
+        (None, "titan-13 is away: wait for it with --wait"),
         (
             900.0,
-            "titan-13 is not back after 15 minutes: Ready-ish; a warning: look at the node itself, and run again",
+            "titan-13 is not back after 15 minutes: away; a warning: look at the node itself, and run again",
         ),
     ],
 )
 def test_a_node_that_is_not_back_is_one_line(waited: float | None, line: str) -> None:
     warned = "; a warning" if waited else ""
-    assert str(not_back("titan-13", Standing(True, False, "Ready-ish"), waited, warned)) == line
+    assert str(not_back("titan-13", Standing(True, False, "away"), waited, warned)) == line
 
 
 # -------------------------------------------------------------------------------------------- keeping
