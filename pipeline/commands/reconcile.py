@@ -50,13 +50,16 @@ def reconcile(
     def connect() -> Cluster:
         return cluster_of(os.environ)
 
-    done, errors = each(lambda name: bring(lab, connect, name, waits, dry_run=dry_run), dict.fromkeys(nodes))
+    def told(name: str) -> Reconciled:
+        done = bring(lab, connect, name, waits, dry_run=dry_run)
+        if not as_json:
+            click.echo(_text(done, dry_run=dry_run), nl=False)
+        return done
+
+    done, errors = each(told, dict.fromkeys(nodes))
     if as_json:
         data = [one.to_data() for one in done]
         print_json(data[0] if len(nodes) == 1 and data else data)
-    else:
-        for one in done:
-            click.echo(_text(one, dry_run=dry_run), nl=False)
     if errors:
         raise SeveralErrors(errors)
 
