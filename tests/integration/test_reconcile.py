@@ -23,7 +23,7 @@ from pipeline.cluster.client import connected
 from pipeline.cluster.port import FIELD_MANAGER, TAINTS_ANNOTATION
 from pipeline.steps.burn import SAME
 from tests.support.apiserver import ApiServer, api_server
-from tests.support.apiserver_faults import Answer, Wire, closes, fails
+from tests.support.apiserver_faults import Answer, Wire, closes, fails, watch_breaks, watch_error
 from tests.support.apiserver_requests import Request
 from tests.support.kube import HEARD, SINCE, event, node
 from tests.support.lab import Lab
@@ -457,6 +457,16 @@ def test_who_waits_sees_a_node_come(desk: Desk, there: bool) -> None:
     ended = desk("--wait")
     assert (ended.code, ended.lines) == (0, SET)
     assert ended.out.startswith(f"{NAME}: ready since 2026-11-29T02:20:42Z\n")
+
+
+@pytest.mark.parametrize(
+    "answer", [watch_breaks(), watch_error(), fails(503), closes], ids=["breaks", "expires", "503", "closes"]
+)
+def test_who_waits_goes_on_through_what_passes(desk: Desk, answer: Answer) -> None:
+    desk.server.put(node(NAME, ready="False"))
+    desk.server.fail("watch *", answer)
+    arrives(desk, node(NAME))
+    assert desk("--wait").lines == SET
 
 
 @pytest.mark.parametrize("state", [None, "False", "Unknown"])
