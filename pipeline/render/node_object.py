@@ -14,8 +14,12 @@ CREATE_DISKS = "node.longhorn.io/create-default-disk"
 """The label by which Longhorn asks a node for its first disks, where its setting says that it should."""
 DEFAULT_DISKS = "node.longhorn.io/default-disks-config"
 DEFAULT_TAGS = "node.longhorn.io/default-node-tags"
-OURS = "metis.io/"
-"""What Metis keeps its own record under."""
+OTHERS: Mapping[str, str] = {
+    "metis.io/": "Metis keeps its own record",
+    "etcd.k3s.cattle.io/": "k3s keeps its members of etcd, and takes one out where it is asked to",
+    "k3s.io/": "k3s keeps its own record",
+}
+"""Beginnings of annotations that are not an operator's to declare, and who has them for what."""
 LARGEST = 256 * 1024
 """Bytes of all keys and values of an object's annotations.
 
@@ -59,8 +63,9 @@ def check(node: ResolvedNode) -> Iterator[Fault]:
     """Annotations that are not for operators to set, too many of them, and tags that nobody reads."""
     derived = _of_longhorn(node)
     for key in node.settings.get("k3s", {}).get("annotations", {}):
-        if key.startswith(OURS):
-            yield f"k3s.annotations.{key}", f"{OURS} is where Metis keeps its own record: choose another name"
+        domain = key.partition("/")[0] + "/"
+        if domain in OTHERS:
+            yield f"k3s.annotations.{key}", f"{domain} is where {OTHERS[domain]}: choose another name"
         elif key in derived:
             part = "longhorn.tags" if key == DEFAULT_TAGS else "longhorn.disks"
             yield f"k3s.annotations.{key}", f"it is made of {part}: leave it out here"
