@@ -25,6 +25,7 @@ from .commands.image import image
 from .commands.nightly import nightly
 from .commands.plan import plan
 from .commands.push import push
+from .commands.reconcile import reconcile
 from .commands.secrets import secrets
 from .commands.serve import gui, serve
 from .commands.status import status
@@ -65,6 +66,7 @@ for command in (
     nightly,
     facts,
     watch,
+    reconcile,
 ):
     cli.add_command(command)
 

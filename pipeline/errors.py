@@ -16,7 +16,8 @@ own, which the callers of one module tell apart:
     MetisError              BusyError, ToolError (FilterError), TooLargeError, TooLongError, NoTableError,
                             LateError, GoneError
     SeveralErrors           UnknownNeedsError
-    SourceError             AbsentError, DeniedError, ConflictError, ForbiddenError, ChangedError
+    SourceError             AbsentError, DeniedError, ConflictError, ForbiddenError, ChangedError,
+                            UnreachableError
 """
 
 from __future__ import annotations

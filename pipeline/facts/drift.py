@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..amounts import counted
 from ..wording import few
-from .agreed import Agreed
+from .agreed import Agreed, Share
 from .expected import Expected, ExpectedDisk
 from .finding import Finding, Severity
 from .snapshot import VERSIONS, ManagedFile, Mount, Snapshot
@@ -58,8 +58,16 @@ def version_drift(snapshot: Snapshot, expected: Expected, agreed: Agreed) -> tup
     """What the targets of the class or the node decide, and where there are none, most nodes of the class."""
     return tuple(
         Finding(snapshot.node, *fields)
-        for fields in (*_versions(snapshot, expected, agreed), *_packages(snapshot, expected, agreed))
+        for fields in (
+            *_versions(snapshot.versions, expected.targets, agreed.versions),
+            *_packages(snapshot, expected, agreed),
+        )
     )
+
+
+def target_drift(node: str, versions: Mapping[str, str], targets: Mapping[str, str]) -> tuple[Finding, ...]:
+    """What the targets alone say of a node's versions, whoever has told them."""
+    return tuple(Finding(node, *fields) for fields in _versions(versions, targets, {}))
 
 
 _Fields = tuple[str, str, Severity, str, str, str]
@@ -177,12 +185,14 @@ def _mounts(mounts: Mapping[str, Mount], disk: ExpectedDisk) -> Iterator[_Fields
 # ------------------------------------------------------------------------------------------- versions
 
 
-def _versions(snapshot: Snapshot, expected: Expected, agreed: Agreed) -> Iterator[_Fields]:
+def _versions(
+    versions: Mapping[str, str], targets: Mapping[str, str], agreed: Mapping[str, Share]
+) -> Iterator[_Fields]:
     for name in VERSIONS:
-        found = snapshot.versions.get(name)
+        found = versions.get(name)
         if found is None:
             continue
-        target, share = expected.targets.get(name), agreed.versions.get(name)
+        target, share = targets.get(name), agreed.get(name)
         if target is not None and found != target:
             is_outrun = share is not None and share.version == found
             advice = _NEWER_TARGET if is_outrun else f"bring it to {target}, or {REBURN}"

@@ -13,13 +13,14 @@ from ..inventory.formats import absolute_path
 from ..inventory.k3s_flags import AGENT, CRITICAL, SERVER
 from ..model import Fault, ResolvedNode, Settings
 from ..wording import shown
-from . import k3s_state
+from . import k3s_state, node_object
 from .k3s import kubelet_args
 from .links import links
 
 _EXAMPLE = "such as https://192.0.2.1:6443"
 _OF_KUBERNETES = re.compile(r"(^|\.)(kubernetes|k8s)\.io$")
 _OF_KUBELETS = re.compile(r"(^|\.)(kubelet|node)\.kubernetes\.io$")
+_OF_CONDITIONS = "node.kubernetes.io/"
 _KUBELET_MAY_SET = frozenset(
     "beta.kubernetes.io/arch beta.kubernetes.io/instance-type beta.kubernetes.io/os "
     "failure-domain.beta.kubernetes.io/region failure-domain.beta.kubernetes.io/zone "
@@ -44,6 +45,7 @@ def check(node: ResolvedNode) -> Iterator[Fault]:
         yield "k3s.role", "missing, expected one of agent, server and none"
     yield from _labels(k3s)
     yield from _taints(k3s)
+    yield from node_object.check(node)
     if role in {"agent", "server"}:
         yield from _peer(node, k3s)
         yield from _restore(node, k3s)
@@ -140,6 +142,11 @@ def kubelet_may_set(key: str) -> bool:
 def _taints(k3s: Settings) -> Iterator[Fault]:
     taints = [taint.rpartition(":") for taint in k3s.get("taints", ())]
     pairs = Counter((pair.partition("=")[0], effect) for pair, _, effect in taints)
+    for key in dict.fromkeys(key for key, _ in pairs if key.startswith(_OF_CONDITIONS)):
+        yield (
+            "k3s.taints",
+            f"expected none of {_OF_CONDITIONS}, which Kubernetes itself sets and removes, found {key}",
+        )
     for key, effect in (pair for pair, count in pairs.items() if count > 1):
         yield "k3s.taints", f"expected one taint of a key and effect, found several of {key} with {effect}"
 

@@ -16,3 +16,11 @@ def make_certificate(folder: Path) -> Path:
     )
     pem.write_bytes(pem.read_bytes() + Path(f"{pem}.crt").read_bytes())
     return pem
+
+
+def make_client_certificate(folder: Path, user: str) -> tuple[Path, Path]:
+    """A certificate that says that one is a user (its CN, as Kubernetes takes it), and its key."""
+    certificate, key = folder / f"{user}.crt", folder / f"{user}.key"
+    new = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={user}"
+    process.run([*new.split(), "-keyout", key, "-out", certificate])
+    return certificate, key

@@ -75,3 +75,28 @@ def test_targets_make_no_other_base_and_no_other_manifest(
         return composer.manifest("titan-13").id, base_made_from("ab" * 32, composer.base_manifest("pi"))
 
     assert ids(of_class, of_node) == ids("", "")
+
+
+LABEL = "node.longhorn.io/create-default-disk: config"
+DISK = "uuid: 0a1b2c3d-0000-4000-8000-123456789abc, path: /mnt/longhorn"
+API_ONLY = {
+    "annotations": (", annotations: {example.org/rack: '7'}", "", ""),
+    "tags of the node": ("", "tags: [storage], ", ""),
+    "tags of a disk": ("", "", ", tags: [hdd]"),
+}
+"""What only the cluster's API is told: more of k3s, of longhorn, and of its disk."""
+
+
+@pytest.mark.parametrize(("k3s", "longhorn", "disk"), API_ONLY.values(), ids=API_ONLY.keys())
+def test_what_only_the_api_is_told_changes_no_manifest(
+    tmp_path: Path, k3s: str, longhorn: str, disk: str
+) -> None:
+    def made(k3s: str, longhorn: str, disk: str) -> Manifest:
+        (tmp_path / "lab.yaml").write_text(
+            "classes:\n  pi: {arch: arm64, os: debian}\n"
+            f"nodes:\n  titan-13:\n    class: pi\n    {AGENT[:-1]}, labels: {{{LABEL}}}{k3s}}}\n"
+            f"    longhorn: {{{longhorn}disks: [{{{DISK}{disk}}}]}}\n"
+        )
+        return Composer(Inventory(tmp_path / "lab.yaml"), lambda _: None, lambda _: ()).manifest("titan-13")
+
+    assert made(k3s, longhorn, disk) == made("", "", "")

@@ -34,7 +34,8 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "words": "errors model secret",
     "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
-    "cluster.port edits.* facts.* golden.debian.recipe golden.newer golden.registry.artifact "
+    "cluster.desired cluster.difference cluster.objects cluster.port edits.* facts.* "
+    "golden.debian.recipe golden.newer golden.registry.artifact "
     "golden.trust.sums graph.outcomes inventory.amend inventory.builder inventory.composed "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "

@@ -18,7 +18,7 @@ from pipeline.inventory.document import parse
 from pipeline.inventory.validate import check
 from pipeline.machine import process
 from pipeline.model import Entry, File, RemoteFile, Remove, ResolvedNode, SecretRef, Symlink
-from pipeline.render import k3s, k3s_state
+from pipeline.render import k3s, k3s_state, node_object
 from pipeline.render.k3s_lints import kubelet_may_set
 from pipeline.render.yaml_text import yaml_text
 from tests.support.rendering import CLUSTER, files, node_of, program
@@ -348,3 +348,17 @@ def test_where_an_external_datastore_is_stays_secret_and_no_agent_learns_it() ->
     node = node_of("class: pi\nk3s: {role: server}", cluster=external)
     assert config_of(node)["datastore-endpoint"] == "<extra.datastore_endpoint:datastore-endpoint>"
     assert "datastore-endpoint" not in config_of(a_node("agent", cluster=external))
+
+
+# ----------------------------------------------------------------------------------- the Node object
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_annotations_are_refused_where_kubernetes_would_refuse_their_size(over: int) -> None:
+    """The limit is of all keys and values together, as UTF-8."""
+    text = "ü" * ((node_object.LARGEST - len("a")) // 2) + "x" * (over + 1)
+    node = f"class: pi\nk3s: {{role: none, annotations: {{a: '{text}'}}}}\n"
+    if over:
+        assert f"expected at most {node_object.LARGEST} bytes in all" in refused(node)
+    else:
+        assert node_object.api_annotations(node_of(node)) == {"a": text}
