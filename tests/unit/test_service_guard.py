@@ -556,7 +556,10 @@ def test_an_answer_is_handed_on_piece_by_piece_as_it_comes() -> None:
 
 def test_after_its_body_an_application_hears_that_somebody_hung_up() -> None:
     heard: list[str] = []
-    left = [{"type": "http.request", "body": b"x", "more_body": False}, {"type": "http.disconnect"}]
+    left: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"x", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
 
     async def patient(_scope: Any, receive: Any, send: Any) -> None:
         heard.extend([(await receive())["type"], (await receive())["type"]])
