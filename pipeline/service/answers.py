@@ -30,7 +30,10 @@ _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 _NO_STORE = ("Cache-Control", "no-store")
 _PAGE = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>{title}</title></head>
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<link rel="stylesheet" href="/static/metis.css">
+</head>
 <body><main><h1>{title}</h1><p>{what}.</p><p>{hint}</p></main></body>
 </html>
 """

@@ -25,6 +25,7 @@ from pipeline.service.asked import LONGEST_HEAD
 from pipeline.service.guard import Guard, noting
 from pipeline.service.identity import Identity
 from pipeline.service.options import Options, checked, members, network
+from tests.support import asgi
 
 TOKEN = "0123456789abcdef" * 2
 
@@ -365,3 +366,8 @@ def test_a_service_without_sign_in_is_for_this_machine_by_its_own_names(tmp_path
         )
     finally:
         service.stop()
+
+
+def test_an_application_without_its_guard_serves_nobody() -> None:
+    reply = asgi.send(application(threading.Event()), asgi.scope("GET", "/"))
+    assert reply.status == 500
