@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from http import HTTPStatus
 
-from .asked import Asked
+from .asked import METHODS, Asked
 from .denial import Denial
 
 Pairs = list[tuple[bytes, bytes]]
@@ -62,7 +62,7 @@ def refusal(denial: Denial, request: Asked | None) -> tuple[Pairs, bytes]:
     if denial.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b'Bearer realm="metis"'))
     if denial.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers.append((b"allow", b"GET, HEAD, POST"))
+        headers.append((b"allow", ", ".join(sorted(METHODS)).encode()))
     if denial.retry_after:
         headers.append((b"retry-after", str(denial.retry_after).encode()))
     if request is not None and _wants_a_page(request):

@@ -186,7 +186,10 @@ class Guard:
         line = act(scope, identity.label, status, address)
         try:
             await asyncio.to_thread(self._note, line)
-        except MetisError as error:  # what was done is done: the log has it where the history has not
+        except (
+            MetisError,
+            OSError,
+        ) as error:  # what was done is done: the log has it where the history has not
             _LOG.error("not in the history: %s, %s by %s: %s", error, line.what, line.who, line.outcome)
 
 

@@ -285,6 +285,7 @@ def test_other_methods_never_get_there_and_let_no_origin_in(method: str, path: s
     preflight = [(b"origin", b"https://evil.example"), (b"access-control-request-method", b"POST")]
     reply = bench.ask(method, path, [HOST, *ANNA, csrf_of("anna"), *preflight])
     assert reply.status == 405
+    assert reply.header("allow") == "DELETE, GET, HEAD, PATCH, POST, PUT"
     assert not bench.behind.got
     assert not [name for name, _ in reply.headers if name.startswith(b"access-control")]
 
@@ -657,11 +658,16 @@ def test_a_line_is_noted_before_the_answer_is_heard() -> None:
     assert seen == [1, 1]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [MetisError("history.sqlite3: disk full"), OSError(28, "disk full")],
+    ids=["of ours", "of the disk"],
+)
 def test_a_history_that_cannot_be_written_costs_no_answer_and_is_said(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def broken(_line: Act) -> None:
-        raise MetisError("history.sqlite3 cannot be used now: disk full")
+        raise error
 
     guard = Guard(Behind(), OPTIONS, key=KEY, note=broken, clocks=Clocks(wall=lambda: NOW))
     with caplog.at_level(logging.ERROR):
