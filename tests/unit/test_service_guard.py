@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
 from pipeline.history.audit import Act
@@ -163,10 +165,10 @@ def test_what_needs_no_sign_in_is_given_by_our_names_only(path: str) -> None:
     ],
 )
 def test_each_token_opens_its_own_door_and_no_other(method: str, path: str, purpose: str) -> None:
-    for given, token in TOKEN.items():
+    for owner, token in TOKEN.items():
         bench = Bench()
         status = bench.ask(method, path, [HOST, with_bearer(token)], peer=STRANGER).status
-        assert (status == 200) == (given == purpose) == bool(bench.behind.got), given
+        assert (status == 200) == (owner == purpose) == bool(bench.behind.got), owner
 
 
 def test_a_script_with_the_token_may_what_the_crew_may() -> None:
@@ -298,6 +300,45 @@ def test_a_path_with_two_readings_never_gets_there(path: str) -> None:
         bench = Bench()
         assert bench.ask(method, path, [HOST, *ANNA, csrf_of("anna")]).status == 400
         assert not bench.behind.got
+
+
+NAMES = [
+    b"host",
+    b"x-forwarded-user",
+    b"x-forwarded-groups",
+    b"x-csrf-token",
+    b"origin",
+    b"authorization",
+    b"cookie",
+    b"content-length",
+    b"transfer-encoding",
+    b"content-type",
+    b"accept",
+]
+VALUES = st.binary(max_size=40) | st.sampled_from([value for _, value in [HOST, *ANNA, csrf_of("anna")]])
+
+
+@given(
+    st.sampled_from(["GET", *UNSAFE]),
+    st.sampled_from(["/", "/jobs", "/api/v1/jobs", "/internal/sentinel/watch", "/metrics"])
+    | st.text(max_size=20),
+    st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=8),
+    st.binary(max_size=60),
+)
+def test_whatever_a_stranger_sends_stays_outside_and_is_answered(
+    method: str, path: str, headers: list[Pair], body: bytes
+) -> None:
+    bench = Bench()
+    raw = path.encode(errors="replace")
+    reply = bench.ask(method, path, headers, [body], peer=STRANGER, raw_path=raw, query=body)
+    assert 400 <= reply.status < 500
+    assert not bench.behind.got
+    assert reply.header("content-security-policy") == POLICY
+
+
+@given(st.binary())
+def test_no_cookie_is_guessed(cookie: bytes) -> None:
+    assert locally(Bench(GUI), "GET", "/", (b"cookie", cookie)).status == 401
 
 
 @pytest.mark.parametrize(
