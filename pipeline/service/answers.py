@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from http import HTTPStatus
 
-from .asked import Asked
+from .asked import METHODS, Asked
 from .denial import Denial
 
 Pairs = list[tuple[bytes, bytes]]
@@ -30,7 +30,10 @@ _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 _NO_STORE = ("Cache-Control", "no-store")
 _PAGE = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>{title}</title></head>
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<link rel="stylesheet" href="/static/metis.css">
+</head>
 <body><main><h1>{title}</h1><p>{what}.</p><p>{hint}</p></main></body>
 </html>
 """
@@ -59,7 +62,7 @@ def refusal(denial: Denial, request: Asked | None) -> tuple[Pairs, bytes]:
     if denial.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b'Bearer realm="metis"'))
     if denial.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers.append((b"allow", b"GET, HEAD, POST"))
+        headers.append((b"allow", ", ".join(sorted(METHODS)).encode()))
     if denial.retry_after:
         headers.append((b"retry-after", str(denial.retry_after).encode()))
     if request is not None and _wants_a_page(request):

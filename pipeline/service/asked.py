@@ -24,6 +24,9 @@ ONCE = frozenset(
 )
 """Headers that something is decided by."""
 LONGEST_PATH = 2048
+"""Characters of a path."""
+LONGEST_HEAD = 32 << 10
+"""Bytes of all headers: groups and the cookies of a proxy are long, nothing else is."""
 _STRANGE_IN_PATH = re.compile(r"[\x00-\x20\x7f\\]|//|/\.{1,2}(?:/|$)")
 _ENCODED = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
@@ -74,10 +77,17 @@ def asked(scope: Mapping[str, Any]) -> Asked:
     headers: dict[bytes, tuple[bytes, ...]] = {}
     for name, value in scope["headers"]:
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
+    _check_head(headers)
     request = Asked(scope["method"], scope["path"], headers, _peer(scope.get("client")))
     _check_line(request, scope.get("raw_path") or b"")
     _check_framing(request)
     return request
+
+
+def _check_head(headers: Mapping[bytes, tuple[bytes, ...]]) -> None:
+    # The server's own bound is for what has not come whole; what comes at once may be larger.
+    if sum(len(name) + len(value) for name, values in headers.items() for value in values) > LONGEST_HEAD:
+        raise Denial(431, "the headers are too long", "let the proxy send fewer groups, or drop cookies")
 
 
 def _check_line(request: Asked, raw_path: bytes) -> None:

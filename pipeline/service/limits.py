@@ -1,6 +1,6 @@
 """How much anybody may ask for: requests in time, and bytes of a body. Pure.
 
-What a request line and its headers may have is the server's to say, as nothing is asked of us before
+What a request line and its headers may have is said in `asked`, and by the server for what has not come whole
 (`listening`).
 """
 

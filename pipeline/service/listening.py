@@ -8,10 +8,9 @@ from typing import Any, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .asked import LONGEST_HEAD
 from .options import Options
 
-HEAD = 32 << 10
-"""Bytes of a request's line and headers: groups and the cookies of a proxy are long, nothing else is."""
 HEAD_SECONDS = 10.0
 """From the first byte of a request, or the start of a connection, to the end of its headers."""
 CONNECTIONS = 1000
@@ -72,5 +71,5 @@ def server_settings(options: Options) -> dict[str, Any]:
         "limit_concurrency": CONNECTIONS,
         "timeout_keep_alive": _IDLE_SECONDS,
         "timeout_graceful_shutdown": _LEAVING_SECONDS,
-        "h11_max_incomplete_event_size": HEAD,
+        "h11_max_incomplete_event_size": LONGEST_HEAD,
     }

@@ -99,6 +99,16 @@ def test_other_methods_are_not_served(method: str) -> None:
     assert status(method, b"/") == 405
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [[(b"x-long", b"x" * (32 << 10))], [(b"x" * (33 << 10), b"")], [(b"x-many", b"x" * 60)] * 600],
+    ids=["value", "name", "many"],
+)
+def test_long_headers_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    assert status("GET", b"/", *headers) == 431
+    assert status("GET", b"/", (b"x-long", b"x" * (31 << 10))) == 0
+
+
 LENGTH = (b"content-length", b"4")
 CHUNKED = (b"transfer-encoding", b"chunked")
 
