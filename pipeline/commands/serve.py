@@ -50,6 +50,7 @@ PORT = 8080
 @click.option("--user-header", metavar="NAME", help="Where the proxy says the user.")
 @click.option("--email-header", metavar="NAME", help="Where it says the email address.")
 @click.option("--groups-header", metavar="NAME", help="Where it says the groups, with commas between.")
+@click.option("--name-header", metavar="NAME", help="Where it says the name to show; it decides nothing.")
 @click.option("--admin-group", "admin_groups", multiple=True, metavar="GROUP", help="Who may do everything.")
 @click.option("--admin-user", "admin_users", multiple=True, metavar="USER", help="The same, one by one.")
 @click.option(
@@ -128,7 +129,8 @@ def options_of(given: dict[str, Any]) -> Options:
     from ..service import private_files
     from ..service.options import TOKENS, Headers, Options, checked, members, network, tokens
 
-    named = {part: given[f"{part}_header"] for part in ("user", "email", "groups") if given[f"{part}_header"]}
+    parts = {"user": "user", "email": "email", "groups": "groups", "shown": "name"}
+    named = {part: given[f"{flag}_header"] for part, flag in parts.items() if given[f"{flag}_header"]}
     files = {purpose: given[f"{purpose}_token_file"] for purpose in TOKENS if given[f"{purpose}_token_file"]}
     return checked(
         Options(

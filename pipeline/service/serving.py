@@ -19,6 +19,7 @@ from .options import TOKENS, Options
 from .service import Service
 
 LOCK = "service.lock"
+ANY_PORT = ":0"
 
 
 def serve(options: Options, told: Callable[[str], None]) -> None:
@@ -27,7 +28,7 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
     Raises MetisError where another service has the same artifacts, or the address cannot be had.
     """
     with _bound(options) as listening:
-        options = _at(options, listening.getsockname()[1])
+        options = at_port(options, listening.getsockname()[1])
         service = Service(options, _environment(os.environ), Path.cwd())
         durable.make_private(service.artifacts.root)
         with durable.locked(service.artifacts.state / LOCK, _refuse):
@@ -37,11 +38,14 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
                 uvicorn.Server(config).run(sockets=[listening])
 
 
-def _at(options: Options, port: int) -> Options:
+def at_port(options: Options, port: int) -> Options:
     """The options with the port that was had, where any would do."""
     if options.port:
         return options
-    return replace(options, port=port, public_url=f"{options.public_url.removesuffix(':0')}:{port}")
+    public_url = options.public_url
+    if public_url.endswith(ANY_PORT):
+        public_url = f"{public_url.removesuffix(ANY_PORT)}:{port}"
+    return replace(options, port=port, public_url=public_url)
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -56,13 +60,14 @@ def _refuse(holder: str) -> None:
 
 
 def _bound(options: Options) -> socket.socket:
-    """The socket, bound before anything else is begun."""
+    """The socket, had before anything else is begun."""
     host = options.host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, options.port))
+        listening.listen()  # who is told the address may ask at once
     except OSError as error:
         listening.close()
         where = f"{options.host}:{options.port}"
