@@ -16,7 +16,7 @@ from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, 
 from ..facts.changes import Changes, State, changes
 from ..facts.finding import Finding
 from ..facts.show import stamp
-from .database import TABLES, writing
+from .database import TABLES, reading, writing
 
 _FIELDS = ("node", "kind", "subject", "severity", "expected", "found", "advice")
 
@@ -79,7 +79,7 @@ def watched(file: Path, look: Callable[[State], State], now: datetime) -> Change
 
 def targets_history(file: Path) -> list[dict[str, Any]]:
     """What was recommended for which class, from when until when, the oldest first."""
-    with writing(file) as connection:
+    with reading(file) as connection:
         rows = connection.execute(select(TARGETS).order_by(TARGETS.c.id)).mappings()
         return [{name: value for name, value in row.items() if name != "id"} for row in rows]
 
