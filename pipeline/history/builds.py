@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as insert_new
 
-from ..errors import MetisError
+from ..errors import MetisError, UsageError
 from ..manifest_json import from_data, to_data
 from ..model import Manifest
 from .database import TABLES, reading, writing
@@ -64,11 +64,11 @@ def keep(file: Path, build: Build, manifests: Iterable[Manifest]) -> int:
 
 
 def made(file: Path, number: int) -> Made:
-    """A build with its manifests, for `difference`. Raises MetisError where there is none of this number."""
+    """A build with its manifests, for `difference`. Raises UsageError where there is none of this number."""
     with reading(file) as connection:
         found = kept(connection, number, BUILDS)
         if found is None:
-            raise MetisError(f"no build {number} in {file}", "see `metis history --kind build`")
+            raise UsageError(f"no build {number} in {file}", "see `metis history --kind build`")
         build = Build(found[0], **found[1])
         base, image = (_manifest(connection, name) for name in (build.base_manifest, build.manifest))
         return Made(build, base, image)

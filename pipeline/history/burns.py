@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import JSON, Column, ForeignKey, Integer, Table
 
-from ..errors import MetisError
+from ..errors import UsageError
 from .database import TABLES, reading, writing
 from .events import EVENTS, kept
 from .events import keep as keep_event
@@ -32,9 +32,9 @@ def keep(file: Path, burns: Iterable[Burn]) -> None:
 
 
 def burn(file: Path, number: int) -> Burn:
-    """A burn by its number. Raises MetisError where there is none."""
+    """A burn by its number. Raises UsageError where there is none."""
     with reading(file) as connection:
         found = kept(connection, number, BURNS)
     if found is None:
-        raise MetisError(f"no burn {number} in {file}", "see `metis history --kind burn`")
+        raise UsageError(f"no burn {number} in {file}", "see `metis history --kind burn`")
     return Burn(found[0], **found[1])

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,13 @@ def _address(file: Path) -> str:
     return f"{file.absolute().as_uri()}?mode=rw"
 
 
+@lru_cache(maxsize=16)
 def _engine(address: str, prepare: tuple[str, ...], begin: str) -> Engine:
     def connect() -> sqlite3.Connection:
         # No isolation level: transactions begin below, and not with the first change.
         return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)
 
+    # Without a pool nothing stays open; what an engine is kept for are the statements that it has compiled.
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
