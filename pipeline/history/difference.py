@@ -135,7 +135,7 @@ def _word(value: object) -> str:
     if isinstance(value, str):
         return value[:_SHORT]
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {word}" for name, word in sorted(value.items()))
+        return ", ".join(f"{name} {word}" for name, word in sorted(value.items())) or "nothing"
     return "nothing" if value is None else str(value)
 
 
