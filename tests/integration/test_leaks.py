@@ -237,8 +237,8 @@ def canaries(watched: Watched) -> Canaries:
 
 def test_no_canary_is_found_beside_the_images(watched: Watched, canaries: Canaries) -> None:
     contents = watched.contents()
-    kinds = (".receipt.json", "manifests/alpha.json", ".bmap", "/secrets-key", ".state/doit", "arguments of")
-    kinds += ("history.sqlite3", "manifest ")
+    kinds = [".receipt.json", "manifests/alpha.json", ".bmap", "/secrets-key", ".state/doit", "arguments of"]
+    kinds += ["history.sqlite3", "manifest "]
     assert all(any(kind in place for place in contents) for kind in kinds)
     assert sorted(canaries.found_in_all(contents), key=lambda leak: leak.place) == []
 
