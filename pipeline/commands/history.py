@@ -1,4 +1,4 @@
-"""`metis history`: what was built and burned, and what differs between two builds."""
+"""`metis history`: what was built, burned and found on nodes, and what differs between two builds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 50
 @click.command()
 @common
 @node_option(required=False)
-@click.option("--kind", type=click.Choice(KINDS), help="Only builds, or only burns.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only builds, burns, or what sentinels showed.")
 @click.option("--failed", is_flag=True, help="Only what failed.")
 @click.option(
     "--since", metavar="WHEN", help="Only what is younger: 12h, 30d, or since a date as 2026-11-01."
@@ -46,9 +46,9 @@ def history(
     as_json: bool,
     **flags: str | None,
 ) -> None:
-    """Say what was built and burned, the newest first. Changes nothing.
+    """Say what was built and burned, and what `metis watch` found, the newest first. Changes nothing.
 
-    It is kept in artifacts/history.sqlite3, by whatever builds or burns.
+    It is kept in artifacts/history.sqlite3, by whatever builds, burns or watches.
     """
     set_flags(flags)
     from ..history.events import Wanted, events

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,13 +77,18 @@ class Tally:
 ALL = Wanted()
 
 
+def note(connection: Connection, found: Iterable[Event]) -> None:
+    """Keep events of which there is no more to say."""
+    if rows := list(map(_values, found)):
+        connection.execute(insert(EVENTS), rows)
+
+
 def keep(connection: Connection, event: Event, details: Table, about: object) -> int:
     """Keep an event, and what its kind has of its own in another table; give its number.
 
     `about` has an attribute for each column of that table but the number, which they share.
     """
-    values = {name: value for name, value in asdict(event).items() if name != "id"}
-    key = connection.execute(insert(EVENTS).values(values)).inserted_primary_key
+    key = connection.execute(insert(EVENTS).values(_values(event))).inserted_primary_key
     assert key is not None  # of one row there always is one
     number = int(key[0])
     more = {column.name: getattr(about, column.name) for column in _own(details)}
@@ -97,6 +103,10 @@ def kept(connection: Connection, number: int, details: Table) -> tuple[Event, di
     if row is None:
         return None
     return _event(row), {column.name: getattr(row, column.name) for column in _own(details)}
+
+
+def _values(event: Event) -> dict[str, Any]:
+    return {name: value for name, value in asdict(event).items() if name != "id"}
 
 
 def _own(details: Table) -> list[Column[Any]]:

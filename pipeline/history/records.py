@@ -1,4 +1,4 @@
-"""What is kept of a build and of a burn, as values. Pure."""
+"""What is kept of a build, of a burn and of what sentinels showed, as values. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any, Literal
 
 from ..errors import MetisError, one_line
 
-Kind = Literal["build", "burn"]
-KINDS: tuple[Kind, ...] = ("build", "burn")
-Verdict = Literal["built", "burned", "failed"]
-VERDICTS: tuple[Verdict, ...] = ("built", "burned", "failed")
+Kind = Literal["build", "burn", "sentinel"]
+KINDS: tuple[Kind, ...] = ("build", "burn", "sentinel")
+Verdict = Literal["built", "burned", "failed", "drift", "mended", "silent", "heard"]
+"""Builds and burns end well or fail. Sentinels show drift that came or is otherwise, and that it went; or
+they fall silent, and are heard again."""
 LONGEST = 500
-"""Characters of the words for a failure."""
+"""Characters of the words for what happened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that was done for a node, and what came of it.
+    """Something that was done for a node, or seen of it, and what came of that.
 
-    `at` is when it began, in UTC as ISO 8601 has it. `why` and `code` are the line and the exit code of a
+    `at` is when it began, in UTC as ISO 8601 has it. `why` is a line of words, and `code` the exit code of a
     failure. `size` is in bytes: those that an image maps, those that were written to a card. `image` is the
     id of the image, empty where none came to be. `id` counts up; it is 0 until the event is kept.
     """
@@ -97,5 +98,10 @@ class Burn:
 
 def reason(error: MetisError) -> str:
     """An error as one line that fits into a history; it may be of many lines."""
-    words = one_line("; ".join(str(error).splitlines()))
+    return fitting("; ".join(str(error).splitlines()))
+
+
+def fitting(text: str) -> str:
+    """A text as one line that fits into a history."""
+    words = one_line(text)
     return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"

@@ -24,7 +24,7 @@ def events_text(events: Sequence[Event]) -> str:
             each.at,
             each.node,
             each.verdict if each.verdict != "failed" else f"{each.kind} failed",
-            f"{each.seconds:.1f} s",
+            f"{each.seconds:.1f} s" if each.seconds else "-",
             sized(each.size) if each.size else "-",
             each.why or "-",
         )

@@ -6,7 +6,7 @@ nothing changed costs one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from ..facts.changes import Changes, State, changes
 from ..facts.finding import Finding
 from ..facts.show import stamp
 from .database import TABLES, reading, writing
+from .events import note
+from .records import Event, Verdict, fitting
 
 _FIELDS = ("node", "kind", "subject", "severity", "expected", "found", "advice")
 
@@ -72,6 +74,7 @@ def watched(file: Path, look: Callable[[State], State], now: datetime) -> Change
         after = look(before)
         found = changes(before, after)
         _keep(connection, found, at)
+        note(connection, _events(found, at))
         row = {"at": at, "findings": len(after.findings), "silent": len(after.silent)}
         connection.execute(insert(WATCHES).values(row))
     return found
@@ -111,6 +114,22 @@ def _keep(connection: Connection, found: Changes, at: str) -> None:
         _end(connection, SILENT, at, node=name)
     for name in found.fell_silent:
         connection.execute(insert(SILENT).values(node=name, since=at))
+
+
+def _events(found: Changes, at: str) -> Iterator[Event]:
+    def event(node: str, verdict: Verdict, why: str = "") -> Event:
+        return Event("sentinel", at, node, "", verdict, seconds=0, why=fitting(why))
+
+    for each in (*found.came, *(pair.after for pair in found.changed)):
+        words = f"expected {each.expected}, found {each.found}"
+        yield event(each.node, "drift", f"{_about(each)}: {words}")
+    yield from (event(each.node, "mended", _about(each)) for each in found.gone)
+    yield from (event(name, "silent") for name in found.fell_silent)
+    yield from (event(name, "heard") for name in found.spoke_again)
+
+
+def _about(finding: Finding) -> str:
+    return f"{finding.severity}: {f'{finding.kind} {finding.subject}'.strip()}"
 
 
 def _end(connection: Connection, table: Table, at: str, **which: str) -> None:

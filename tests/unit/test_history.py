@@ -16,11 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError, Problem, SeveralErrors, UsageError
+from pipeline.facts.changes import State
+from pipeline.facts.finding import Finding
 from pipeline.history import builds, burns
 from pipeline.history.database import FORMAT, reading, writing
 from pipeline.history.events import Tally, Wanted, events, last, tallies
 from pipeline.history.records import LONGEST, Build, Event, reason
-from pipeline.history.watches import targets_history
+from pipeline.history.watches import targets_history, watched
 from pipeline.manifest_json import to_data
 from pipeline.model import Blob, Directory, Edit, File, SecretRef, Symlink, Text
 from tests.support.history import BUILD, BURN, BURNED, event, kept_manifests, manifest, query
@@ -185,6 +187,41 @@ def test_events_are_counted_by_how_they_ended(file: Path) -> None:
         Tally("burn", "failed", 4, 1, 4.5, 1 << 20),
     ]
     assert tallies(file, Wanted(nodes=("gamma",))) == [Tally("build", "built", 0, 1, 0.5, 24)]
+
+
+# ------------------------------------------------------------------------------------ what was watched
+
+KERNEL = Finding("beta", "kernel", "", "warning", "6.1", "6.6", "bring it to 6.1")
+LOOKS: dict[str, tuple[State, State, list[tuple[str, str, str]]]] = {
+    "nothing": (State({KERNEL.key: KERNEL}), State({KERNEL.key: KERNEL}), []),
+    "drift came": (
+        State(),
+        State({KERNEL.key: KERNEL}),
+        [("beta", "drift", "warning: kernel: expected 6.1, found 6.6")],
+    ),
+    "it is otherwise": (
+        State({KERNEL.key: KERNEL}),
+        State({KERNEL.key: replace(KERNEL, found="6.7\x1b[2J\n")}),
+        [("beta", "drift", "warning: kernel: expected 6.1, found 6.7\\x1b[2J")],
+    ),
+    "it went": (State({KERNEL.key: KERNEL}), State(), [("beta", "mended", "warning: kernel")]),
+    "a node fell silent": (State(), State(silent=frozenset({"beta"})), [("beta", "silent", "")]),
+    "it is heard again": (State(silent=frozenset({"beta"})), State(), [("beta", "heard", "")]),
+    "a recommendation, which is of a class": (State(), State(targets={("pi", "kernel"): "6.1"}), []),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "found"), LOOKS.values(), ids=LOOKS.keys())
+def test_what_a_watch_saw_change_on_a_node_is_an_event(
+    file: Path, before: State, after: State, found: list[tuple[str, str, str]]
+) -> None:
+    watched(file, lambda _: before, datetime(2026, 11, 29, 2, tzinfo=UTC))
+    keep(file, event(node="alpha"))
+    newest = events(file)[0].id
+    watched(file, lambda _: after, datetime(2026, 11, 29, 3, tzinfo=UTC))
+    seen = [each for each in events(file) if each.id > newest]
+    assert [(each.node, each.verdict, each.why) for each in seen] == found
+    assert {(each.kind, each.at) for each in seen} <= {("sentinel", "2026-11-29T03:00:00Z")}
 
 
 # ------------------------------------------------------------------------------------- who only reads
