@@ -82,7 +82,7 @@ def _manifest(connection: Connection, name: str) -> Manifest | None:
     try:
         data: Any = json.loads(zlib.decompressobj().decompress(content, LARGEST))
         return from_data(data)
-    except (MetisError, ValueError, zlib.error):
+    except (MetisError, ValueError, RecursionError, zlib.error):
         return None
 
 

@@ -308,7 +308,9 @@ def test_what_is_no_history_is_refused_in_one_line_and_left_alone(
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"\0", b"[]", b'{"format": 1}', b'{"format": 2, "entries": 7}']
+    "content",
+    [None, b"", b"\0", b"[]", b"[" * 100_000, b'{"format": 1}', b'{"format": 2, "entries": 7}'],
+    ids=lambda each: repr(each)[:30],
 )
 def test_a_manifest_that_cannot_be_read_hides_no_build(file: Path, content: bytes | None) -> None:
     number = builds.keep(file, replace(BUILD, manifest=OF_NODE.id), [OF_NODE])
