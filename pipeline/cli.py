@@ -21,6 +21,7 @@ from .commands.cards import cards
 from .commands.config import config
 from .commands.facts import facts
 from .commands.golden import golden
+from .commands.history import history
 from .commands.image import image
 from .commands.nightly import nightly
 from .commands.plan import plan
@@ -67,6 +68,7 @@ for command in (
     facts,
     watch,
     reconcile,
+    history,
 ):
     cli.add_command(command)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Index, Integer, String, Table, delete, insert, se
 
 from ..errors import one_line
 from ..facts.show import stamp
-from .database import TABLES, writing
+from .database import TABLES, reading, writing
 
 LONGEST = 200
 """Characters of each text of a line."""
@@ -62,12 +62,10 @@ def note(file: Path, act: Act, now: datetime) -> None:
 
 def acts(file: Path, *, before: int | None = None, limit: int = 100) -> list[dict[str, str | int]]:
     """The last lines, the newest first; of a further page those before the id of the last one."""
-    if not file.exists():
-        return []
     query = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(AUDIT.c.id < before)
-    with writing(file) as connection:
+    with reading(file) as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 

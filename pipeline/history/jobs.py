@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, insert, select, update
 
 from ..facts.show import stamp
-from .database import TABLES, writing
+from .database import TABLES, reading, writing
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 OVER: tuple[State, ...] = ("done", "failed", "cancelled")
@@ -121,14 +121,14 @@ def cancel(file: Path, number: int, now: datetime) -> Job | None:
 
 def get(file: Path, number: int) -> Job | None:
     """A job by its number."""
-    with writing(file) as connection:
+    with reading(file) as connection:
         found = _jobs(connection, select(JOBS).where(JOBS.c.id == number))
     return found[0] if found else None
 
 
 def unfinished(file: Path) -> list[Job]:
     """What waits or runs, in the order in which it was asked for."""
-    with writing(file) as connection:
+    with reading(file) as connection:
         return _jobs(
             connection, select(JOBS).where(JOBS.c.state.in_(["waiting", "running"])).order_by(JOBS.c.id)
         )
@@ -141,7 +141,7 @@ def latest(file: Path, *, limit: int, before: int | None = None, node: str | Non
         wanted = wanted.where(JOBS.c.id < before)
     if node is not None:
         wanted = wanted.where(JOBS.c.node == node)
-    with writing(file) as connection:
+    with reading(file) as connection:
         return _jobs(connection, wanted)
 
 

@@ -6,7 +6,7 @@ nothing changed costs one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, 
 from ..facts.changes import Changes, State, changes
 from ..facts.finding import Finding
 from ..facts.show import stamp
-from .database import TABLES, writing
+from .database import TABLES, reading, writing
+from .events import note
+from .records import Event, Verdict, fitting
 
 _FIELDS = ("node", "kind", "subject", "severity", "expected", "found", "advice")
 
@@ -72,6 +74,7 @@ def watched(file: Path, look: Callable[[State], State], now: datetime) -> Change
         after = look(before)
         found = changes(before, after)
         _keep(connection, found, at)
+        note(connection, _events(found, at))
         row = {"at": at, "findings": len(after.findings), "silent": len(after.silent)}
         connection.execute(insert(WATCHES).values(row))
     return found
@@ -79,7 +82,7 @@ def watched(file: Path, look: Callable[[State], State], now: datetime) -> Change
 
 def targets_history(file: Path) -> list[dict[str, Any]]:
     """What was recommended for which class, from when until when, the oldest first."""
-    with writing(file) as connection:
+    with reading(file) as connection:
         rows = connection.execute(select(TARGETS).order_by(TARGETS.c.id)).mappings()
         return [{name: value for name, value in row.items() if name != "id"} for row in rows]
 
@@ -111,6 +114,22 @@ def _keep(connection: Connection, found: Changes, at: str) -> None:
         _end(connection, SILENT, at, node=name)
     for name in found.fell_silent:
         connection.execute(insert(SILENT).values(node=name, since=at))
+
+
+def _events(found: Changes, at: str) -> Iterator[Event]:
+    def event(node: str, verdict: Verdict, why: str = "") -> Event:
+        return Event("sentinel", at, node, "", verdict, seconds=0, why=fitting(why))
+
+    for each in (*found.came, *(pair.after for pair in found.changed)):
+        words = f"expected {each.expected}, found {each.found}"
+        yield event(each.node, "drift", f"{_about(each)}: {words}")
+    yield from (event(each.node, "mended", _about(each)) for each in found.gone)
+    yield from (event(name, "silent") for name in found.fell_silent)
+    yield from (event(name, "heard") for name in found.spoke_again)
+
+
+def _about(finding: Finding) -> str:
+    return f"{finding.severity}: {f'{finding.kind} {finding.subject}'.strip()}"
 
 
 def _end(connection: Connection, table: Table, at: str, **which: str) -> None:

@@ -36,6 +36,7 @@ FLOORS = {
     "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
     "cluster.desired cluster.difference cluster.objects cluster.port edits.* facts.* "
     "golden.debian.recipe golden.newer golden.registry.artifact "
+    "history.difference history.records history.show "
     "golden.trust.sums graph.outcomes inventory.amend inventory.builder inventory.composed "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
