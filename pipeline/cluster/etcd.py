@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import SourceError, UsageError, one_line
 from ..wording import few, shown
 from . import etcd_messages, etcd_rpc
+from .addresses import Address, parsed
 
 PORT = 2379
 MOST_ENDPOINTS = 16
@@ -103,19 +104,23 @@ def members(
 
 def _target(endpoint: str) -> str:
     """The host and port of an endpoint as gRPC has them; empty for what is none, or none with TLS."""
-    bare = _address(endpoint)
+    bare = parsed(endpoint)
     try:
-        parts = urlsplit(f"https://[{bare}]" if ":" in bare else _with_scheme(endpoint))
+        parts = urlsplit(f"https://{_host(bare)}" if bare else _with_scheme(endpoint))
         host, port = parts.hostname or "", PORT if parts.port is None else parts.port
     except ValueError:
         return ""
     if not _is_plain(parts) or not port:
         return ""
-    address = _address(host)
+    if address := parsed(host):
+        return f"{_host(address)}:{port}"
     is_name = host.isascii() and host.replace("-", "").replace(".", "").isalnum()
-    if not (address or is_name):
-        return ""
-    return f"[{address}]:{port}" if ":" in address else f"{address or host}:{port}"
+    return f"{host}:{port}" if is_name else ""
+
+
+def _host(address: Address) -> str:
+    """An address as URLs have it."""
+    return str(address) if isinstance(address, IPv4Address) else f"[{address}]"
 
 
 def _with_scheme(endpoint: str) -> str:
@@ -126,15 +131,6 @@ def _is_plain(parts: SplitResult) -> bool:
     """Whether a URL says no more than a host and its port."""
     more = parts.query or parts.fragment or "@" in parts.netloc
     return parts.scheme == "https" and parts.path in {"", "/"} and not more
-
-
-def _address(host: str) -> str:
-    """An address in the one form by which it is compared, also with those of certificates; else nothing."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return ""
-    return str((isinstance(address, IPv6Address) and address.ipv4_mapped) or address)
 
 
 # -------------------------------------------------------------------------------------------- answers
@@ -162,8 +158,8 @@ def _member(said: etcd_messages.Said) -> Member:
 def _addresses(urls: Sequence[str]) -> Iterator[str]:
     for url in urls:
         try:
-            address = _address(urlsplit(url).hostname or "")
+            address = parsed(urlsplit(url).hostname or "")
         except ValueError:
             continue
         if address:
-            yield address
+            yield str(address)

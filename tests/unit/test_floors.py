@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "words": "errors model secret",
     "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
-    "cluster.desired cluster.difference cluster.objects cluster.port edits.* facts.* "
+    "cluster.addresses cluster.desired cluster.difference cluster.objects cluster.port edits.* facts.* "
     "golden.debian.recipe golden.newer golden.registry.artifact "
     "golden.trust.sums graph.outcomes inventory.amend inventory.builder inventory.composed "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
