@@ -48,6 +48,9 @@ _REASONS = (
     ("CERTIFICATE_VERIFY_FAILED", "has a certificate that cannot be verified", _AUTHORITY),
     ("Hostname Verification", "has a certificate for other addresses", _AUTHORITY),
     ("Unwrap failed", "refuses our certificate", _OWN),
+    ("Connection reset", "cut the connection, as if it refused our certificate", _OWN),
+    ("Socket closed", "cut the connection, as if it refused our certificate", _OWN),
+    ("selected ALPN", "speaks no gRPC, so it is no etcd", "check the endpoint"),
     ("Tls handshake failed", "does not speak TLS as etcd does", _SEE),
     ("Connection refused", "cannot be reached: nothing answers there", _SEE),
     ("errors resolving", "cannot be reached: its name cannot be resolved", "check its name"),
@@ -131,7 +134,7 @@ def _explained(target: str, error: RpcError, *, is_read: bool) -> SourceError:
     for word, meaning, hint in _REASONS:
         if word in said:
             return SourceError(f"{where} {meaning}", hint)
-    return SourceError(f"{where} failed: {shown(said)}", _SEE)
+    return SourceError(f"{where} failed: {shown(said.rpartition('last error: ')[2])}", _SEE)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pipeline.errors import SourceError
 from pipeline.machine import process
 from tests.support.authority import Authority, pem_of
 from tests.support.etcd import NAMES, Etcd, etcd
+from tests.support.protobuf import field, listed
 
 ROOT = Path(__file__).parents[2]
 SHORT = 1.0
@@ -30,6 +32,12 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
     """A cluster of one, which no test changes."""
     with etcd(tmp_path_factory.mktemp("one")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def serving(one: Etcd) -> tuple[Path, Path]:
+    """What others than etcd serve with."""
+    return one.authority.certificate("hostile", "127.0.0.1", "::1", use="server")
 
 
 @pytest.fixture
@@ -230,20 +238,48 @@ def test_who_takes_the_connection_and_says_nothing_is_given_up(one: Etcd) -> Non
     assert "did not answer in time" in line
 
 
-def test_who_speaks_no_tls_is_told(one: Etcd) -> None:
+def no_tls(connection: socket.socket, _: ssl.SSLContext) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+    connection.recv(1 << 10)
+
+
+def no_grpc(connection: socket.socket, context: ssl.SSLContext) -> None:
+    context.wrap_socket(connection, server_side=True).close()
+
+
+def cut(connection: socket.socket, context: ssl.SSLContext) -> None:
+    context.set_alpn_protocols(["h2"])
+    context.wrap_socket(connection, server_side=True).close()
+
+
+@pytest.mark.parametrize(
+    ("behave", "said"),
+    [
+        (no_tls, "does not speak TLS as etcd does"),
+        (no_grpc, "speaks no gRPC, so it is no etcd"),
+        (cut, "cut the connection, as if it refused our certificate"),
+    ],
+)
+def test_who_is_no_etcd_is_told(
+    one: Etcd,
+    serving: tuple[Path, Path],
+    behave: Callable[[socket.socket, ssl.SSLContext], None],
+    said: str,
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*serving)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
-        def greet() -> None:
+        def answer() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
-                connection.recv(1 << 10)
+                behave(connection, context)
 
-        thread = threading.Thread(target=greet)
+        thread = threading.Thread(target=answer)
         thread.start()
         line = failure([f"127.0.0.1:{listener.getsockname()[1]}"], one.access)
         thread.join()
-    assert "does not speak TLS as etcd does" in line
+    assert said in line
 
 
 # ------------------------------------------------------------------------------------- hostile answers
@@ -257,7 +293,9 @@ Answers = Mapping[str, bytes | str | None]
 
 
 @contextmanager
-def answering(certificate: tuple[Path, Path], authority: Authority, answers: Answers) -> Iterator[str]:
+def answering(
+    certificate: tuple[Path, Path], authority: Authority, answers: Answers, address: str = "127.0.0.1"
+) -> Iterator[str]:
     """A server of gRPC that speaks TLS as etcd does and answers what it is told, while the block runs."""
     import grpc
 
@@ -280,39 +318,17 @@ def answering(certificate: tuple[Path, Path], authority: Authority, answers: Ans
     pem, key = (file.read_bytes() for file in certificate)
     credentials = grpc.ssl_server_credentials([(key, pem)], authority.file.read_bytes(), True)
     server = grpc.server(ThreadPoolExecutor(4), handlers=[Handler()])
-    port = server.add_secure_port("127.0.0.1:0", credentials)
+    port = server.add_secure_port(f"{address}:0", credentials)
     server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"{address}:{port}"
     finally:
         over.set()
         server.stop(None).wait()
 
 
-def field(number: int, content: bytes | int) -> bytes:
-    """A field as protobuf has it on the wire."""
-    if isinstance(content, int):
-        return bytes([number << 3]) + varint(content)
-    return bytes([number << 3 | 2]) + varint(len(content)) + content
-
-
-def varint(value: int) -> bytes:
-    low = bytes([value & 0x7F | (0x80 if value > 0x7F else 0)])
-    return low + (varint(value >> 7) if value > 0x7F else b"")
-
-
-def listed(*fields: bytes, id_: int = 7) -> bytes:
-    """A member in a MemberListResponse."""
-    return field(2, field(1, id_) + b"".join(fields))
-
-
 GOOD = listed(field(2, NAMES[0].encode()), field(3, b"https://192.0.2.7:2380"))
 STRANGE = "gave an answer that is none of etcd's"
-
-
-@pytest.fixture(scope="module")
-def serving(one: Etcd) -> tuple[Path, Path]:
-    return one.authority.certificate("hostile", "127.0.0.1", use="server")
 
 
 @pytest.mark.parametrize(
@@ -349,6 +365,12 @@ def test_what_is_odd_in_an_answer_is_shown_harmless_or_left_out(
     assert member.name == r"a\x1b[2J b"
     assert member.addresses == ("192.0.2.7", "192.0.2.8", "192.0.2.9", "fd00::7")
     assert member.is_learner
+
+
+def test_an_endpoint_may_have_an_address_of_ipv6(one: Etcd, serving: tuple[Path, Path]) -> None:
+    with answering(serving, one.authority, {LIST: GOOD}, "[::1]") as endpoint:
+        (member,) = members([endpoint.replace("::1", "0:0::1")], one.access)
+    assert member.addresses == ("192.0.2.7",)
 
 
 @pytest.mark.parametrize(
