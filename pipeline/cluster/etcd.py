@@ -15,6 +15,7 @@ from ..errors import SourceError, UsageError, one_line
 from ..wording import few, shown
 from . import etcd_messages, etcd_rpc
 from .addresses import Address, parsed
+from .evidence import Member
 
 PORT = 2379
 MOST_ENDPOINTS = 16
@@ -35,20 +36,6 @@ class Access:
     cert: Path
     key: Path
     endpoints: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of etcd, which may be long dead.
-
-    `name` is `<node>-<8 hex>` in k3s, and empty before its first start. `addresses` are those in the URLs
-    for its peers and clients, as `ipaddress` writes them; names of hosts are left out.
-    """
-
-    id: int
-    name: str
-    addresses: tuple[str, ...]
-    is_learner: bool
 
 
 def access(environment: Mapping[str, str], folder: Path) -> Access | None:
