@@ -24,6 +24,7 @@ from .commands.golden import golden
 from .commands.image import image
 from .commands.nightly import nightly
 from .commands.plan import plan
+from .commands.preflight import preflight
 from .commands.push import push
 from .commands.reconcile import reconcile
 from .commands.secrets import secrets
@@ -63,6 +64,7 @@ for command in (
     nightly,
     facts,
     watch,
+    preflight,
     reconcile,
 ):
     cli.add_command(command)
