@@ -5,11 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..errors import one_line
 from .evidence import Unseen
 from .port import Handle, Node
 
 Verdict = Literal["ok", "unsure", "refused"]
 """Only what is refused keeps a card from being written; what is unsure an operator should look at."""
+
+
+LONGEST = 300
+"""Characters that are shown of what was found; an annotation of a stranger may have 256 KiB."""
+
+
+def plain(text: str) -> str:
+    """Words for a terminal, with those of others in them: it obeys none, and they do not fill it."""
+    line = one_line(text)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,7 @@ class RemoveMember:
     member: str
 
     def __str__(self) -> str:
-        return f"mark the Node {self.node.name}, so that k3s takes {self.member} out of etcd"
+        return plain(f"mark the Node {self.node.name}, so that k3s takes {self.member} out of etcd")
 
 
 Mend = ForgetPassword | RemoveMember

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..amounts import counted
 from .check import Check, RemoveMember, unsure
-from .evidence import Evidence, Member, NoQuorum, Unseen, is_member_of
+from .evidence import Evidence, Member, NoQuorum, Unseen, is_member_of, plain_addresses
 from .port import Node
 
 MEMBER, QUORUM = "etcd member", "quorum"
@@ -147,7 +147,7 @@ def _by_members(evidence: Evidence, members: Sequence[Member]) -> _Votes:
 
 def _is_of(member: Member, node: Node) -> bool:
     is_named = member.name == current_member(node) or is_member_of(node.name, member.name)
-    return is_named or bool(set(member.addresses) & set(node.addresses))
+    return is_named or bool(set(member.addresses) & set(plain_addresses(node.addresses)))
 
 
 def _by_nodes(evidence: Evidence) -> _Votes:

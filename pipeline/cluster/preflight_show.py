@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import one_line
 from ..tables import columns
-from .check import Check
+from .check import Check, plain
 
 
 def to_text(found: Sequence[Check]) -> str:
-    """A line for each check: its name, the verdict, what was found, what to do.
-
-    What was found has words of others in it: a terminal obeys none of them.
-    """
+    """A line for each check: its name, the verdict, what was found, what to do."""
     title = ("check", "", "found", "what to do")
-    rows = [(check.name, check.verdict, one_line(check.found), one_line(check.advice)) for check in found]
+    rows = [(check.name, check.verdict, plain(check.found), plain(check.advice)) for check in found]
     return "".join(f"{line}\n" for line in columns([title, *rows]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..wording import few
 from .check import Check, unsure
-from .evidence import Evidence, Unseen
+from .evidence import Evidence, Unseen, plain_addresses
 
 DATASTORE, PEER, ONE, RESTORE = "datastore", "peer", "one at a time", "restore"
 
@@ -50,7 +50,7 @@ def peer(evidence: Evidence) -> Check:
     if isinstance(evidence.nodes, Unseen):
         return unsure(PEER, evidence.nodes)
     host, servers = evidence.card.server, evidence.servers
-    behind = next((node for node in servers if host in {node.name, *node.addresses}), None)
+    behind = next((node for node in servers if host in {node.name, *plain_addresses(node.addresses)}), None)
     ready = [node.name for node in servers if node.is_ready]
     if not ready:
         return Check(PEER, "refused", "no other server is Ready", "bring one up first")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-from ..cluster.check import Check, ForgetPassword, Mend, RemoveMember
+from ..cluster.check import Check, ForgetPassword, Mend, RemoveMember, plain
 from ..cluster.membership import current_member
 from ..cluster.port import Cluster
 from ..cluster.preflight import checks, refusal
@@ -64,11 +64,11 @@ def mend(cluster: Cluster, what: Mend, reporter: Reporter) -> None:
 
 
 def _wait(cluster: Cluster, what: RemoveMember, reporter: Reporter) -> None:
-    with reporter.step(f"waiting for k3s to take {what.member} out of etcd"):
+    with reporter.step(plain(f"waiting for k3s to take {what.member} out of etcd")):
         for node in cluster.watch(what.node.name, REMOVED_WITHIN):
             if node is None or current_member(node) != what.member:
                 return
     raise MetisError(
-        f"k3s has not taken {what.member} out of etcd within {REMOVED_WITHIN:g} s",
+        plain(f"k3s has not taken {what.member} out of etcd within {REMOVED_WITHIN:g} s"),
         "see the servers' log; `metis preflight` tells when it is done",
     )

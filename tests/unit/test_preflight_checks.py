@@ -365,6 +365,7 @@ def test_a_quorum_must_hold_with_the_old_member_and_without(
         ("192.0.2.7", (A, B), "ok", "titan-0a, titan-0b Ready; k3s.server is titan-0a"),
         ("titan-0b", (A, B), "ok", "k3s.server is titan-0b"),
         ("k3s.example", (A, B), "ok", "k3s.example is no Node's address"),
+        ("2001:db8::7", (replace(A, addresses=("2001:DB8:0::7",)),), "ok", "k3s.server is titan-0a"),
         ("192.0.2.8", (A, B_DOWN), "refused", "k3s.server is 192.0.2.8, and titan-0b there is not Ready"),
         ("192.0.2.7", (A, B_DOWN), "unsure", "titan-0a Ready, titan-0b not"),
         ("192.0.2.7", (B_DOWN,), "refused", "no other server is Ready"),
@@ -489,6 +490,15 @@ def test_a_table_shows_words_of_others_as_they_are_and_obeys_none() -> None:
         "twin   ok      \\x1b[2Jfound",
         "token  unsure  b             do this",
     ]
+
+
+def test_a_members_name_of_a_stranger_fills_no_terminal() -> None:
+    hostile = server("titan-0c", "Unknown", member="\x1b[2J" + "x" * 100_000)
+    found = checks(evidence(SERVER, nodes=(A, B, hostile)))
+    (mend,) = (check.mend for check in found if check.mend)
+    for said in (str(mend), to_text(found)):
+        assert "\x1b" not in said
+    assert max(map(len, [str(mend), *to_text(found).splitlines()])) < 1000
 
 
 def test_data_for_machines_says_what_would_be_mended() -> None:
