@@ -14,13 +14,13 @@ PACKAGES := python3-venv python3-guestfs libguestfs-tools supermin $(QEMU) qemu-
     linux-image-cloud-$(ARCH) mmdebstrap uidmap fakeroot mtools dosfstools e2fsprogs fdisk gdisk xz-utils zstd \
     gzip bmap-tools gpgv minisign openssh-client ovmf
 # Most of them are programs that read on a node what we write.
-TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon fuse3 gnupg libnbd-bin nbdkit \
-    nbdkit-plugin-python netplan.io openssl python3-prometheus-client qemu-system-arm qemu-system-x86 \
-    qemu-user-static shellcheck strace sudo systemd user-mode-linux wget xfsprogs
+TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon etcd-client fuse3 gnupg iproute2 \
+    libnbd-bin nbdkit nbdkit-plugin-python netplan.io openssl python3-prometheus-client qemu-system-arm \
+    qemu-system-x86 qemu-user-static shellcheck strace sudo systemd user-mode-linux wget xfsprogs
 # These would change how a machine starts or who can reach it. Where they are missing, and CI is not set, the tests
 # that need them are skipped.
 ifdef CI
-TEST_PACKAGES += cloud-init docker-registry network-manager openssh-server
+TEST_PACKAGES += cloud-init docker-registry etcd-server network-manager openssh-server
 endif
 
 SENTINEL := artifacts/metis-sentinel.pyz

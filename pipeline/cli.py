@@ -25,6 +25,7 @@ from .commands.history import history
 from .commands.image import image
 from .commands.nightly import nightly
 from .commands.plan import plan
+from .commands.preflight import preflight
 from .commands.push import push
 from .commands.reconcile import reconcile
 from .commands.secrets import secrets
@@ -67,6 +68,7 @@ for command in (
     nightly,
     facts,
     watch,
+    preflight,
     reconcile,
     history,
 ):

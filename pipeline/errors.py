@@ -17,7 +17,7 @@ own, which the callers of one module tell apart:
                             LateError, GoneError
     SeveralErrors           UnknownNeedsError
     SourceError             AbsentError, DeniedError, ConflictError, ForbiddenError, ChangedError,
-                            UnreachableError
+                            NoQuorumError, UnreachableError
 """
 
 from __future__ import annotations

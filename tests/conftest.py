@@ -61,11 +61,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the secrets of whoever runs it."""
+    """No test reads or writes the secrets of whoever runs it, or asks their cluster."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
-        for name in ("METIS_SECRETS", "METIS_AGE_IDENTITY"):
+        for name in ("METIS_SECRETS", "METIS_AGE_IDENTITY", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
             patch.delenv(name, raising=False)
         yield
 

@@ -90,6 +90,11 @@ device_option = click.option(
     is_flag=True,
     help="Put the node's files into the file systems that are on DEVICE; its image is not written.",
 )
+@click.option(
+    "--no-preflight",
+    is_flag=True,
+    help="Do not ask the cluster first, where KUBECONFIG names one, whether the node may come back.",
+)
 @yes_option
 def burn(
     nodes: Sequence[str],
@@ -105,7 +110,7 @@ def burn(
 
     The image is built first if it is not up to date. A disk that holds the running system, is in use, is
     fixed, too small or too large is refused. Without --device it waits for a card, shows it, and asks for
-    the node's name.
+    the node's name. Where KUBECONFIG names a cluster, `metis preflight` comes first.
     """
     flags = take_flags(more)
     set_flags(flags)

@@ -23,6 +23,7 @@ from .options import artifacts_folder, lab_of, print_json
 if TYPE_CHECKING:
     from ..card.cards import Card
     from ..card.platform import Platform
+    from ..lab.lab import Lab
     from ..steps.burn import Report, Tools
     from ..steps.burnable import Burnable
     from ..steps.choosing import Rules
@@ -38,6 +39,7 @@ class Choice:
     devices: Sequence[str]
     allow_fixed: bool
     delta: str
+    no_preflight: bool
     yes: bool
     as_json: bool
 
@@ -90,7 +92,9 @@ def write_node(name: str, flags: dict[str, str | None], choice: Choice) -> None:
     from ..lab.cards import LabCards
     from ..steps.burnable import opened
 
-    cards = LabCards(lab_of(flags))
+    lab = lab_of(flags)
+    _preflight(lab, name, choice)
+    cards = LabCards(lab)
     rules = cards.rules(name, allow_fixed=choice.allow_fixed)
     _refuse_early(cards.platform, rules, choice)
     lab = walk.run([f"image:{name}"], 1, lets_go=True)
@@ -101,6 +105,13 @@ def write_node(name: str, flags: dict[str, str | None], choice: Choice) -> None:
         cards.keep(name, reports)
     finally:  # what came of the cards is worth most, also where there is no room to keep it
         _end(name, reports, choice)
+
+
+def _preflight(lab: Lab, name: str, choice: Choice) -> None:
+    from ..lab.preflight import before_burn
+
+    if not choice.no_preflight:
+        before_burn(lab, name)
 
 
 def _refuse_early(platform: Platform, rules: Rules, choice: Choice) -> None:
@@ -153,7 +164,9 @@ def fill(name: str, folders: tuple[Path, Path] | None, flags: dict[str, str | No
     """Put a node's files into a card's file systems, and read them back."""
     from ..lab.cards import LabCards
 
-    cards = LabCards(lab_of(flags, writes=True))
+    lab = lab_of(flags, writes=True)
+    _preflight(lab, name, choice)
+    cards = LabCards(lab)
     if folders is None:
         from ..steps.choosing import judged
 

@@ -33,6 +33,13 @@ BURN_PARAMS = [
         "help": "see `metis burn`",
     },
     {
+        "name": "no_preflight",
+        "long": "no-preflight",
+        "type": bool,
+        "default": False,
+        "help": "do not ask the cluster first",
+    },
+    {
         "name": "delta",
         "long": "delta",
         "default": DELTAS[0],

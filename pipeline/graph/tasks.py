@@ -150,6 +150,10 @@ class Tasks(Actions):
         asked = self.burn_request.options
         if not asked["node"] or not asked["device"]:
             raise UsageError("nothing is burned", "say `doit burn --node NODE --device DEVICE --yes`")
+        if not asked["no_preflight"]:
+            from ..lab.preflight import before_burn
+
+            before_burn(self.lab, asked["node"])
         self._cards_to_burn(0)
         return {"task_dep": [f"image:{asked['node']}"]}
 

@@ -45,10 +45,14 @@ class Report:
 
 @dataclass(slots=True)
 class Lab:
-    """An inventory and artifacts below one folder; `environment` is what its commands get on top."""
+    """An inventory and artifacts below one folder; `environment` is what its commands get on top.
+
+    `within` is what runs them elsewhere, as in a network of its own.
+    """
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
 
     @property
     def inventory(self) -> Path:
@@ -100,7 +104,7 @@ class Lab:
 
     def _run(self, program: str, arguments: tuple[str, ...], extra: Mapping[str, str]) -> Report:
         done = process.run(
-            [BIN / program, *arguments],
+            [*self.within, BIN / program, *arguments],
             cwd=REPOSITORY,
             check=False,
             timeout=1200,

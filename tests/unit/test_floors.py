@@ -34,8 +34,10 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "words": "errors model secret",
     "pure": "amounts cache.policy card.cards card.get_disk card.lsblk card.policy card.table card.waiting "
-    "cluster.desired cluster.difference cluster.objects cluster.port edits.* facts.* "
-    "golden.debian.recipe golden.newer golden.registry.artifact "
+    "cluster.addresses cluster.admission cluster.check cluster.desired cluster.difference "
+    "cluster.evidence cluster.join_token cluster.membership cluster.node_password cluster.objects "
+    "cluster.port cluster.preflight cluster.preflight_show cluster.servers cluster.skew cluster.twin "
+    "cluster.versions edits.* facts.* golden.debian.recipe golden.newer golden.registry.artifact "
     "history.difference history.records history.show "
     "golden.trust.sums graph.outcomes inventory.amend inventory.builder inventory.composed "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
