@@ -19,6 +19,7 @@ from .commands.burn import burn
 from .commands.cache import cache
 from .commands.cards import cards
 from .commands.config import config
+from .commands.export import export
 from .commands.facts import facts
 from .commands.golden import golden
 from .commands.history import history
@@ -65,6 +66,7 @@ for command in (
     golden,
     cache,
     push,
+    export,
     nightly,
     facts,
     watch,
