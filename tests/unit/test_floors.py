@@ -43,8 +43,8 @@ FLOORS = {
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
-    "raw.ranges raw.record render.* secrets.report service.asked service.csrf service.denial service.doors "
-    "service.identity service.limits service.options show tables wording",
+    "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.csrf "
+    "service.denial service.doors service.identity service.imager_list service.limits service.options show tables wording",
     "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
     "inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files service.kinds",
     "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
@@ -74,6 +74,7 @@ LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "re
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},
+    "anyio": {"service.*"},
     "fastapi": {"service.*"},
     "jinja2": {"service.*"},
     "prometheus_client": {"service.*"},
