@@ -2,13 +2,14 @@
 
 Imager cannot sign in, so the link of an export is all that its list and its file ask for. An unknown link and
 one that is over get the same answer, as far as time tells too. Whoever writes down which addresses were asked
-for must leave out what follows /imager/.
+for must leave out what follows /imager/; uvicorn's log of accesses does.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from fastapi.templating import Jinja2Templates
 from ..errors import MetisError
 from ..history.exports import Export, Exports
 from ..inventory.read import NAME
+from ..secret import MASK
 from ..steps.artifacts import Artifacts
 from . import imager_list
 from .download import Download
@@ -32,6 +34,22 @@ TEMPLATES = Jinja2Templates(directory=Path(__file__).parent / "templates")
 ICON = "/static/imager.png"
 GONE = 410
 _log = logging.getLogger(__name__)
+_LINK = re.compile(r"/imager/[^/?#]+")
+
+
+class WithoutLinks(logging.Filter):
+    """Leaves the tokens of links out of what uvicorn logs of requests."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the line's arguments, and let it pass."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _LINK.sub(f"/imager/{MASK}", each) if isinstance(each, str) else each for each in record.args
+            )
+        return True
+
+
+WITHOUT_LINKS = WithoutLinks()
 
 
 class Service(Protocol):
@@ -74,6 +92,7 @@ class Link:
 
 def routes(allowed: Callable[..., Any]) -> APIRouter:
     """The routes of this page. `allowed` is the dependency that lets only who may build and burn go on."""
+    logging.getLogger("uvicorn.access").addFilter(WITHOUT_LINKS)
     router = APIRouter(include_in_schema=False)
     reading, signed_in = ["GET", "HEAD"], [Depends(allowed)]
     router.add_api_route(f"/imager/{LIST}", without_link, methods=reading)
