@@ -29,7 +29,7 @@ def make_export(lab: Lab, node: str, lasts: timedelta, by: str) -> Export:
     `by` is who wants it, for the history. Raises MetisError where there is no finished image, MismatchError
     where it is not what its receipt says. What a cut has left, the next one removes.
     """
-    from ..history.exports import Exports
+    from ..history.exports import Export, Exports
 
     exports = Exports(lab.artifacts.history, lab.artifacts.exports)
     exports.sweep(datetime.now(UTC))
