@@ -82,6 +82,10 @@ class Export:
         """What its file is called by whoever fetches it."""
         return f"{self.node}{ENDING}"
 
+    def state(self, now: datetime) -> str:
+        """`open`, or why it is over."""
+        return self.ended or ("open" if self.expires_at > _at(now) else "expired")
+
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
         data = asdict(self)

@@ -12,13 +12,13 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from . import private_files
+from . import imager, private_files
 from .guard import Guard, noting
-from .pages import jobs, listening, nodes
+from .pages import exports, jobs, listening, nodes
 from .rendering import STATIC, page
 from .service import Service
 
-ROUTERS = (nodes.router, jobs.router, listening.router)
+ROUTERS = (nodes.router, jobs.router, exports.router, listening.router, imager.router)
 LOG = logging.getLogger("metis.service")
 
 

@@ -27,6 +27,7 @@ KINDS = {
         lambda job: ["burn", "--node", job.node, "--device", str(job.options["card"]), "--yes"],
         lambda job: f"card {job.options['card']}",
     ),
+    "export": Kind("export", lambda job: ["export", "--node", job.node, f"--by={job.who}"], lambda _: BUILDS),
 }
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..history import jobs
+from ..history.exports import Exports
 from ..history.jobs import Job, Wanted
 from ..settings import Settings
 from ..steps.artifacts import Artifacts
@@ -17,6 +18,7 @@ from .board import Board, Boards, look
 from .events import Events
 from .options import Options
 from .runner import Runner
+from .sweeping import keep_swept
 
 
 class Service:
@@ -29,6 +31,7 @@ class Service:
         self.environment = environment
         self.artifacts = Artifacts(settings.artifacts)
         self.history = self.artifacts.history
+        self.exports = Exports(self.history, self.artifacts.exports)
         self.asking = Asking(environment)
         self.events = Events()
         self._boards = Boards(self._look, lambda: self.events.tell("board"))
@@ -64,13 +67,14 @@ class Service:
 
     @asynccontextmanager
     async def running(self, failed: Callable[[BaseException], None]) -> AsyncIterator[None]:
-        """Look after queue and board while the block runs; `failed` is told of an error that ended that."""
+        """Look after all that goes on while the block runs; `failed` is told of an error that ended it."""
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()):
                 failed(error)
 
-        tasks = [asyncio.create_task(self._runner.run()), asyncio.create_task(self._boards.run())]
+        errands = (self._runner.run(), self._boards.run(), keep_swept(self.exports))
+        tasks = [asyncio.create_task(errand) for errand in errands]
         for task in tasks:
             task.add_done_callback(ended)
         try:

@@ -44,7 +44,8 @@ FLOORS = {
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
     "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.csrf "
-    "service.denial service.doors service.identity service.imager_list service.limits service.options show tables wording",
+    "service.denial service.doors service.identity service.imager_list service.limits "
+    "service.options show tables wording",
     "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
     "inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files service.kinds",
     "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
