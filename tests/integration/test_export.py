@@ -15,6 +15,7 @@ from pipeline.machine import process
 from pipeline.raw import bmap
 from pipeline.steps.artifacts import Artifacts
 from tests.integration.test_graph import edit, make_lab
+from tests.integration.test_jobs import a_runner, asked, events, over
 from tests.support.lab import BIN, REPOSITORY, Lab
 
 NODE = "alpha"
@@ -102,6 +103,16 @@ def test_exports_of_one_node_are_beside_each_other(lab: Lab) -> None:
     made = [json.loads(lab.metis("export", "--node", NODE, "--json").out)["id"] for _ in range(2)]
     there = {each.id: exports(lab).place(each) for each in exports(lab).listed()}
     assert all(there[name].exists() for name in made)
+
+
+def test_a_job_of_the_service_makes_one_for_who_asked(lab: Lab) -> None:
+    history = Artifacts(lab.artifacts).history
+    job = over(a_runner(lab, history), history, asked(history, NODE, "export"))
+    assert (job.state, job.code) == ("done", 0), job
+    (found,) = exports(lab).listed(NODE, limit=1)
+    assert found.by == "ops"
+    assert exports(lab).place(found).exists()
+    assert any(event.get("label") == f"{NODE}: packing" for event in events(history, job))
 
 
 # ---------------------------------------------------------------------------------- what is refused

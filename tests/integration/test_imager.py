@@ -484,6 +484,8 @@ def test_no_link_is_in_a_log_or_in_the_history(
     site.get(f"{file}x")
     site.get(f"/imager/{token}%0a/os_list.json")
     site.get(file)
+    while site.noted.get(timeout=PATIENCE) != (0, len(CONTENT)):
+        pass
     site.get(file)
     large = offered(site.exports, bytes(LARGE))
     _, cut = site.link(large)
