@@ -23,7 +23,7 @@ from ..facts.show import stamp
 from ..machine import durable
 from ..raw.ranges import Ranges, joined
 from ..secret import Secret
-from .database import TABLES, writing
+from .database import TABLES, reading, writing
 
 ENDING = ".img.zst"
 KEY_BYTES = 32
@@ -125,7 +125,7 @@ class Exports:
         wanted = select(EXPORTS).order_by(EXPORTS.c.made_at.desc(), EXPORTS.c.id).limit(limit)
         if node is not None:
             wanted = wanted.where(EXPORTS.c.node == node)
-        with writing(self._history) as connection:
+        with reading(self._history) as connection:
             return [_export(row) for row in connection.execute(wanted).mappings()]
 
     # ---------------------------------------------------------------------------------------- links
@@ -152,7 +152,7 @@ class Exports:
         digest = self._digest(token[:LONGEST_TOKEN], makes_key=False)
         if digest is None:
             return None
-        with writing(self._history) as connection:
+        with reading(self._history) as connection:
             return _open(connection, EXPORTS.c.link == digest, now)
 
     def _digest(self, token: str, *, makes_key: bool) -> str | None:
