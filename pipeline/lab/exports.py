@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MismatchError, RefusedError, one_line
+from ..errors import MetisError, MismatchError, RefusedError, one_line
 from ..facts.show import stamp
 from ..machine import durable
 from ..machine.paths import DEVICES, lies_below
@@ -21,18 +21,24 @@ if TYPE_CHECKING:
 
 LONGEST_WHO = 100
 """Letters that are kept of whoever made an export."""
+MOST_OPEN = 4
+"""Of a node: each has the size of an image, and a button that is pressed often must fill no disk."""
 
 
 def make_export(lab: Lab, node: str, lasts: timedelta, by: str) -> Export:
     """Pack a node's image into an export, which is open for so long; nothing is built for that.
 
-    `by` is who wants it, for the history. Raises MetisError where there is no finished image, MismatchError
-    where it is not what its receipt says. What a cut has left, the next one removes.
+    `by` is who wants it, for the history. Raises MetisError where there is no finished image or there are
+    MOST_OPEN exports of the node, MismatchError where it is not what its receipt says. What a cut has left,
+    the next one removes.
     """
     from ..history.exports import Export, Exports
 
     exports = Exports(lab.artifacts.history, lab.artifacts.exports)
-    exports.sweep(datetime.now(UTC))
+    begun = datetime.now(UTC)
+    exports.sweep(begun)
+    if sum(each.state(begun) == "open" for each in exports.listed(node)) >= MOST_OPEN:
+        raise MetisError(f"{node} has {MOST_OPEN} open exports", "revoke one on its page, or fetch it")
     about = lab.live_composer.node(node).klass
     with scratch(exports.folder, "export", lab.reporter.note) as folder:
         part = folder / "image"

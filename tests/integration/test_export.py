@@ -6,17 +6,23 @@ import hashlib
 import json
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pipeline.errors import MetisError
 from pipeline.history.exports import Exports
+from pipeline.lab.exports import MOST_OPEN, make_export
+from pipeline.lab.lab import Lab as LabOf
 from pipeline.machine import process
 from pipeline.raw import bmap
 from pipeline.steps.artifacts import Artifacts
 from tests.integration.test_graph import edit, make_lab
 from tests.integration.test_jobs import a_runner, asked, events, over
+from tests.support.exports import offered
 from tests.support.lab import BIN, REPOSITORY, Lab
+from tests.support.node_images import lab_with_image
 
 NODE = "alpha"
 
@@ -36,6 +42,12 @@ def image(lab: Lab) -> Path:
 def exports(lab: Lab) -> Exports:
     artifacts = Artifacts(lab.artifacts)
     return Exports(artifacts.history, artifacts.exports)
+
+
+@pytest.fixture
+def none_open(lab: Lab) -> None:
+    for each in exports(lab).listed():
+        exports(lab).revoke(each.id, datetime.now(UTC))
 
 
 def unpacked(file: Path) -> bytes:
@@ -103,6 +115,20 @@ def test_exports_of_one_node_are_beside_each_other(lab: Lab) -> None:
     made = [json.loads(lab.metis("export", "--node", NODE, "--json").out)["id"] for _ in range(2)]
     there = {each.id: exports(lab).place(each) for each in exports(lab).listed()}
     assert all(there[name].exists() for name in made)
+
+
+def test_a_node_has_only_so_many_open_exports(tmp_path: Path) -> None:
+    lab = lab_with_image(tmp_path, NODE)
+    for _ in range(MOST_OPEN):
+        offered(exports(lab), b"packed", node=NODE)
+    other = offered(exports(lab), b"packed", node="another", now=datetime(2026, 1, 1, tzinfo=UTC))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in lab.variables({}).items():
+            patch.setenv(name, value)
+        with pytest.raises(MetisError, match="has 4 open exports: revoke one"):
+            make_export(LabOf.from_environment(), NODE, timedelta(hours=1), "mara")
+    assert not exports(lab).place(other).exists()  # its time was over: it is swept all the same
+    assert [each.state(datetime.now(UTC)) for each in exports(lab).listed(NODE)] == ["open"] * MOST_OPEN
 
 
 def test_a_job_of_the_service_makes_one_for_who_asked(lab: Lab) -> None:
@@ -211,6 +237,7 @@ main(["export", "--node", "alpha"])
 """
 
 
+@pytest.mark.usefixtures("none_open")
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL", "SIGINT"])
 def test_an_export_that_is_cut_off_leaves_nothing_half(lab: Lab, signal: str) -> None:
     before = exports(lab).listed()
