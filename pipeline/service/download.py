@@ -17,6 +17,8 @@ from .byte_ranges import wanted
 
 PIECE = 1 << 18
 """Bytes in memory for each download."""
+STALLED = 600.0
+"""Seconds: so slow a card may be. Who takes nothing for longer would keep a file open that is removed."""
 
 
 class Download(Response):
@@ -78,8 +80,11 @@ class Download(Response):
                     piece = await run_sync(self._read, at)
                     if not piece:
                         break
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    if group.cancel_scope.cancel_called:  # nobody has got that piece
+                    with anyio.move_on_after(STALLED) as taken:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    if (
+                        taken.cancelled_caught or group.cancel_scope.cancel_called
+                    ):  # nobody has got that piece
                         break
                     at += len(piece)
                 group.cancel_scope.cancel()

@@ -303,6 +303,17 @@ def test_a_download_that_runs_ends_with_its_export(site: Site, way: str) -> None
     assert site.ended(export) == way
 
 
+def test_a_download_that_nobody_takes_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "STALLED", 0.2)
+    export = offered(site.exports, bytes(LARGE))
+    _, file = site.link(export)
+    with site.begun(file) as answer:
+        assert site.noted.get(timeout=PATIENCE)[1] < LARGE
+        got = sum(map(len, iter(lambda: answer.read(1 << 20) or b"", b"")))
+    assert got < LARGE
+    assert site.ended(export) is None
+
+
 def test_what_cannot_be_counted_is_sent_and_said(
     site: Site, export: Export, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
