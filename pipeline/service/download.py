@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from http import HTTPStatus
 from io import FileIO
 
-import anyio
-from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -72,26 +71,17 @@ class Download(Response):
 
     async def _has_sent(self, receive: Receive, send: Send) -> bool:
         """Whether all of it was sent; when that is known, what was sent is noted."""
-        at = self._start
+        at, gone = self._start, asyncio.create_task(_until_gone(receive))
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(_until_gone, receive, group.cancel_scope)
-                while at < self._end:
-                    piece = await run_sync(self._read, at)
-                    if not piece:
-                        break
-                    with anyio.move_on_after(STALLED) as taken:
-                        await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    if (
-                        taken.cancelled_caught or group.cancel_scope.cancel_called
-                    ):  # nobody has got that piece
-                        break
-                    at += len(piece)
-                group.cancel_scope.cancel()
+            while at < self._end:
+                piece = await asyncio.to_thread(self._read, at)
+                if not piece or not await _is_taken(send, piece) or gone.done():
+                    break
+                at += len(piece)
         finally:
+            gone.cancel()
             if at > self._start:
-                with anyio.CancelScope(shield=True):
-                    await run_sync(self._note, self._start, at)
+                await asyncio.shield(asyncio.to_thread(self._note, self._start, at))
         return at == self._end
 
     def _read(self, at: int) -> bytes:
@@ -101,8 +91,16 @@ class Download(Response):
         return os.pread(descriptor, min(PIECE, self._end - at), at)
 
 
-async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    """End the scope when the other side is gone, of which a server tells nobody who only sends."""
+async def _is_taken(send: Send, piece: bytes) -> bool:
+    try:
+        async with asyncio.timeout(STALLED):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Ends when the other side is gone, of which a server tells nobody who only sends."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    scope.cancel()

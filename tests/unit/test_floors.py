@@ -75,7 +75,6 @@ LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "re
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},
-    "anyio": {"service.*"},
     "fastapi": {"service.*"},
     "jinja2": {"service.*"},
     "prometheus_client": {"service.*"},
