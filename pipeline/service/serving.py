@@ -27,7 +27,7 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
 
     Raises MetisError where another service has the same artifacts, or the address cannot be had.
     """
-    with _bound(options) as listening:
+    with bound(options) as listening:
         options = at_port(options, listening.getsockname()[1])
         service = Service(options, _environment(os.environ), Path.cwd())
         durable.make_private(service.artifacts.root)
@@ -36,6 +36,29 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
             told(options.public_url)
             with suppress(KeyboardInterrupt):  # uvicorn has ended well by then, and raises the signal again
                 uvicorn.Server(config).run(sockets=[listening])
+
+
+def bound(options: Options) -> socket.socket:
+    """The socket, had before anything else is begun. Raises UsageError where it cannot be had.
+
+    What is sent goes at once: with Nagle's algorithm a body would wait until its head is acknowledged, 40 ms
+    on Linux, and asyncio turns that off only for sockets that it has made itself.
+    """
+    host = options.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.bind((host, options.port))
+        listening.listen()  # who is told the address may ask at once
+    except OSError as error:
+        listening.close()
+        where = f"{options.host}:{options.port}"
+        raise UsageError(
+            f"cannot listen at {where}: {reason_of(error)}", "name another with --port"
+        ) from None
+    return listening
 
 
 def at_port(options: Options, port: int) -> Options:
@@ -57,21 +80,3 @@ def _refuse(holder: str) -> None:
     raise MetisError(
         f"{holder} serves these artifacts already", "end it first, or name others with --artifacts"
     )
-
-
-def _bound(options: Options) -> socket.socket:
-    """The socket, had before anything else is begun."""
-    host = options.host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, options.port))
-        listening.listen()  # who is told the address may ask at once
-    except OSError as error:
-        listening.close()
-        where = f"{options.host}:{options.port}"
-        raise UsageError(
-            f"cannot listen at {where}: {reason_of(error)}", "name another with --port"
-        ) from None
-    return listening

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 
 from pipeline.machine import process
+from pipeline.service.options import Options
+from pipeline.service.serving import bound
 from tests.integration.test_graph import make_lab
 from tests.support.lab import BIN, REPOSITORY, Lab
 
@@ -66,6 +69,13 @@ def test_it_serves_until_it_is_told_to_end(lab: Lab, by: signal.Signals) -> None
     with started(lab, "serve", "--no-auth", "--port", "0") as (child, url):
         assert "Nodes" in get(f"{url}/nodes").read().decode()
         assert ended(child, by) == (0, "")
+
+
+def test_what_is_sent_waits_for_no_acknowledgement() -> None:
+    with bound(Options(port=0)) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_second_service_of_the_same_artifacts_is_refused(lab: Lab) -> None:
