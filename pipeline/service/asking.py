@@ -20,6 +20,10 @@ LARGEST = 64 << 20
 """Bytes of an answer: 10,000 nodes with all their findings."""
 PATIENCE = 120.0
 """Seconds for an answer."""
+AT_ONCE = 2
+"""Children at once that answer requests: each has a processor and some 100 MiB for itself."""
+IN_LINE = 20
+"""Questions that wait; more are refused, as their askers would be gone by then."""
 PREFIX = "metis: "
 
 
@@ -37,6 +41,8 @@ class Asking:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._in_line = 0
 
     def now(self, *words: str) -> Answer:
         """What a command says, one that changes nothing. Raises MetisError for no answer at all."""
@@ -57,5 +63,12 @@ class Asking:
             return Answer(None, complaints or (f"metis {words[0]} ended with {done.code}",), done.code)
 
     async def answer(self, *words: str) -> Answer:
-        """The same, while others are served."""
-        return await asyncio.to_thread(self.now, *words)
+        """The same, while others are served. Raises MetisError too where many wait already."""
+        if self._in_line >= IN_LINE:
+            raise MetisError("too many questions at once", "ask again in a while")
+        self._in_line += 1
+        try:
+            async with self._room:
+                return await asyncio.to_thread(self.now, *words)
+        finally:
+            self._in_line -= 1
