@@ -14,12 +14,17 @@ from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .card.here import here
 from .cli import INTERRUPTED, main
+from .errors import MetisError
 from .history import jobs
+from .history.jobs import Job
 from .machine import durable
 from .machine.journal import JournalReporter
+from .service.cards import as_seen
 from .service.job_files import journal_of, lock_of
 from .service.kinds import KINDS
+from .steps.choosing import seen_again
 
 PREFIX = "metis: "
 
@@ -60,13 +65,24 @@ def do(history: Path, number: int) -> None:
             return
         durable.make_private(journal.parent)
         os.environ |= {"METIS_JOURNAL": str(journal), "METIS_WAIT": "1"}
-        code, said = _run(KINDS[job.kind].words(job), JournalReporter(journal))
+        code, said = _done(job, JournalReporter(journal))
         state: jobs.State = "done" if code == 0 else "cancelled" if code == INTERRUPTED else "failed"
         jobs.end(history, number, state, code, said, datetime.now(UTC))
 
 
 def _refuse(holder: str) -> None:
     raise SystemExit(f"{holder} does this job already")
+
+
+def _done(job: Job, journal: JournalReporter) -> tuple[int, str]:
+    """Do what a job says; it may have waited while somebody put another card into the reader."""
+    try:
+        if "seen" in job.options:
+            seen_again(here(), as_seen(job.options["seen"]))
+    except MetisError as error:
+        journal.note(str(error))
+        return error.exit_code, str(error)
+    return _run(KINDS[job.kind].words(job), journal)
 
 
 def _run(words: Sequence[str], journal: JournalReporter) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,6 +74,12 @@ PORT = 8080
 )
 @click.option("--metrics-token-file", metavar="FILE", help="What a Prometheus brings (METIS_METRICS_TOKEN).")
 @click.option("--api-token-file", metavar="FILE", help="What scripts bring to /api/v1 (METIS_API_TOKEN).")
+@click.option(
+    "--card-files",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="The plain files in this folder stand for cards: for tests, and labs without a reader.",
+)
 def serve(as_json: bool, **more: Any) -> None:  # noqa: ANN401 - what the service is told, and the flags of all
     """Serve a page on which operators build, flash and watch, and /api/v1 for scripts.
 
@@ -144,5 +151,6 @@ def options_of(given: dict[str, Any]) -> Options:
             allowed_hosts=frozenset(given["allowed_hosts"]),
             public_url=given["public_url"],
             tokens=tokens(os.environ, files, private_files.token),
+            card_files=str(given["card_files"].absolute()) if given["card_files"] else "",
         )
     )

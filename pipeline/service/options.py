@@ -71,7 +71,8 @@ class Options:
     `public_url` is its origin as browsers know it, such as https://metis.example; without sign-in it is that
     of the address where it listens. `allowed_hosts` are further names (with their port where it is
     not the scheme's own) that a request may have as Host. `tokens` are by purpose, see TOKENS; `gui_token` is
-    the one that `metis gui` opens the browser with.
+    the one that `metis gui` opens the browser with. `card_files` is a folder whose plain files stand for
+    cards, empty for none: for tests, and labs without a reader.
     """
 
     host: str = "127.0.0.1"
@@ -85,6 +86,7 @@ class Options:
     public_url: str = ""
     tokens: Mapping[str, Secret] = field(default_factory=dict)
     gui_token: Secret | None = None
+    card_files: str = ""
 
     @property
     def is_https(self) -> bool:

@@ -110,6 +110,20 @@ def test_a_card_is_burned(lab: Lab, history: Path, runner: Runner) -> None:
     assert card.stat().st_size > 0
 
 
+def test_a_card_that_is_another_by_the_time_its_turn_comes_is_not_burned(
+    lab: Lab, history: Path, runner: Runner
+) -> None:
+    card = lab.root / "card"
+    card.write_bytes(b"photos")
+    seen = {"path": str(card), "kind": "file", "size": 0, "number": "", "sequence": "", "serial": ""}
+    wanted = Wanted("burn", "alpha", "ops", {"card": str(card), "seen": seen})
+    job = over(runner, history, jobs.add(history, wanted, datetime.now(UTC))[0])
+    assert (job.state, job.code) == ("failed", 3)
+    assert "is not the card any more" in job.said
+    assert job.said in [event.get("note") for event in events(history, job)]
+    assert card.read_bytes() == b"photos"
+
+
 def test_what_fails_says_why(lab: Lab, history: Path, runner: Runner) -> None:
     lab.write("nodes/alpha.yaml", "class: plain\nnetwrk: {}\n")
     job = over(runner, history, asked(history))
