@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    case,
     desc,
     func,
     insert,
@@ -72,6 +73,15 @@ class Tally:
     events: int
     seconds: float
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How many events took no longer than each of some bounds, how many there are, and all their seconds."""
+
+    within: tuple[int, ...]
+    events: int
+    seconds: float
 
 
 ALL = Wanted()
@@ -135,6 +145,18 @@ def tallies(file: Path, wanted: Wanted = ALL) -> list[Tally]:
     rows = select(*by, *sums).where(*_conditions(wanted)).group_by(*by).order_by(*by)
     with reading(file) as connection:
         return [Tally(*row) for row in connection.execute(rows)]
+
+
+def durations(file: Path, bounds: Sequence[float]) -> dict[Kind, Durations]:
+    """How long builds and burns took that ended well, by kind. `bounds` are seconds, the lowest first.
+
+    Raises MetisError for a file that is no history.
+    """
+    within = [func.sum(case((EVENTS.c.seconds <= bound, 1), else_=0)) for bound in bounds]
+    rows = select(EVENTS.c.kind, func.count(), func.sum(EVENTS.c.seconds), *within)
+    rows = rows.where(EVENTS.c.verdict.in_(["built", "burned"])).group_by(EVENTS.c.kind)
+    with reading(file) as connection:
+        return {row[0]: Durations(tuple(row[3:]), row[1], row[2]) for row in connection.execute(rows)}
 
 
 def _event(row: Row[Any]) -> Event:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, insert, select, update
+from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, func, insert, select, update
 
 from ..facts.show import stamp
 from .database import TABLES, reading, writing
@@ -132,6 +132,14 @@ def unfinished(file: Path) -> list[Job]:
         return _jobs(
             connection, select(JOBS).where(JOBS.c.state.in_(["waiting", "running"])).order_by(JOBS.c.id)
         )
+
+
+def tally(file: Path) -> list[tuple[str, State, int | None, int]]:
+    """How many jobs there are of a kind, a state and an exit code."""
+    by = (JOBS.c.kind, JOBS.c.state, JOBS.c.code)
+    with reading(file) as connection:
+        rows = connection.execute(select(*by, func.count()).group_by(*by).order_by(*by))
+        return [(kind, state, code, count) for kind, state, code, count in rows]
 
 
 def latest(file: Path, *, limit: int, before: int | None = None, node: str | None = None) -> list[Job]:

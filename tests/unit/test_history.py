@@ -20,7 +20,7 @@ from pipeline.facts.changes import State
 from pipeline.facts.finding import Finding
 from pipeline.history import builds, burns
 from pipeline.history.database import FORMAT, reading, writing
-from pipeline.history.events import Tally, Wanted, events, last, tallies
+from pipeline.history.events import Durations, Tally, Wanted, durations, events, last, tallies
 from pipeline.history.records import LONGEST, Build, Event, reason
 from pipeline.history.watches import targets_history, watched
 from pipeline.manifest_json import to_data
@@ -187,6 +187,12 @@ def test_events_are_counted_by_how_they_ended(file: Path) -> None:
         Tally("burn", "failed", 4, 1, 4.5, 1 << 20),
     ]
     assert tallies(file, Wanted(nodes=("gamma",))) == [Tally("build", "built", 0, 1, 0.5, 24)]
+
+
+def test_what_ended_well_is_counted_by_how_long_it_took(file: Path) -> None:
+    times = (0.5, 1.0, 7.0, 100.0)
+    keep(file, *(event(seconds=each) for each in times), event(verdict="failed", seconds=0.1))
+    assert durations(file, (1, 10, 60)) == {"build": Durations((2, 3, 3), 4, sum(times))}
 
 
 # ------------------------------------------------------------------------------------ what was watched

@@ -106,6 +106,20 @@ def test_the_newest_come_first_page_by_page(file: Path) -> None:
     assert [job.node for job in jobs.latest(file, limit=9, node="n2")] == ["n2"]
 
 
+def test_jobs_are_counted_by_what_they_are(file: Path) -> None:
+    assert jobs.tally(file) == []
+    first, second = added(file), added(file, replace(BUILD, node="n2"))
+    added(file, replace(BUILD, node="n3"))
+    for each, code in ((first, 0), (second, None)):
+        jobs.claim(file, each.id, NOW)
+        jobs.end(file, each.id, "failed" if code is None else "done", code, "", NOW)
+    assert jobs.tally(file) == [
+        ("image", "done", 0, 1),
+        ("image", "failed", None, 1),
+        ("image", "waiting", None, 1),
+    ]
+
+
 # ------------------------------------------------------------------------------ which may run at once
 
 
