@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable
 from html import escape
 from http import HTTPStatus
+from typing import Any
 
+from ..errors import one_line
 from .asked import METHODS, Asked
 from .denial import Denial
 
@@ -28,6 +30,11 @@ _ALWAYS = (
 )
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 _NO_STORE = ("Cache-Control", "no-store")
+PROBLEM = "application/problem+json"
+FOR_PROGRAMS = ("/api/", "/internal/")
+"""What is below these is asked for by programs, which are answered as RFC 9457 has it."""
+LONGEST = 1000
+"""Characters of what a problem says; names that a request had may be among them."""
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -53,8 +60,14 @@ def hardened(headers: Iterable[tuple[bytes, bytes]], *, is_https: bool, is_priva
     return [*kept, *put]
 
 
+def problem(status: int, detail: str) -> dict[str, Any]:
+    """What went wrong, for programs (RFC 9457)."""
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "detail": one_line(detail)[:LONGEST]}
+
+
 def refusal(denial: Denial, request: Asked | None) -> tuple[Pairs, bytes]:
-    """Headers and body for who is refused: a page where one is asked for, else JSON.
+    """Headers and body for who is refused: a page where one is asked for, else a problem.
 
     The connection ends with it where more of a body may come, which nobody would read.
     """
@@ -68,14 +81,15 @@ def refusal(denial: Denial, request: Asked | None) -> tuple[Pairs, bytes]:
     if request is not None and _wants_a_page(request):
         kind, body = b"text/html; charset=utf-8", _page(denial)
     else:
-        kind, body = b"application/json", json.dumps({"error": denial.what, "hint": denial.hint})
+        said = f"{denial.what}: {denial.hint}" if denial.hint else denial.what
+        kind, body = PROBLEM.encode(), json.dumps(problem(denial.status, said))
     data = body.encode()
     return [*headers, (b"content-type", kind), (b"content-length", str(len(data)).encode())], data
 
 
 def _wants_a_page(request: Asked) -> bool:
     accepted = b",".join(request.headers.get(b"accept", ()))
-    return b"text/html" in accepted and not request.path.startswith(("/api/", "/internal/"))
+    return b"text/html" in accepted and not request.path.startswith(FOR_PROGRAMS)
 
 
 def _page(denial: Denial) -> str:

@@ -7,18 +7,28 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException
 
-from . import imager, private_files
+from . import api, api_history, health, imager, metrics, private_files, problems, sentinel
 from .guard import Guard, noting
+from .openapi import Application
 from .pages import exports, jobs, listening, nodes
-from .rendering import STATIC, page
+from .rendering import STATIC
 from .service import Service
 
-ROUTERS = (nodes.router, jobs.router, exports.router, listening.router, imager.router)
+ROUTERS = (
+    nodes.router,
+    jobs.router,
+    exports.router,
+    listening.router,
+    imager.router,
+    api.router,
+    api_history.router,
+    sentinel.router,
+    health.router,
+    metrics.router,
+)
 LOG = logging.getLogger("metis.service")
 
 
@@ -30,7 +40,7 @@ def create_app(service: Service) -> FastAPI:
         async with service.running(lambda error: LOG.error("the background ended: %r", error)):
             yield
 
-    app = FastAPI(
+    app = Application(
         title="Metis",
         version=version("metis"),
         openapi_url="/api/v1/openapi.json",
@@ -42,7 +52,7 @@ def create_app(service: Service) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_exception_handler(HTTPException, _failed)
+    problems.install(app)
     return app
 
 
@@ -51,9 +61,3 @@ def guarded(service: Service) -> Guard:
     app = create_app(service)
     key = private_files.key(service.artifacts.state)
     return Guard(app, service.options, key=key, note=noting(service.history))
-
-
-def _failed(request: Request, error: Exception) -> Response:
-    """An error as a page, with a way on."""
-    assert isinstance(error, HTTPException)
-    return page(request, "error.html", error.status_code, status=error.status_code, said=error.detail)

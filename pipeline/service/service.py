@@ -8,16 +8,20 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..errors import MetisError, known
 from ..history import jobs
+from ..history.database import writing
 from ..history.exports import Exports
 from ..history.jobs import Job, Wanted
 from ..settings import Settings
 from ..steps.artifacts import Artifacts
-from .asking import Asking
+from .asking import Answer, Asking
 from .board import Board, Boards, look
+from .cards import Plugged, plugged
 from .events import Events
 from .options import Options
 from .runner import Runner
+from .shared import Shared
 from .sweeping import keep_swept
 
 
@@ -25,17 +29,23 @@ class Service:
     """What the routes have at hand, as `request.app.state.service`."""
 
     def __init__(self, options: Options, environment: Mapping[str, str], folder: Path) -> None:
-        """Relative paths of the environment count from `folder`."""
+        """Relative paths of the environment count from `folder`. Nothing is read or made yet."""
         settings = Settings.from_environment(environment, folder)
         self.options = options
         self.environment = environment
         self.artifacts = Artifacts(settings.artifacts)
+        self.cache = settings.cache
+        self.ci_figures = folder / (environment.get("METIS_CI_METRICS") or self.artifacts.root / "ci.prom")
         self.history = self.artifacts.history
         self.exports = Exports(self.history, self.artifacts.exports)
         self.asking = Asking(environment)
         self.events = Events()
         self._boards = Boards(self._look, lambda: self.events.tell("board"))
         self._runner = Runner(self.history, environment, self._jobs_changed)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.reasons = Shared(self._reasons)
+        self._watch = Shared(lambda: self.asking.answer("watch"))
+        self._cards = Shared(lambda: plugged(self.asking, options.card_files))
 
     @property
     def board(self) -> Board:
@@ -65,6 +75,36 @@ class Service:
         self._runner.wake()
         return job
 
+    async def job(self, number: int) -> Job | None:
+        """A job by its number."""
+        return await asyncio.to_thread(jobs.get, self.history, number)
+
+    async def cards(self) -> tuple[Plugged, ...]:
+        """The cards that are plugged in. Raises MetisError where nobody can tell."""
+        return await self._cards.get()
+
+    async def watch(self) -> Answer:
+        """Have all nodes compared with the inventory, and what was found kept. Raises MetisError."""
+        return await self._watch.get()
+
+    async def _reasons(self) -> tuple[str, ...]:
+        """Why it cannot do its work, a line each."""
+        found = [f"{name} has ended: its log says why" for name, task in self._tasks.items() if task.done()]
+        if not self._tasks:
+            found.append("nothing runs in the background yet")
+        if self.board.at is None:
+            found.append("the nodes were not looked at yet")
+        try:
+            await asyncio.to_thread(self._write_nothing)
+        except (MetisError, OSError) as error:
+            found.append(str(known(error)))
+        return tuple(found)
+
+    def _write_nothing(self) -> None:
+        """Begin to write to the history. Raises MetisError or OSError where nobody can."""
+        with writing(self.history):
+            pass
+
     @asynccontextmanager
     async def running(self, failed: Callable[[BaseException], None]) -> AsyncIterator[None]:
         """Look after all that goes on while the block runs; `failed` is told of an error that ended it."""
@@ -73,13 +113,17 @@ class Service:
             if not task.cancelled() and (error := task.exception()):
                 failed(error)
 
-        errands = (self._runner.run(), self._boards.run(), keep_swept(self.exports))
-        tasks = [asyncio.create_task(errand) for errand in errands]
-        for task in tasks:
-            task.add_done_callback(ended)
+        errands = {
+            "the queue": self._runner.run(),
+            "the board": self._boards.run(),
+            "the sweeping": keep_swept(self.exports),
+        }
+        for name, errand in errands.items():
+            self._tasks[name] = asyncio.create_task(errand)
+            self._tasks[name].add_done_callback(ended)
         try:
             yield
         finally:
-            for task in tasks:
+            for task in self._tasks.values():
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)

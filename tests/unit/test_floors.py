@@ -43,11 +43,12 @@ FLOORS = {
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
-    "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.csrf "
-    "service.denial service.doors service.identity service.imager_list service.limits "
+    "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.ci_figures "
+    "service.csrf service.denial service.doors service.identity service.imager_list service.limits "
     "service.options show tables wording",
-    "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
-    "inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files service.kinds",
+    "machine": "cache.* facts.keeping facts.listing facts.opened facts.reading history.* hooks "
+    "inventory.index inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files "
+    "service.kinds",
     "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
@@ -78,6 +79,7 @@ ONLY_AT_TOP_OF = {
     "fastapi": {"service.*"},
     "jinja2": {"service.*"},
     "prometheus_client": {"service.*"},
+    "pydantic": {"service.*"},
     "starlette": {"service.*"},
     "uvicorn": {"service.*"},
     "sqlalchemy": {"history.*"},

@@ -547,9 +547,9 @@ def test_an_application_that_breaks_is_answered_for_and_the_server_hears_of_it()
     ("path", "accept", "kind"),
     [
         ("/", b"text/html,*/*;q=0.8", "text/html; charset=utf-8"),
-        ("/", b"*/*", "application/json"),
-        ("/", b"", "application/json"),
-        ("/api/v1/nodes", b"text/html", "application/json"),
+        ("/", b"*/*", "application/problem+json"),
+        ("/", b"", "application/problem+json"),
+        ("/api/v1/nodes", b"text/html", "application/problem+json"),
     ],
 )
 def test_who_is_refused_is_told_what_to_do(path: str, accept: bytes, kind: str) -> None:
@@ -557,8 +557,8 @@ def test_who_is_refused_is_told_what_to_do(path: str, accept: bytes, kind: str) 
     assert (reply.status, reply.header("content-type")) == (401, kind)
     assert int(reply.header("content-length")) == len(reply.body)
     assert b"proxy" in reply.body
-    if kind == "application/json":
-        assert set(json.loads(reply.body)) == {"error", "hint"}
+    if kind == "application/problem+json":
+        assert set(json.loads(reply.body)) == {"type", "title", "status", "detail"}
     else:
         assert not re.search(rb"<script|<style|\s(?:style|on[a-z]+)=", reply.body)
 

@@ -10,10 +10,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ...history import jobs as queue
 from ...history.jobs import Job
+from .. import actions
 from ..access import require
 from ..job_files import journal_of
 from ..journals import Told, told
 from ..kinds import KINDS
+from ..parameters import Before, JobNumber
 from ..rendering import page
 
 router = APIRouter(include_in_schema=False)
@@ -21,7 +23,7 @@ PAGE = 50
 
 
 @router.get("/jobs")
-async def jobs(request: Request, before: int | None = None) -> HTMLResponse:
+async def jobs(request: Request, before: Before = None) -> HTMLResponse:
     """What was asked for, the newest first."""
     history = request.app.state.service.history
     found = await asyncio.to_thread(queue.latest, history, limit=PAGE + 1, before=before)
@@ -29,7 +31,7 @@ async def jobs(request: Request, before: int | None = None) -> HTMLResponse:
 
 
 @router.get("/jobs/{number}")
-async def job(request: Request, number: int) -> HTMLResponse:
+async def job(request: Request, number: JobNumber) -> HTMLResponse:
     """One job, and what it says."""
     history = request.app.state.service.history
     found = await asyncio.to_thread(_look, history, number)
@@ -39,10 +41,9 @@ async def job(request: Request, number: int) -> HTMLResponse:
 
 
 @router.post("/jobs/{number}/cancel", dependencies=[Depends(require("maintenance"))])
-async def cancel(request: Request, number: int) -> RedirectResponse:
+async def cancel(request: Request, number: JobNumber) -> RedirectResponse:
     """Take a job back, or have it stop."""
-    if await request.app.state.service.cancel(number) is None:
-        raise HTTPException(409, f"job {number} is over")
+    await actions.cancel(request.app.state.service, number)
     return RedirectResponse(f"/jobs/{number}", 303)
 
 
