@@ -33,6 +33,7 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
         durable.make_private(service.artifacts.root)
         with durable.locked(service.artifacts.state / LOCK, _refuse):
             config = uvicorn.Config(guarded(service), log_config=None, **server_settings(options))
+            listening.listen()
             told(options.public_url)
             with suppress(KeyboardInterrupt):  # uvicorn has ended well by then, and raises the signal again
                 uvicorn.Server(config).run(sockets=[listening])
