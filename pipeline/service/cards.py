@@ -22,10 +22,14 @@ _ID = 16
 
 @dataclass(frozen=True, slots=True)
 class Plugged:
-    """A card that could be burned: what it is, and `content`, what is on it, in words for people."""
+    """A card that could be burned: what it is, and `content`, what is on it, in words for people.
+
+    `node` is the one that it is of by its own words, empty where it is of none.
+    """
 
     card: Card
     content: str
+    node: str = ""
 
     @property
     def id(self) -> str:
@@ -56,4 +60,4 @@ async def plugged(asking: Asking, files: str = "") -> tuple[Plugged, ...]:
 
 def _plugged(item: Mapping[str, Any]) -> Plugged:
     about = {name: item[name] for name in (*_IDENTITY, "vendor", "model", "bus", "removable")}
-    return Plugged(Card(names=tuple(item["names"]), **about), str(item["content"]))
+    return Plugged(Card(names=tuple(item["names"]), **about), str(item["content"]), str(item["node"]))

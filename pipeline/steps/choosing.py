@@ -101,21 +101,28 @@ def seen_again(platform: Platform, seen: Card) -> Card:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A card for people: what it is, what is on it now, and why it would be refused."""
+    """A card for people: what it is, what is on it now, and why it would be refused.
+
+    `node` is the one that it is of by its own words, empty where it is of none.
+    """
 
     card: Card
     content: str
     refusals: tuple[str, ...] = ()
+    node: str = ""
 
     @classmethod
     def of(cls, card: Card, platform: Platform, refusals: tuple[str, ...] = ()) -> Listed:
         """A card with what can be seen on it."""
         on_card = platform.content(card)
-        return cls(card, on_card.summary if on_card else "", refusals)
+        if on_card is None:
+            return cls(card, "", refusals)
+        return cls(card, on_card.summary, refusals, on_card.subject)
 
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {**asdict(self.card), "content": self.content, "refusals": list(self.refusals)}
+        more = {"content": self.content, "node": self.node, "refusals": list(self.refusals)}
+        return {**asdict(self.card), **more}
 
     def to_text(self) -> str:
         """A line for the card, and one for each reason against it."""
