@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, insert, select, update
 
-from .database import TABLES, writing
+from .database import TABLES, reading, writing
 
 REJOINS = Table(
     "rejoins",
@@ -50,6 +50,14 @@ def keep(file: Path, found: Rejoin) -> Rejoin:
             ready_at = found.ready_at
             connection.execute(update(REJOINS).where(REJOINS.c.id == number).values(ready_at=ready_at))
         return Rejoin(found.node, found.burned_at, seen_at, ready_at)
+
+
+def last(file: Path, node: str) -> Rejoin | None:
+    """How a node came back the last time, None where nobody saw that. Raises MetisError as `reading` does."""
+    newest = select(REJOINS).where(REJOINS.c.node == node).order_by(REJOINS.c.id.desc()).limit(1)
+    with reading(file) as connection:
+        row = connection.execute(newest).first()
+    return None if row is None else Rejoin(row.node, row.burned_at, row.seen_at, row.ready_at)
 
 
 def _same(connection: Connection, found: Rejoin) -> tuple[int, str, str | None] | None:
