@@ -13,22 +13,12 @@ from fastapi.staticfiles import StaticFiles
 from . import api, api_history, health, imager, metrics, private_files, problems, sentinel
 from .guard import Guard, noting
 from .openapi import Application
-from .pages import exports, jobs, listening, nodes
+from .pages import burn, cards, changes, exports, jobs, listening, node, nodes, plan, preflight
 from .rendering import STATIC
 from .service import Service
 
-ROUTERS = (
-    nodes.router,
-    jobs.router,
-    exports.router,
-    listening.router,
-    imager.router,
-    api.router,
-    api_history.router,
-    sentinel.router,
-    health.router,
-    metrics.router,
-)
+PAGES = (nodes, node, plan, changes, preflight, burn, cards, jobs, exports, listening)
+FOR_PROGRAMS = (imager, api, api_history, sentinel, health, metrics)
 LOG = logging.getLogger("metis.service")
 
 
@@ -49,8 +39,8 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    for router in ROUTERS:
-        app.include_router(router)
+    for each in (*PAGES, *FOR_PROGRAMS):
+        app.include_router(each.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     problems.install(app)
     return app

@@ -14,6 +14,7 @@ from .redaction import redacted
 LONGEST = 1 << 20
 """Bytes of a journal that are read, its last ones."""
 MOST_NOTES = 500
+FAILED, NOT_TRIED = "!! ", "not tried: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,12 @@ class Told:
 
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The lines of what failed in itself, not of what was not tried for it (`graph.doit_setup`)."""
+        lines = (note.removeprefix(FAILED) for note in self.notes if note.startswith(FAILED))
+        return tuple(line for line in lines if not line.startswith(NOT_TRIED))
 
 
 def told(file: Path) -> Told:

@@ -30,6 +30,7 @@ def templates() -> Environment:
     )
     environment.filters["size"] = sized
     environment.filters["time"] = _time
+    environment.globals["parts"] = environment.get_template("parts.html").module  # also in a block alone
     return environment
 
 

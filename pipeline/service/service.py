@@ -17,6 +17,7 @@ from ..settings import Settings
 from ..steps.artifacts import Artifacts
 from .asking import Answer, Asking
 from .board import Board, Boards, look
+from .card_watch import CardWatch
 from .cards import Plugged, plugged
 from .events import Events
 from .options import Options
@@ -46,6 +47,7 @@ class Service:
         self.reasons = Shared(self._reasons)
         self._watch = Shared(lambda: self.asking.answer("watch"))
         self._cards = Shared(lambda: plugged(self.asking, options.card_files))
+        self.card_watch = CardWatch(self.cards, lambda: self.events.tell("cards"))
 
     @property
     def board(self) -> Board:
@@ -116,6 +118,7 @@ class Service:
         errands = {
             "the queue": self._runner.run(),
             "the board": self._boards.run(),
+            "the cards": self.card_watch.run(),
             "the sweeping": keep_swept(self.exports),
         }
         for name, errand in errands.items():

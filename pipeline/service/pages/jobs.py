@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from ...history import jobs as queue
 from ...history.jobs import Job
@@ -20,6 +20,8 @@ from ..rendering import page
 
 router = APIRouter(include_in_schema=False)
 PAGE = 50
+ENOUGH = 286
+"""For htmx: take this, and ask no more (htmx.org/docs, polling)."""
 
 
 @router.get("/jobs")
@@ -37,7 +39,18 @@ async def job(request: Request, number: JobNumber) -> HTMLResponse:
     found = await asyncio.to_thread(_look, history, number)
     if found is None:
         raise HTTPException(404, f"no job {number}")
-    return page(request, "job.html", job=found[0], told=found[1], kinds=KINDS)
+    status = ENOUGH if found[0].is_over and request.headers.get("HX-Target") == "job" else 200
+    return page(request, "job.html", status, job=found[0], told=found[1], kinds=KINDS)
+
+
+@router.get("/jobs/{number}/progress")
+async def progress(request: Request, number: int) -> Response:
+    """How far a job is, for pages that show it among other things."""
+    history = request.app.state.service.history
+    found = await asyncio.to_thread(_look, history, number)
+    if found is None:
+        raise HTTPException(404, f"no job {number}")
+    return page(request, "progress.html", ENOUGH if found[0].is_over else 200, job=found[0], told=found[1])
 
 
 @router.post("/jobs/{number}/cancel", dependencies=[Depends(require("maintenance"))])
