@@ -6,12 +6,26 @@ nothing changed costs one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from ..facts.changes import Changes, State, changes
 from ..facts.finding import Finding
@@ -85,6 +99,42 @@ def targets_history(file: Path) -> list[dict[str, Any]]:
     with reading(file) as connection:
         rows = connection.execute(select(TARGETS).order_by(TARGETS.c.id)).mappings()
         return [{name: value for name, value in row.items() if name != "id"} for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """So many findings of a severity that came at one time and went at one, None for those that stay."""
+
+    severity: str
+    since: str
+    until: str | None
+    findings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """When somebody watched for the first time, None for never, and the findings that there were since."""
+
+    first: str | None
+    spans: tuple[Span, ...]
+
+
+def past(file: Path, earliest: datetime, nodes: Sequence[str] | None = None, kind: str = "") -> Past:
+    """The findings that were there after a time: of these nodes, and of a kind; all without.
+
+    Raises MetisError for a file that is no history.
+    """
+    about = FINDINGS.c
+    those = [or_(about.until.is_(None), about.until >= stamp(earliest.astimezone(UTC)))]
+    if nodes is not None:
+        those.append(about.node.in_(nodes))
+    if kind:
+        those.append(about.kind == kind)
+    by = (about.severity, about.since, about.until)
+    with reading(file) as connection:
+        first = connection.execute(select(func.min(WATCHES.c.at))).scalar()
+        rows = connection.execute(select(*by, func.count()).where(*those).group_by(*by).order_by(*by))
+        return Past(first, tuple(Span(*row) for row in rows))
 
 
 def _state(connection: Connection) -> State:

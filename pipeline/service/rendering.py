@@ -25,11 +25,13 @@ def templates() -> Environment:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["size"] = sized
     environment.filters["time"] = _time
+    environment.globals["drawn"] = environment.get_template("charts.html").module
     environment.globals["parts"] = environment.get_template("parts.html").module  # also in a block alone
     return environment
 
@@ -46,6 +48,13 @@ def page(request: Request, name: str, status: int = 200, /, **values: Any) -> HT
     else:
         html = template.render(context)
     return HTMLResponse(html, status, headers={"Vary": "HX-Request, HX-Target"})
+
+
+def _printable(value: object) -> object:
+    """A stranger's words as they can be sent and shown: half a surrogate cannot be, and others mislead."""
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in value)
 
 
 def _time(text: str | None) -> str:

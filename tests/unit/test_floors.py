@@ -43,9 +43,9 @@ FLOORS = {
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
-    "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.ci_figures "
-    "service.csrf service.denial service.doors service.identity service.imager_list service.limits "
-    "service.options show tables wording",
+    "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.charts "
+    "service.ci_figures service.csrf service.denial service.doors service.identity service.imager_list "
+    "service.limits service.options show tables wording",
     "machine": "cache.* facts.keeping facts.listing facts.opened facts.reading history.* hooks "
     "inventory.index inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files "
     "service.kinds",
@@ -58,7 +58,7 @@ LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in 
 
 PURE_MAY_IMPORT = frozenset(
     "__future__ base64 collections dataclasses datetime difflib functools hashlib hmac ipaddress itertools "
-    "json jsonschema jsonschema_rs posixpath re referencing struct types typing urllib.parse yaml "
+    "json jsonschema jsonschema_rs math posixpath re referencing struct types typing urllib.parse yaml "
     "zlib".split()
 )
 PARTS = {
