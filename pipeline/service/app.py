@@ -13,11 +13,30 @@ from fastapi.staticfiles import StaticFiles
 from . import api, api_history, health, imager, metrics, private_files, problems, sentinel
 from .guard import Guard, noting
 from .openapi import Application
-from .pages import burn, cards, changes, exports, jobs, listening, node, nodes, plan, preflight
+from .pages import (
+    audit,
+    burn,
+    cards,
+    changes,
+    classes,
+    difference,
+    drift,
+    exports,
+    history,
+    jobs,
+    listening,
+    node,
+    nodes,
+    plan,
+    preflight,
+    rejoins,
+)
 from .rendering import STATIC
 from .service import Service
 
-PAGES = (nodes, node, plan, changes, preflight, burn, cards, jobs, exports, listening)
+OF_NODES = (nodes, node, plan, changes, preflight, burn, cards, classes, drift)
+OF_WHAT_HAPPENED = (jobs, history, difference, rejoins, audit)
+PAGES = (*OF_NODES, *OF_WHAT_HAPPENED, exports, listening)
 FOR_PROGRAMS = (imager, api, api_history, sentinel, health, metrics)
 LOG = logging.getLogger("metis.service")
 

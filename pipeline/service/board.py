@@ -19,6 +19,8 @@ from .asking import Answer, Asking
 
 EVERY = 30.0
 """Seconds between two looks where nothing calls for one sooner."""
+FACTS_SINCE = "30d"
+"""A node that said nothing for so long is silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def look(asking: Asking, burns: Path, snapshots: Path) -> Board:
         return answer.data
 
     images = asked("status") or []
-    facts = asked("facts", "--since", "30d") if snapshots.is_dir() else None
+    facts = asked("facts", "--since", FACTS_SINCE) if snapshots.is_dir() else None
     return board(images, facts or {}, _burned(burns, complaints), tuple(complaints), datetime.now(UTC))
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ..board import Row
+from ..queries import page_number, part, query
 from ..rendering import page
 
 router = APIRouter(include_in_schema=False)
-PAGE = 50
 STATES = ("fresh", "stale", "never built")
 
 
@@ -37,15 +35,12 @@ class Wish:
 
     def query(self, number: int) -> str:
         """The same nodes on another page, as a query."""
-        values = {"q": self.text, "class": self.klass, "state": self.state, "page": number}
-        return urlencode({name: value for name, value in values.items() if value})
+        return query(q=self.text, class_=self.klass, state=self.state, page=number)
 
 
 def chosen(rows: Iterable[Row], wish: Wish) -> tuple[list[Row], bool]:
     """The nodes of a page, and whether there are more behind it."""
-    first = (wish.page - 1) * PAGE
-    found = list(islice((row for row in rows if wish.fits(row)), first, first + PAGE + 1))
-    return found[:PAGE], len(found) > PAGE
+    return part((row for row in rows if wish.fits(row)), wish.page)
 
 
 @router.get("/")
@@ -58,7 +53,7 @@ async def home() -> RedirectResponse:
 async def nodes(request: Request, q: str = "", state: str = "") -> HTMLResponse:
     """The nodes that are wished for."""
     board = request.app.state.service.board
-    number = _whole(request.query_params.get("page", ""))
+    number = page_number(request.query_params.get("page", ""))
     wish = Wish(q[:100], request.query_params.get("class", ""), state, number)
     rows, has_more = chosen(board.rows.values(), wish)
     return page(
@@ -71,8 +66,3 @@ async def nodes(request: Request, q: str = "", state: str = "") -> HTMLResponse:
         classes=sorted({row.klass for row in board.rows.values()}),
         states=STATES,
     )
-
-
-def _whole(text: str) -> int:
-    """The number of a page; the first for what is none."""
-    return max(1, int(text)) if text.isdecimal() and len(text) < len("100000") else 1
