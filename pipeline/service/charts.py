@@ -117,13 +117,13 @@ def columns(title: str, heads: Sequence[str], figures: Sequence[Figure], unit: U
         first, last = figures[0], figures[-1]
         most = max(figures, key=_total)
         words = [
-            Word(_cut(f"at most {unit(_total(most))}"), 0, LINE - BASE),
-            Word(_cut(f"in the end {unit(_total(last))}"), FULL, LINE - BASE, "end"),
+            Word(_cut(f"most {unit(_total(most))}"), 0, LINE - BASE),
+            Word(_cut(f"last {unit(_total(last))}"), FULL, LINE - BASE, "end"),
             Word(_cut(first.label), 0, floor + LINE - BASE),
             Word(_cut(last.label), FULL, floor + LINE - BASE, "end"),
         ]
         told = one_line(
-            f"From {first.label} to {last.label}: at most {unit(_total(most))}, on {most.label}, and "
+            f"From {first.label} to {last.label}: at most {unit(_total(most))}, at {most.label}, and "
             f"{unit(_total(last))} in the end."
         )
     rows = _rows(figures, unit)

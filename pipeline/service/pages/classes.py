@@ -10,8 +10,10 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
+from ...facts.finding import SEVERITIES
 from ..board import FACTS_SINCE, Board, Row
 from ..rendering import page
+from .nodes import STATES
 
 router = APIRouter(include_in_schema=False)
 TARGETS = "targets."
@@ -110,7 +112,7 @@ def seen(board: Board) -> Iterator[Class]:
             name,
             _by_state(rows[name]),
             len(facts.get("seen", ())),
-            {level: count for level, count in facts.get("drift", {}).items() if count},
+            {level: count for level in SEVERITIES if (count := facts.get("drift", {}).get(level))},
             tuple(_runs(facts.get("versions", {}))),
             tuple(_runs(facts.get("packages", {}))),
             tuple((node, tuple(units)) for node, units in sorted(facts.get("failed_units", {}).items())),
@@ -118,10 +120,10 @@ def seen(board: Board) -> Iterator[Class]:
 
 
 def _by_state(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {state: [] for state in STATES}
     for row in rows:
-        found[row.state] = (*found.get(row.state, ()), row.node)
-    return dict(sorted(found.items()))
+        found.setdefault(row.state, []).append(row.node)
+    return {state: tuple(nodes) for state, nodes in found.items() if nodes}
 
 
 def _runs(tallies: Mapping[str, Any]) -> Iterator[Runs]:

@@ -109,17 +109,16 @@ def times(done: Sequence[Event]) -> Chart:
 
     The events are of one kind, the newest first, and at least one.
     """
-    plural = f"{done[0].kind}s"
     if len({each.node for each in done}) == 1:
         figures = [Figure(_minute(each.at), (max(0.0, each.seconds),)) for each in done[:MOST_COLUMNS]]
-        title = f"How long {plural} of {done[0].node} took"
+        title = f"How long each {done[0].kind} of {done[0].node} took"
         return columns(title, ("Began, UTC", "took"), figures[::-1], took)
     classes: dict[str, list[float]] = {}
     for each in done:
         classes.setdefault(each.klass, []).append(max(0.0, each.seconds))
     found = [Figure(name, (median(values),)) for name, values in classes.items()]
     found.sort(key=lambda each: each.values, reverse=True)
-    title = f"How long {plural} take, half of the last {len(done)} at most"
+    title = f"How long a {done[0].kind} takes: the median of the last {len(done)}"
     return bars(title, ("Class", "took"), found[:MOST_BARS], took)
 
 
