@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Annotated, TypeVar
 from urllib.parse import urlencode
 
-from fastapi import Query
+from fastapi import Path, Query
 
 T = TypeVar("T")
 
@@ -17,9 +17,12 @@ LONGEST = 100
 """Characters of a filter that count."""
 _DIGITS = 5
 """Of the number of a page, at most."""
+HIGHEST = (1 << 63) - 1
+"""So far a database can count."""
 
-Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
-"""The number that the last line of a page had, for the next one; as large as a database can count."""
+Before = Annotated[int | None, Query(ge=1, le=HIGHEST)]
+"""The number that the last line of a page had, for the next one."""
+Number = Annotated[int, Path(ge=1, le=HIGHEST)]
 
 
 def page_number(text: str) -> int:

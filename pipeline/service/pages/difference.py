@@ -16,7 +16,7 @@ from ...history.builds import made
 from ...history.difference import Difference, Made, difference
 from ...history.events import Wanted, events
 from ...history.records import Event
-from ..queries import Before
+from ..queries import HIGHEST, Number
 from ..rendering import page
 from .history import took
 
@@ -37,7 +37,9 @@ class Pair:
 
 @router.get("/history/builds/{number}")
 async def show(
-    request: Request, number: int, against: Annotated[Before, Query(alias="with")] = None
+    request: Request,
+    number: Number,
+    against: Annotated[int | None, Query(alias="with", ge=1, le=HIGHEST)] = None,
 ) -> HTMLResponse:
     """A build of this number, held against another one."""
     service = request.app.state.service
