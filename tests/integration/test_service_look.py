@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from pipeline.facts.show import stamp
 from pipeline.history import burns, events, rejoins
@@ -23,15 +23,14 @@ from pipeline.machine import process
 from pipeline.secret import Secret
 from pipeline.service.options import members
 from pipeline.service.queries import PAGE
+from tests.integration.conftest import PATIENCE
 from tests.integration.test_graph import make_lab
 from tests.support import snapshots
-from tests.support.browser import SIZES, Looker, chromium, screenshots
+from tests.support.browser import Looker
 from tests.support.history import BURN, event
 from tests.support.lab import Lab
-from tests.support.serving import PROXY, SIGNED_IN, Served, serving
+from tests.support.lab_service import PROXY, SIGNED_IN, Served, serving
 
-PATIENCE = 30_000
-"""Milliseconds that a browser waits at most for what takes as long as a command of metis."""
 TOKENS = {"sentinel": "s" * 32, "watch": "w" * 32}
 OPTIONS = replace(
     PROXY, admin=members(["bosses"], []), tokens={name: Secret(token) for name, token in TOKENS.items()}
@@ -84,26 +83,6 @@ def served(lab: Lab) -> Iterator[Served]:
     with serving(lab, OPTIONS) as there:
         there.wait_for_board()
         yield there
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE)
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return screenshots(lambda: tmp_path_factory.mktemp("screenshots"))
-
-
-@pytest.fixture(params=SIZES)
-def looker(request: pytest.FixtureRequest, browser: Browser, pictures: Path) -> Iterator[Looker]:
-    """Whose browser complained of nothing in the end."""
-    looker = Looker(browser, request.param, pictures)
-    yield looker
-    assert looker.faults == []
 
 
 @pytest.fixture

@@ -12,20 +12,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from pipeline.history import rejoins
 from pipeline.history.rejoins import Rejoin
 from pipeline.machine.journal import EVERY
+from tests.integration.conftest import PATIENCE
 from tests.integration.test_graph import make_lab, node_text
 from tests.support import goldens, snapshots
-from tests.support.browser import SIZES, Looker, chromium, screenshots
+from tests.support.browser import Looker
 from tests.support.lab import Lab, class_text
 from tests.support.service import Running, serving
 
 MIB = 1 << 20
-PATIENCE = 60_000
-"""Milliseconds for what takes a build; no test waits so long that ends well."""
 
 
 class Slow:
@@ -72,26 +71,6 @@ def slowly(body: bytes) -> Iterator[Slow]:
         slow.server.shutdown()
         slow.server.server_close()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE)
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return screenshots(lambda: tmp_path_factory.mktemp("screenshots"))
-
-
-@pytest.fixture(params=SIZES)
-def looker(request: pytest.FixtureRequest, browser: Browser, pictures: Path) -> Iterator[Looker]:
-    """Whose browser complained of nothing in the end."""
-    looker = Looker(browser, request.param, pictures)
-    yield looker
-    assert looker.faults == []
 
 
 on_a_desk = pytest.mark.parametrize("looker", ["desktop"], indirect=True)
