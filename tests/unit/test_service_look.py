@@ -23,6 +23,7 @@ from pipeline.service.board import Board, Row
 from pipeline.service.pages import classes, difference, drift, history
 from pipeline.service.pages import rejoins as rejoins_page
 from pipeline.service.queries import PAGE, page_number, part, query
+from pipeline.service.rendering import templates
 from tests.support.history import event
 
 NOW = datetime(2026, 11, 29, 3, 0, tzinfo=UTC)
@@ -48,6 +49,25 @@ def finding(node: str, severity: str = "warning", kind: str = "file", subject: s
 
 def tally(majority: str | None, **nodes: Sequence[str]) -> dict[str, Any]:
     return {"majority": majority, "agreed": None, "nodes": nodes}
+
+
+# ---------------------------------------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("plain ä €", "plain ä €"),
+        ("<b>\x1b[2J", "&lt;b&gt;\\x1b[2J"),
+        ("half \ud800", "half \\ud800"),
+        ("\u202egnp", "\\u202egnp"),
+        ("two\nlines", "two\nlines"),
+    ],
+)
+def test_whatever_words_a_page_has_they_can_be_sent_and_mislead_nobody(words: str, shown: str) -> None:
+    page = templates().from_string("{{ words }}").render(words=words)
+    assert page == shown
+    assert page.encode()
 
 
 # ------------------------------------------------------------------------------------------ addresses

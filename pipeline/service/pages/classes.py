@@ -23,12 +23,11 @@ TARGETS = "targets."
 class Runs:
     """Which version of something most nodes have, None where there is no such one, and which nodes another.
 
-    `agreed` is the version that the healthy nodes agree on, `nodes` how many say what they have.
+    `nodes` is how many say what they have.
     """
 
     what: str
     most: str | None
-    agreed: str | None
     nodes: int
     others: tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -130,7 +129,7 @@ def _runs(tallies: Mapping[str, Any]) -> Iterator[Runs]:
     for what, found in tallies.items():
         groups = {version: tuple(names) for version, names in found["nodes"].items()}
         others = tuple((version, names) for version, names in groups.items() if version != found["majority"])
-        yield Runs(what, found["majority"], found["agreed"], sum(map(len, groups.values())), others)
+        yield Runs(what, found["majority"], sum(map(len, groups.values())), others)
 
 
 def wanted(explained: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
