@@ -135,9 +135,14 @@ class Case:
 
 TOKEN_ASKED = frozenset({"get secrets/bootstrap-token-abc123"})
 CASES = {
-    "agent, dead": Case("titan-13", put(), {}, "nobody answers at 192.0.2.13"),
+    "agent, NotReady as nobody hears it": Case(
+        "titan-13", put(), {}, "the Node is not Ready since 2026-11-20"
+    ),
+    "agent, silent": Case("titan-13", put(), {}, "nobody answers at 192.0.2.13"),
     "agent, absent": Case("titan-13", remove("Node", "titan-13"), {}, "the cluster has no such Node"),
-    "agent, NotReady": Case("titan-13", put(agent("False")), {}, "the Node is not Ready since 2026-11-20"),
+    "agent, NotReady by its own word": Case(
+        "titan-13", put(agent("False")), {"twin": "refused"}, "which its kubelet says itself"
+    ),
     "agent, Ready": Case("titan-13", put(agent("True")), {"twin": "refused"}, "shut the node down"),
     "agent, alive elsewhere": Case(
         "titan-13", put(agent(address=LIVING)), {"twin": "refused"}, "a machine answers at 192.0.2.14"

@@ -148,7 +148,8 @@ def test_each_kind_of_card_has_its_checks_and_passes_them(card: Card, names: lis
     ("changes", "verdict", "words"),
     [
         ({"nodes": (A, node("titan-13"))}, "refused", "the Node is Ready"),
-        ({"nodes": (A, node("titan-13", "False"))}, "ok", "the Node is not Ready since 2026-11-29 09:00 UTC"),
+        ({"nodes": (A, node("titan-13", "False"))}, "refused", "not Ready since 2026-11-29 09:00 UTC, which"),
+        ({"nodes": (A, node("titan-13", "Unknown"))}, "ok", "the Node is not Ready since 2026-11-29 09:00"),
         ({"nodes": (A, node("titan-13", "Unknown", since=None))}, "ok", "the Node is not Ready, and"),
         ({"nodes": (A, B)}, "ok", "the cluster has no such Node, and nobody answers at 192.0.2.13"),
         ({"nodes": (A, B), "reach": {ADDRESS: "alive"}}, "refused", "a machine answers at 192.0.2.13"),
