@@ -59,6 +59,8 @@ def _by_etcd(evidence: Evidence, members: Sequence[Member], *, may_mend: bool) -
     first = old[0]
     if own is not None and current_member(own) == first.name:
         return _stale(own, first.name, may_mend=may_mend)
+    if other := _other(evidence, first):
+        return _of_another(first, other)
     found = (
         f"etcd still has {first.name or 'a member without a name'} ({first.id:x}), and no Node speaks of it"
     )
@@ -71,6 +73,21 @@ def _old(evidence: Evidence, members: Sequence[Member]) -> list[Member]:
     return [
         each for each in members if is_member_of(evidence.card.node, each.name) or own & set(each.addresses)
     ]
+
+
+def _other(evidence: Evidence, member: Member) -> Node | None:
+    """The other Node that has a member which is at this node's address."""
+    if is_member_of(evidence.card.node, member.name):
+        return None
+    others = (node for node in evidence.known if node.name != evidence.card.node)
+    return next((node for node in others if _is_called(member, node)), None)
+
+
+def _of_another(member: Member, other: Node) -> Check:
+    """What another Node speaks of may be a living member: it is never to be removed by its id."""
+    found = f"etcd has {member.name} of the Node {other.name} at an address of this node"
+    renamed = f", or `kubectl delete node {other.name}` where that is its former name"
+    return Check(MEMBER, "refused", found, f"see whose address it is{'' if other.is_ready else renamed}")
 
 
 def _by_annotations(evidence: Evidence, *, may_mend: bool) -> Check:
@@ -146,8 +163,12 @@ def _by_members(evidence: Evidence, members: Sequence[Member]) -> _Votes:
 
 
 def _is_of(member: Member, node: Node) -> bool:
-    is_named = member.name == current_member(node) or is_member_of(node.name, member.name)
-    return is_named or bool(set(member.addresses) & set(plain_addresses(node.addresses)))
+    return _is_called(member, node) or bool(set(member.addresses) & set(plain_addresses(node.addresses)))
+
+
+def _is_called(member: Member, node: Node) -> bool:
+    """Whether a member is a Node's by its name; one that has not started yet has none."""
+    return bool(member.name) and (member.name == current_member(node) or is_member_of(node.name, member.name))
 
 
 def _by_nodes(evidence: Evidence) -> _Votes:

@@ -21,10 +21,8 @@ def twin(evidence: Evidence) -> Check:
     if evidence.card.datastore == "sqlite" and evidence.card.role == "server" and nodes is not None:
         found = "the cluster's API answers, and this is its only server"
         return Check(NAME, "refused", found, SHUT_DOWN)
-    if own is not None and own.is_ready:
-        return Check(NAME, "refused", "the Node is Ready", f"{SHUT_DOWN}; {LOOK_LATER}")
-    if own is not None and own.ready == "False":
-        found = f"{_state(evidence)}, which its kubelet says itself"
+    if own is not None and own.ready != "Unknown":
+        found = "the Node is Ready" if own.is_ready else f"{_state(evidence)}, which its kubelet says itself"
         return Check(NAME, "refused", found, f"{SHUT_DOWN}; {LOOK_LATER}")
     alive = [address for address, reach in evidence.reach.items() if reach == "alive"]
     if alive:

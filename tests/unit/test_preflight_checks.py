@@ -322,6 +322,27 @@ def test_an_old_member_of_the_node_must_go(
         assert check.advice == "`etcdctl member remove beef`"
 
 
+AT_ITS_ADDRESS = member("titan-0b-0a1b2c3d", 2, ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("other", "may_be_deleted"),
+    [
+        (B, False),
+        (B_DOWN, True),
+        (node("titan-0b", etcd=True), False),
+        (node("former", "Unknown", etcd=True, node_name="titan-0b-0a1b2c3d"), True),
+    ],
+)
+def test_no_member_of_another_node_is_ever_to_be_removed_by_its_id(other: Node, may_be_deleted: bool) -> None:
+    found = evidence(SERVER, nodes=(A, other, REMOVED), members=(MEMBERS[0], AT_ITS_ADDRESS))
+    check = one(found, "etcd member")
+    assert (check.verdict, check.mend) == ("refused", None)
+    assert f"titan-0b-0a1b2c3d of the Node {other.name}" in check.found
+    assert "member remove" not in check.advice
+    assert (f"kubectl delete node {other.name}" in check.advice) == may_be_deleted
+
+
 D, E = server("titan-0d"), server("titan-0e")
 D_DOWN = replace(D, ready="False")
 ALL = tuple(member(f"{name}-0a1b2c3d", at) for at, name in enumerate(["titan-0a", "titan-0b", "titan-0d"], 1))
