@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from tests.support.apiserver import ApiServer
-from tests.support.apiserver_faults import fails
+from tests.support.apiserver_faults import Answer, fails, says
 from tests.support.kube import Object, bootstrap_token_secret, node, password_secret, root_ca
 from tests.support.lab import Lab, Report
 from tests.support.netns import Network
@@ -439,3 +440,15 @@ def test_a_lone_server_whose_api_answers_is_alive(lab: Lab, server: ApiServer) -
     report = preflight(lab, "titan-0c", "--json")
     assert report.code == 3
     assert verdicts(report) == {"twin": "refused"}
+
+
+@pytest.mark.parametrize("answer", [fails(302), says(b"<html>hello")], ids="elsewhere strange".split())
+def test_a_lone_server_that_gives_any_answer_is_not_taken_for_dead(
+    lab: Lab, server: ApiServer, answer: Answer
+) -> None:
+    declare(lab, datastore="sqlite")
+    file = lab.inventory / "nodes/titan-0c.yaml"
+    file.write_text(re.sub("interface: eth0, address: [0-9./]+", "dhcp: true", file.read_text()))
+    server.fail("*", answer, times=100)
+    report = preflight(lab, "titan-0c")
+    assert (report.code, report.out) == (5, "")
