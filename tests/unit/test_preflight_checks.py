@@ -274,6 +274,14 @@ def test_servers_are_one_minor_version_apart_at_most(own: str, servers: list[str
     assert one(evidence(replace(SERVER, version=own), nodes=nodes), "version").verdict == verdict
 
 
+@pytest.mark.parametrize("card", [AGENT, SERVER], ids=["agent", "server"])
+def test_what_a_dead_server_once_ran_keeps_nobody_out(card: Card) -> None:
+    old, dead = (server(f"s{state}", state, version="v1.27.1+k3s1") for state in ("True", "Unknown"))
+    assert one(evidence(card, nodes=(A, dead)), "version").verdict == "ok"
+    assert one(evidence(SERVER, nodes=(A, old)), "version").verdict == "refused"
+    assert one(evidence(SERVER, nodes=(dead,)), "version").verdict == "refused"
+
+
 MEMBERS = (member("titan-0a-0a1b2c3d", 1), member("titan-0b-0a1b2c3d", 2))
 OLD = member("titan-0c-0a1b2c3d", 0xBEEF)
 MARK = RemoveMember(GONE, "titan-0c-0a1b2c3d")
@@ -480,6 +488,15 @@ def test_the_token_must_be_accepted(token: Any, known: Any, verdict: str, words:
     assert check.verdict == verdict
     assert words in check.found
     assert "0123456789abcdef" not in check.found + check.advice
+
+
+@pytest.mark.parametrize("credentials", ["node:word", "abc123.0123456789abcdef", "word"])
+@pytest.mark.parametrize("datastore", ["etcd", "external"])
+def test_a_server_joins_with_no_agents_token(credentials: str, datastore: str) -> None:
+    card = replace(SERVER, datastore=datastore, token=Secret(f"K10{HASH}::{credentials}"))
+    check = one(evidence(card, nodes=(A, B), bootstrap=KNOWN_TOKEN), "token")
+    assert check.verdict == "refused"
+    assert credentials not in check.found + check.advice
 
 
 @pytest.mark.parametrize(
