@@ -181,6 +181,12 @@ CASES = {
         {"node password": "unsure"},
         "cannot be compared",
     ),
+    "agent, whose server is down": Case(
+        "titan-13",
+        put(a_server("titan-0a", "192.0.2.7", "Unknown")),
+        {"peer": "unsure"},
+        "bring it up, or name another in k3s.server: titan-0b",
+    ),
     "agent, too new": Case(
         "titan-13",
         lambda lab, _server: declare(lab, version="v1.32.0+k3s1"),
@@ -343,8 +349,8 @@ def granted(folder: Path, *kept: str) -> Path:
     [
         (["nodes", "secrets"], ["CA"]),
         (["nodes", "configmaps"], ["node password"]),
-        (["secrets", "configmaps"], ["twin", "version"]),
-        (["configmaps"], ["twin", "node password", "version"]),
+        (["secrets", "configmaps"], ["twin", "peer", "version"]),
+        (["configmaps"], ["twin", "node password", "peer", "version"]),
     ],
 )
 def test_what_the_account_may_not_see_is_unsure_and_says_what_helps(

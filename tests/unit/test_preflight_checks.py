@@ -118,7 +118,7 @@ def one(found: Evidence, name: str) -> Check:
 @pytest.mark.parametrize(
     ("card", "names"),
     [
-        (AGENT, ["twin", "node password", "version", "token", "CA"]),
+        (AGENT, ["twin", "node password", "peer", "version", "token", "CA"]),
         (
             SERVER,
             "twin datastore quorum etcd_member peer one_at_a_time version token CA".replace("_", " "),
@@ -405,6 +405,23 @@ def test_a_quorum_must_hold_with_the_old_member_and_without(
 )
 def test_somebody_must_be_there_to_join(host: str, nodes: Any, verdict: str, words: str) -> None:
     check = one(evidence(replace(SERVER, server=host), nodes=nodes), "peer")
+    assert check.verdict == verdict
+    assert words in check.found
+
+
+@pytest.mark.parametrize(
+    ("host", "nodes", "verdict", "words"),
+    [
+        ("192.0.2.7", (A, B_DOWN), "ok", "titan-0a Ready; k3s.server is titan-0a"),
+        ("192.0.2.8", (A, B_DOWN), "unsure", "k3s.server is 192.0.2.8, and titan-0b there is not Ready"),
+        ("192.0.2.8", (B_DOWN,), "unsure", "no server is Ready"),
+        ("192.0.2.7", FORBIDDEN, "unsure", "it is forbidden"),
+    ],
+)
+def test_an_agent_waits_for_the_server_that_it_is_to_join(
+    host: str, nodes: Any, verdict: str, words: str
+) -> None:
+    check = one(evidence(replace(AGENT, server=host), nodes=nodes), "peer")
     assert check.verdict == verdict
     assert words in check.found
 
