@@ -53,7 +53,9 @@ def _member(evidence: Evidence, *, may_mend: bool) -> Check:
 
 
 def _by_etcd(evidence: Evidence, members: Sequence[Member], *, may_mend: bool) -> Check:
-    old, own = _old(evidence, members), evidence.own
+    # A learner without a name is a join that did not end: k3s goes on with the one at its own address.
+    old = [each for each in _old(evidence, members) if each.name or not each.is_learner]
+    own = evidence.own
     if not old:
         return Check(MEMBER, "ok", f"none of this node among etcd's {counted(len(members), 'member')}")
     first = old[0]

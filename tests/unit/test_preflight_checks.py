@@ -309,6 +309,8 @@ B_DOWN = replace(B, ready="Unknown")
         ((A, B), (*MEMBERS, OLD), "refused", "titan-0c-0a1b2c3d (beef), and no Node", None),
         ((A, B, REMOVED), (*MEMBERS, OLD), "refused", "(beef), and no Node speaks of it", None),
         ((A, B), (*MEMBERS, member("", 0xBEEF, ADDRESS)), "refused", "a member without a name (beef)", None),
+        ((A, B), (*MEMBERS, member("", 3, ADDRESS, is_learner=True)), "ok", "none of this node among", None),
+        ((A, B), (*MEMBERS, replace(OLD, is_learner=True)), "refused", "(beef), and no Node", None),
         ((A, B), (*MEMBERS, member("titan-0c-1-0a1b2c3d", 3)), "ok", "none of this node among", None),
         ((A, B), (*MEMBERS, member("titan-0cc-0a1b2c3d", 3)), "ok", "none of this node among", None),
         ((A, B, REMOVED), FORBIDDEN, "unsure", "it is forbidden", None),
