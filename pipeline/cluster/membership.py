@@ -62,7 +62,7 @@ def _by_etcd(evidence: Evidence, members: Sequence[Member], *, may_mend: bool) -
     if own is not None and current_member(own) == first.name:
         return _stale(own, first.name, may_mend=may_mend)
     if other := _other(evidence, first):
-        return _of_another(first, other)
+        return _of_another(first.name, other)
     found = (
         f"etcd still has {first.name or 'a member without a name'} ({first.id:x}), and no Node speaks of it"
     )
@@ -85,16 +85,18 @@ def _other(evidence: Evidence, member: Member) -> Node | None:
     return next((node for node in others if _is_called(member, node)), None)
 
 
-def _of_another(member: Member, other: Node) -> Check:
+def _of_another(name: str, other: Node) -> Check:
     """What another Node speaks of may be a living member: it is never to be removed by its id."""
-    found = f"etcd has {member.name} of the Node {other.name} at an address of this node"
-    renamed = f", or `kubectl delete node {other.name}` where that is its former name"
+    found = f"etcd has {name} of the Node {other.name} at an address of this node"
+    renamed = ", or delete that Node where it is this one by its former name"
     return Check(MEMBER, "refused", found, f"see whose address it is{'' if other.is_ready else renamed}")
 
 
 def _by_annotations(evidence: Evidence, *, may_mend: bool) -> Check:
     own = evidence.own
     if own is None:
+        if other := _at_its_address(evidence):
+            return _of_another(current_member(other), other)
         return Check(MEMBER, "unsure", "a Node that was deleted may have left its member behind", _ASK_ETCD)
     if name := current_member(own):
         return _stale(own, name, may_mend=may_mend)
@@ -103,6 +105,12 @@ def _by_annotations(evidence: Evidence, *, may_mend: bool) -> Check:
     if own.has_etcd:
         return Check(MEMBER, "unsure", "the Node does not say which member it had", _ASK_ETCD)
     return Check(MEMBER, "ok", "the Node had none")
+
+
+def _at_its_address(evidence: Evidence) -> Node | None:
+    """The Node of a member at an address of this node, as of one that was renamed: etcd has each but once."""
+    others = [node for node in evidence.servers if current_member(node)]
+    return next((node for node in others if set(evidence.reach) & set(plain_addresses(node.addresses))), None)
 
 
 def _stale(own: Node, name: str, *, may_mend: bool) -> Check:

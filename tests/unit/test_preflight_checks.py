@@ -350,7 +350,22 @@ def test_no_member_of_another_node_is_ever_to_be_removed_by_its_id(other: Node, 
     assert (check.verdict, check.mend) == ("refused", None)
     assert f"titan-0b-0a1b2c3d of the Node {other.name}" in check.found
     assert "member remove" not in check.advice
-    assert (f"kubectl delete node {other.name}" in check.advice) == may_be_deleted
+    assert ("delete that Node" in check.advice) == may_be_deleted
+
+
+@pytest.mark.parametrize("ready", ["True", "Unknown"])
+@pytest.mark.parametrize("members", [None, FORBIDDEN])
+def test_a_server_that_was_renamed_is_told_by_its_address(ready: Status, members: Unseen | None) -> None:
+    former = server("former", ready, address=ADDRESS)
+    check = one(evidence(SERVER, nodes=(A, B, former), members=members), "etcd member")
+    assert (check.verdict, check.mend) == ("refused", None)
+    assert "etcd has former-0a1b2c3d of the Node former at an address of this node" in check.found
+    assert ("delete that Node" in check.advice) == (ready == "Unknown")
+
+
+@pytest.mark.parametrize("other", [node("former", "Unknown", address=ADDRESS), server("former", "Unknown")])
+def test_who_has_no_member_or_another_address_was_not_renamed(other: Node) -> None:
+    assert one(evidence(SERVER, nodes=(A, B, other)), "etcd member").verdict == "unsure"
 
 
 D, E = server("titan-0d"), server("titan-0e")
