@@ -60,8 +60,9 @@ def _by_etcd(evidence: Evidence, members: Sequence[Member], *, may_mend: bool) -
         return Check(MEMBER, "ok", f"none of this node among etcd's {counted(len(members), 'member')}")
     first = old[0]
     if own is not None and current_member(own) == first.name:
-        return _stale(own, first.name, may_mend=may_mend)
-    if other := _other(evidence, first):
+        return _stale(evidence, own, first.name, may_mend=may_mend)
+    is_own = is_member_of(evidence.card.node, first.name)
+    if not is_own and (other := _other(evidence, first.name)):
         return _of_another(first.name, other)
     found = (
         f"etcd still has {first.name or 'a member without a name'} ({first.id:x}), and no Node speaks of it"
@@ -77,12 +78,9 @@ def _old(evidence: Evidence, members: Sequence[Member]) -> list[Member]:
     ]
 
 
-def _other(evidence: Evidence, member: Member) -> Node | None:
-    """The other Node that has a member which is at this node's address."""
-    if is_member_of(evidence.card.node, member.name):
-        return None
-    others = (node for node in evidence.known if node.name != evidence.card.node)
-    return next((node for node in others if _is_called(member, node)), None)
+def _other(evidence: Evidence, name: str) -> Node | None:
+    """The other server whose member is called so."""
+    return next((node for node in evidence.servers if _is_called(name, node)), None)
 
 
 def _of_another(name: str, other: Node) -> Check:
@@ -99,7 +97,7 @@ def _by_annotations(evidence: Evidence, *, may_mend: bool) -> Check:
             return _of_another(current_member(other), other)
         return Check(MEMBER, "unsure", "a Node that was deleted may have left its member behind", _ASK_ETCD)
     if name := current_member(own):
-        return _stale(own, name, may_mend=may_mend)
+        return _stale(evidence, own, name, may_mend=may_mend)
     if removed := own.annotations.get(REMOVED_NAME):
         return Check(MEMBER, "ok", f"k3s took {removed} out of etcd")
     if own.has_etcd:
@@ -113,7 +111,10 @@ def _at_its_address(evidence: Evidence) -> Node | None:
     return next((node for node in others if set(evidence.reach) & set(plain_addresses(node.addresses))), None)
 
 
-def _stale(own: Node, name: str, *, may_mend: bool) -> Check:
+def _stale(evidence: Evidence, own: Node, name: str, *, may_mend: bool) -> Check:
+    if other := _other(evidence, name):  # k3s would take that one out, alive or not
+        found = f"the Node says that its member is {name}, which is that of {other.name}"
+        return Check(MEMBER, "refused", found, f"see {MEMBER_NAME} of both; --fix removes neither")
     if own.annotations.get(REMOVE, "").lower() == "true" and REMOVED_NAME not in own.annotations:
         return Check(MEMBER, "refused", f"etcd still has {name}, whose removal was asked for", _WAIT)
     if not may_mend:
@@ -173,12 +174,12 @@ def _by_members(evidence: Evidence, members: Sequence[Member]) -> _Votes:
 
 
 def _is_of(member: Member, node: Node) -> bool:
-    return _is_called(member, node) or bool(set(member.addresses) & set(plain_addresses(node.addresses)))
+    return _is_called(member.name, node) or bool(set(member.addresses) & set(plain_addresses(node.addresses)))
 
 
-def _is_called(member: Member, node: Node) -> bool:
-    """Whether a member is a Node's by its name; one that has not started yet has none."""
-    return bool(member.name) and (member.name == current_member(node) or is_member_of(node.name, member.name))
+def _is_called(name: str, node: Node) -> bool:
+    """Whether a member of this name is a Node's; one that has not started yet has none."""
+    return bool(name) and (name == current_member(node) or is_member_of(node.name, name))
 
 
 def _by_nodes(evidence: Evidence) -> _Votes:

@@ -353,6 +353,20 @@ def test_no_member_of_another_node_is_ever_to_be_removed_by_its_id(other: Node, 
     assert ("delete that Node" in check.advice) == may_be_deleted
 
 
+@pytest.mark.parametrize("members", [None, (*MEMBERS, member("titan-0c-ffffffff", 3, ADDRESS))])
+@pytest.mark.parametrize("claimed", ["titan-0b-0a1b2c3d", "titan-0b-ffffffff"])
+def test_no_member_of_another_server_is_taken_out_whatever_the_node_says(members: Any, claimed: str) -> None:
+    liar = server("titan-0c", "Unknown", member=claimed, address=ADDRESS)
+    check = one(evidence(SERVER, nodes=(A, B, liar), members=members), "etcd member")
+    assert (check.verdict, check.mend) == ("refused", None)
+
+
+def test_a_member_may_be_called_by_a_name_that_its_node_had_before() -> None:
+    renamed = server("titan-0c", "Unknown", member="former-0a1b2c3d", address=ADDRESS)
+    check = one(evidence(SERVER, nodes=(A, B, renamed)), "etcd member")
+    assert check.mend == RemoveMember(renamed, "former-0a1b2c3d")
+
+
 @pytest.mark.parametrize("ready", ["True", "Unknown"])
 @pytest.mark.parametrize("members", [None, FORBIDDEN])
 def test_a_server_that_was_renamed_is_told_by_its_address(ready: Status, members: Unseen | None) -> None:
