@@ -23,7 +23,7 @@ def twin(evidence: Evidence) -> Check:
         return Check(NAME, "refused", found, SHUT_DOWN)
     if own is not None and own.ready != "Unknown":
         found = "the Node is Ready" if own.is_ready else f"{_state(evidence)}, which its kubelet says itself"
-        return Check(NAME, "refused", found, f"{SHUT_DOWN}; {LOOK_LATER}")
+        return Check(NAME, "refused", found, f"{SHUT_DOWN} (`kubectl drain` it first); {LOOK_LATER}")
     alive = [address for address, reach in evidence.reach.items() if reach == "alive"]
     if alive:
         found = f"{_state(evidence)}, and a machine answers at {few(alive)}"
