@@ -36,6 +36,9 @@ def _file(evidence: Evidence) -> str:
 
 
 def _accepted(evidence: Evidence, parts: JoinToken) -> Check:
+    if evidence.card.role == "server" and parts.user != "server":
+        found = "no server's token, and a server joins with no other"
+        return Check(TOKEN, "refused", found, f"copy {_file(evidence)}")
     if not parts.bootstrap_id:
         return Check(TOKEN, "ok", "one that does not expire")
     known = evidence.bootstrap

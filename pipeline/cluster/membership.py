@@ -53,12 +53,17 @@ def _member(evidence: Evidence, *, may_mend: bool) -> Check:
 
 
 def _by_etcd(evidence: Evidence, members: Sequence[Member], *, may_mend: bool) -> Check:
-    old, own = _old(evidence, members), evidence.own
+    # A learner without a name is a join that did not end: k3s goes on with the one at its own address.
+    old = [each for each in _old(evidence, members) if each.name or not each.is_learner]
+    own = evidence.own
     if not old:
         return Check(MEMBER, "ok", f"none of this node among etcd's {counted(len(members), 'member')}")
     first = old[0]
     if own is not None and current_member(own) == first.name:
-        return _stale(own, first.name, may_mend=may_mend)
+        return _stale(evidence, own, first.name, may_mend=may_mend)
+    is_own = is_member_of(evidence.card.node, first.name)
+    if not is_own and (other := _other(evidence, first.name)):
+        return _of_another(first.name, other)
     found = (
         f"etcd still has {first.name or 'a member without a name'} ({first.id:x}), and no Node speaks of it"
     )
@@ -73,12 +78,26 @@ def _old(evidence: Evidence, members: Sequence[Member]) -> list[Member]:
     ]
 
 
+def _other(evidence: Evidence, name: str) -> Node | None:
+    """The other server whose member is called so."""
+    return next((node for node in evidence.servers if _is_called(name, node)), None)
+
+
+def _of_another(name: str, other: Node) -> Check:
+    """What another Node speaks of may be a living member: it is never to be removed by its id."""
+    found = f"etcd has {name} of the Node {other.name} at an address of this node"
+    renamed = ", or delete that Node where it is this one by its former name"
+    return Check(MEMBER, "refused", found, f"see whose address it is{'' if other.is_ready else renamed}")
+
+
 def _by_annotations(evidence: Evidence, *, may_mend: bool) -> Check:
     own = evidence.own
     if own is None:
+        if other := _at_its_address(evidence):
+            return _of_another(current_member(other), other)
         return Check(MEMBER, "unsure", "a Node that was deleted may have left its member behind", _ASK_ETCD)
     if name := current_member(own):
-        return _stale(own, name, may_mend=may_mend)
+        return _stale(evidence, own, name, may_mend=may_mend)
     if removed := own.annotations.get(REMOVED_NAME):
         return Check(MEMBER, "ok", f"k3s took {removed} out of etcd")
     if own.has_etcd:
@@ -86,7 +105,16 @@ def _by_annotations(evidence: Evidence, *, may_mend: bool) -> Check:
     return Check(MEMBER, "ok", "the Node had none")
 
 
-def _stale(own: Node, name: str, *, may_mend: bool) -> Check:
+def _at_its_address(evidence: Evidence) -> Node | None:
+    """The Node of a member at an address of this node, as of one that was renamed: etcd has each but once."""
+    others = [node for node in evidence.servers if current_member(node)]
+    return next((node for node in others if set(evidence.reach) & set(plain_addresses(node.addresses))), None)
+
+
+def _stale(evidence: Evidence, own: Node, name: str, *, may_mend: bool) -> Check:
+    if other := _other(evidence, name):  # k3s would take that one out, alive or not
+        found = f"the Node says that its member is {name}, which is that of {other.name}"
+        return Check(MEMBER, "refused", found, f"see {MEMBER_NAME} of both; --fix removes neither")
     if own.annotations.get(REMOVE, "").lower() == "true" and REMOVED_NAME not in own.annotations:
         return Check(MEMBER, "refused", f"etcd still has {name}, whose removal was asked for", _WAIT)
     if not may_mend:
@@ -146,8 +174,12 @@ def _by_members(evidence: Evidence, members: Sequence[Member]) -> _Votes:
 
 
 def _is_of(member: Member, node: Node) -> bool:
-    is_named = member.name == current_member(node) or is_member_of(node.name, member.name)
-    return is_named or bool(set(member.addresses) & set(plain_addresses(node.addresses)))
+    return _is_called(member.name, node) or bool(set(member.addresses) & set(plain_addresses(node.addresses)))
+
+
+def _is_called(name: str, node: Node) -> bool:
+    """Whether a member of this name is a Node's; one that has not started yet has none."""
+    return bool(name) and (name == current_member(node) or is_member_of(node.name, name))
 
 
 def _by_nodes(evidence: Evidence) -> _Votes:

@@ -18,7 +18,7 @@ def checks(evidence: Evidence) -> tuple[Check, ...]:
     """What is to be known of a card of this role, and of a cluster with this datastore."""
     card = evidence.card
     if card.role == "agent":
-        joining: tuple[Check, ...] = (node_password(evidence),)
+        joining: tuple[Check, ...] = (node_password(evidence), servers.peer(evidence))
     elif card.datastore == "sqlite":
         is_up = evidence.nodes is not None
         return (twin(evidence), *([servers.datastore(evidence)] if is_up else []), servers.restore(evidence))

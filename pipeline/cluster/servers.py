@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..wording import few
-from .check import Check, unsure
+from .check import Check, Verdict, unsure
 from .evidence import Evidence, Unseen, plain_addresses
 
 DATASTORE, PEER, ONE, RESTORE = "datastore", "peer", "one at a time", "restore"
@@ -46,18 +46,19 @@ def restore(evidence: Evidence) -> Check:
 
 
 def peer(evidence: Evidence) -> Check:
-    """Refused where nobody is there whom the card could join."""
+    """Refused where nobody is there whom the card could join; unsure for an agent, which waits for them."""
     if isinstance(evidence.nodes, Unseen):
         return unsure(PEER, evidence.nodes)
-    host, servers = evidence.card.server, evidence.servers
+    host, servers, is_agent = evidence.card.server, evidence.servers, evidence.card.role == "agent"
     behind = next((node for node in servers if host in {node.name, *plain_addresses(node.addresses)}), None)
     ready = [node.name for node in servers if node.is_ready]
+    fault: Verdict = "unsure" if is_agent else "refused"
     if not ready:
-        return Check(PEER, "refused", "no other server is Ready", "bring one up first")
+        return Check(PEER, fault, f"no {'' if is_agent else 'other '}server is Ready", "bring one up first")
     if behind is not None and not behind.is_ready:
         found = f"k3s.server is {host}, and {behind.name} there is not Ready"
-        return Check(PEER, "refused", found, f"bring it up, or name another in k3s.server: {few(ready)}")
-    others = [node.name for node in servers if not node.is_ready]
+        return Check(PEER, fault, found, f"bring it up, or name another in k3s.server: {few(ready)}")
+    others = [] if is_agent else [node.name for node in servers if not node.is_ready]
     if others:
         found = f"{few(ready)} Ready, {few(others)} not"
         return Check(PEER, "unsure", found, "see why; whether enough are left is told by the quorum")

@@ -37,9 +37,11 @@ def version(evidence: Evidence) -> Check:
     if own is None:
         advice = "name it in the class's targets.k3s"
         return Check(NAME, "unsure", "nobody knows which k3s the card will have", advice)
+    # What a dead server ran when it was last heard of keeps no other one out.
+    running = [node for node in evidence.servers if node.is_ready] or evidence.servers
     servers = [
         Server(node.name, text, minor)
-        for node in evidence.servers
+        for node in running
         if (minor := minor_of(text := node.versions.get("k3s", "")))
     ]
     if not servers:

@@ -1,4 +1,8 @@
-"""Whether the node is still alive: two machines that are one node write over each other's state. Pure."""
+"""Whether the node is still alive: two machines that are one node write over each other's state. Pure.
+
+Source: https://kubernetes.io/docs/reference/node/node-status: a condition that nobody has spoken of for a
+while (50 s by default) becomes Unknown, so one that is True or False is a living kubelet's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from .evidence import Evidence, Unseen
 
 NAME = "twin"
 SHUT_DOWN = "shut the node down, and keep its card out of it"
+LOOK_LATER = "where it is off already, the cluster knows that after a minute: look again"
 
 
 def twin(evidence: Evidence) -> Check:
@@ -16,8 +21,9 @@ def twin(evidence: Evidence) -> Check:
     if evidence.card.datastore == "sqlite" and evidence.card.role == "server" and nodes is not None:
         found = "the cluster's API answers, and this is its only server"
         return Check(NAME, "refused", found, SHUT_DOWN)
-    if own is not None and own.is_ready:
-        return Check(NAME, "refused", "the Node is Ready", f"{SHUT_DOWN} (`kubectl drain` it first)")
+    if own is not None and own.ready != "Unknown":
+        found = "the Node is Ready" if own.is_ready else f"{_state(evidence)}, which its kubelet says itself"
+        return Check(NAME, "refused", found, f"{SHUT_DOWN} (`kubectl drain` it first); {LOOK_LATER}")
     alive = [address for address, reach in evidence.reach.items() if reach == "alive"]
     if alive:
         found = f"{_state(evidence)}, and a machine answers at {few(alive)}"

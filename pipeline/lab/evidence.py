@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ..cluster.ca_hash import ca_hash
 from ..cluster.evidence import Card, Evidence, Member, NoQuorum, Reach, Unseen, plain_addresses, to_ask
+from ..cluster.faults import UnreachableError
 from ..cluster.join_token import parse
 from ..cluster.port import BootstrapToken, Cluster, ForbiddenError, Node
 from ..cluster.versions import in_source
@@ -119,7 +120,7 @@ def _version(node: ResolvedNode) -> str:
 def _nodes(cluster: Cluster, card: Card) -> tuple[Node, ...] | Unseen | None:
     try:
         return _seen(cluster.nodes)
-    except SourceError:
+    except UnreachableError:  # any other answer is one of a living server
         if card.role == "server" and card.datastore == "sqlite":
             return None
         raise

@@ -32,14 +32,19 @@ def preflight(lab: Lab, cluster: Cluster, name: str) -> tuple[Check, ...]:
 
 
 def before_burn(lab: Lab, name: str) -> None:
-    """Raise RefusedError where a card must not be made yet; where no cluster is at hand, nothing is asked.
+    """Raise RefusedError where a card must not be made yet; say so where no cluster is named, and none asked.
 
     Raises SourceError where the cluster does not answer: nobody knows then whether the node is alive.
     """
     from ..cluster.client import connected
 
+    if not has_role(lab, name):
+        return
     cluster = connected(os.environ)
-    if cluster is None or not has_role(lab, name):
+    if cluster is None:  # it may have been, before sudo
+        lab.reporter.note(
+            f"{name}: its cluster is not asked whether it may come back, as KUBECONFIG names none"
+        )
         return
     try:
         found = preflight(lab, cluster, name)

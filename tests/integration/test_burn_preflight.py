@@ -132,11 +132,15 @@ def test_a_card_that_may_come_back_is_burned_and_the_table_goes_to_stderr(
     assert not server.changes
 
 
-def test_where_no_cluster_is_named_nothing_is_asked_or_said(lab: Lab, server: ApiServer, card: Path) -> None:
+@pytest.mark.parametrize("program", ["metis", "doit"])
+def test_where_no_cluster_is_named_nobody_is_asked_which_is_said(
+    lab: Lab, server: ApiServer, card: Path, program: str
+) -> None:
     server.put(gone())
-    report = burn(lab, "metis", card, KUBECONFIG="")
+    report = burn(lab, program, card, KUBECONFIG="")
     assert report.code == 0, report
     assert "etcd" not in report.err
+    assert f"{NODE}: its cluster is not asked" in report.err
     assert not server.requests
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from tests.support.apiserver import ApiServer
-from tests.support.apiserver_faults import fails
+from tests.support.apiserver_faults import Answer, fails, says
 from tests.support.kube import Object, bootstrap_token_secret, node, password_secret, root_ca
 from tests.support.lab import Lab, Report
 from tests.support.netns import Network
@@ -135,9 +136,14 @@ class Case:
 
 TOKEN_ASKED = frozenset({"get secrets/bootstrap-token-abc123"})
 CASES = {
-    "agent, dead": Case("titan-13", put(), {}, "nobody answers at 192.0.2.13"),
+    "agent, NotReady as nobody hears it": Case(
+        "titan-13", put(), {}, "the Node is not Ready since 2026-11-20"
+    ),
+    "agent, silent": Case("titan-13", put(), {}, "nobody answers at 192.0.2.13"),
     "agent, absent": Case("titan-13", remove("Node", "titan-13"), {}, "the cluster has no such Node"),
-    "agent, NotReady": Case("titan-13", put(agent("False")), {}, "the Node is not Ready since 2026-11-20"),
+    "agent, NotReady by its own word": Case(
+        "titan-13", put(agent("False")), {"twin": "refused"}, "which its kubelet says itself"
+    ),
     "agent, Ready": Case("titan-13", put(agent("True")), {"twin": "refused"}, "shut the node down"),
     "agent, alive elsewhere": Case(
         "titan-13", put(agent(address=LIVING)), {"twin": "refused"}, "a machine answers at 192.0.2.14"
@@ -174,6 +180,12 @@ CASES = {
         put(password_secret("titan-13", "$1:00:99:99:9:\x1b[2J")),
         {"node password": "unsure"},
         "cannot be compared",
+    ),
+    "agent, whose server is down": Case(
+        "titan-13",
+        put(a_server("titan-0a", "192.0.2.7", "Unknown")),
+        {"peer": "unsure"},
+        "bring it up, or name another in k3s.server: titan-0b",
     ),
     "agent, too new": Case(
         "titan-13",
@@ -337,8 +349,8 @@ def granted(folder: Path, *kept: str) -> Path:
     [
         (["nodes", "secrets"], ["CA"]),
         (["nodes", "configmaps"], ["node password"]),
-        (["secrets", "configmaps"], ["twin", "version"]),
-        (["configmaps"], ["twin", "node password", "version"]),
+        (["secrets", "configmaps"], ["twin", "peer", "version"]),
+        (["configmaps"], ["twin", "node password", "peer", "version"]),
     ],
 )
 def test_what_the_account_may_not_see_is_unsure_and_says_what_helps(
@@ -434,3 +446,15 @@ def test_a_lone_server_whose_api_answers_is_alive(lab: Lab, server: ApiServer) -
     report = preflight(lab, "titan-0c", "--json")
     assert report.code == 3
     assert verdicts(report) == {"twin": "refused"}
+
+
+@pytest.mark.parametrize("answer", [fails(302), says(b"<html>hello")], ids="elsewhere strange".split())
+def test_a_lone_server_that_gives_any_answer_is_not_taken_for_dead(
+    lab: Lab, server: ApiServer, answer: Answer
+) -> None:
+    declare(lab, datastore="sqlite")
+    file = lab.inventory / "nodes/titan-0c.yaml"
+    file.write_text(re.sub("interface: eth0, address: [0-9./]+", "dhcp: true", file.read_text()))
+    server.fail("*", answer, times=100)
+    report = preflight(lab, "titan-0c")
+    assert (report.code, report.out) == (5, "")

@@ -21,6 +21,7 @@ from tests.support.kube import Object, password_secret
 from tests.support.lab import Lab, Report
 from tests.support.netns import Network
 from tests.support.preflight import (
+    ELSEWHERE,
     FIXING,
     LIVING,
     MEMBER,
@@ -28,6 +29,7 @@ from tests.support.preflight import (
     OF_0C,
     RIGHTS,
     SECRET,
+    SILENT,
     a_server,
     agent,
     cluster,
@@ -159,18 +161,17 @@ def test_nothing_is_changed_without_a_question(lab: Lab, server: ApiServer, name
 
 
 @pytest.mark.parametrize("name", ["titan-13", "titan-0c"])
-@pytest.mark.parametrize("state", ["Ready", "alive", "unknown"])
+@pytest.mark.parametrize("state", ["Ready", "not Ready by its own word", "alive", "unknown"])
 def test_nothing_is_changed_while_the_node_may_be_alive(
     lab: Lab, server: ApiServer, name: str, state: str
 ) -> None:
     if state == "unknown":
         file = lab.inventory / f"nodes/{name}.yaml"
         file.write_text(re.sub("interface: eth0, address: [0-9./]+", "dhcp: true", file.read_text()))
-    ready, address = (
-        "True" if state == "Ready" else "Unknown",
-        "198.51.100.1" if state == "unknown" else LIVING,
-    )
     is_agent = name == "titan-13"
+    silent = SILENT if is_agent else OF_0C
+    ready = {"Ready": "True", "not Ready by its own word": "False"}.get(state, "Unknown")
+    address = {"alive": LIVING, "unknown": ELSEWHERE}.get(state, silent)
     server.put(agent(ready, address) if is_agent else a_server("titan-0c", address, ready))
     report = fix(lab, name, "--yes")
     assert report.code == 3, report

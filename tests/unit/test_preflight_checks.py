@@ -118,7 +118,7 @@ def one(found: Evidence, name: str) -> Check:
 @pytest.mark.parametrize(
     ("card", "names"),
     [
-        (AGENT, ["twin", "node password", "version", "token", "CA"]),
+        (AGENT, ["twin", "node password", "peer", "version", "token", "CA"]),
         (
             SERVER,
             "twin datastore quorum etcd_member peer one_at_a_time version token CA".replace("_", " "),
@@ -148,7 +148,8 @@ def test_each_kind_of_card_has_its_checks_and_passes_them(card: Card, names: lis
     ("changes", "verdict", "words"),
     [
         ({"nodes": (A, node("titan-13"))}, "refused", "the Node is Ready"),
-        ({"nodes": (A, node("titan-13", "False"))}, "ok", "the Node is not Ready since 2026-11-29 09:00 UTC"),
+        ({"nodes": (A, node("titan-13", "False"))}, "refused", "not Ready since 2026-11-29 09:00 UTC, which"),
+        ({"nodes": (A, node("titan-13", "Unknown"))}, "ok", "the Node is not Ready since 2026-11-29 09:00"),
         ({"nodes": (A, node("titan-13", "Unknown", since=None))}, "ok", "the Node is not Ready, and"),
         ({"nodes": (A, B)}, "ok", "the cluster has no such Node, and nobody answers at 192.0.2.13"),
         ({"nodes": (A, B), "reach": {ADDRESS: "alive"}}, "refused", "a machine answers at 192.0.2.13"),
@@ -273,6 +274,14 @@ def test_servers_are_one_minor_version_apart_at_most(own: str, servers: list[str
     assert one(evidence(replace(SERVER, version=own), nodes=nodes), "version").verdict == verdict
 
 
+@pytest.mark.parametrize("card", [AGENT, SERVER], ids=["agent", "server"])
+def test_what_a_dead_server_once_ran_keeps_nobody_out(card: Card) -> None:
+    old, dead = (server(f"s{state}", state, version="v1.27.1+k3s1") for state in ("True", "Unknown"))
+    assert one(evidence(card, nodes=(A, dead)), "version").verdict == "ok"
+    assert one(evidence(SERVER, nodes=(A, old)), "version").verdict == "refused"
+    assert one(evidence(SERVER, nodes=(dead,)), "version").verdict == "refused"
+
+
 MEMBERS = (member("titan-0a-0a1b2c3d", 1), member("titan-0b-0a1b2c3d", 2))
 OLD = member("titan-0c-0a1b2c3d", 0xBEEF)
 MARK = RemoveMember(GONE, "titan-0c-0a1b2c3d")
@@ -300,6 +309,8 @@ B_DOWN = replace(B, ready="Unknown")
         ((A, B), (*MEMBERS, OLD), "refused", "titan-0c-0a1b2c3d (beef), and no Node", None),
         ((A, B, REMOVED), (*MEMBERS, OLD), "refused", "(beef), and no Node speaks of it", None),
         ((A, B), (*MEMBERS, member("", 0xBEEF, ADDRESS)), "refused", "a member without a name (beef)", None),
+        ((A, B), (*MEMBERS, member("", 3, ADDRESS, is_learner=True)), "ok", "none of this node among", None),
+        ((A, B), (*MEMBERS, replace(OLD, is_learner=True)), "refused", "(beef), and no Node", None),
         ((A, B), (*MEMBERS, member("titan-0c-1-0a1b2c3d", 3)), "ok", "none of this node among", None),
         ((A, B), (*MEMBERS, member("titan-0cc-0a1b2c3d", 3)), "ok", "none of this node among", None),
         ((A, B, REMOVED), FORBIDDEN, "unsure", "it is forbidden", None),
@@ -319,6 +330,56 @@ def test_an_old_member_of_the_node_must_go(
     )
     if "beef" in words:
         assert check.advice == "`etcdctl member remove beef`"
+
+
+AT_ITS_ADDRESS = member("titan-0b-0a1b2c3d", 2, ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("other", "may_be_deleted"),
+    [
+        (B, False),
+        (B_DOWN, True),
+        (node("titan-0b", etcd=True), False),
+        (node("former", "Unknown", etcd=True, node_name="titan-0b-0a1b2c3d"), True),
+    ],
+)
+def test_no_member_of_another_node_is_ever_to_be_removed_by_its_id(other: Node, may_be_deleted: bool) -> None:
+    found = evidence(SERVER, nodes=(A, other, REMOVED), members=(MEMBERS[0], AT_ITS_ADDRESS))
+    check = one(found, "etcd member")
+    assert (check.verdict, check.mend) == ("refused", None)
+    assert f"titan-0b-0a1b2c3d of the Node {other.name}" in check.found
+    assert "member remove" not in check.advice
+    assert ("delete that Node" in check.advice) == may_be_deleted
+
+
+@pytest.mark.parametrize("members", [None, (*MEMBERS, member("titan-0c-ffffffff", 3, ADDRESS))])
+@pytest.mark.parametrize("claimed", ["titan-0b-0a1b2c3d", "titan-0b-ffffffff"])
+def test_no_member_of_another_server_is_taken_out_whatever_the_node_says(members: Any, claimed: str) -> None:
+    liar = server("titan-0c", "Unknown", member=claimed, address=ADDRESS)
+    check = one(evidence(SERVER, nodes=(A, B, liar), members=members), "etcd member")
+    assert (check.verdict, check.mend) == ("refused", None)
+
+
+def test_a_member_may_be_called_by_a_name_that_its_node_had_before() -> None:
+    renamed = server("titan-0c", "Unknown", member="former-0a1b2c3d", address=ADDRESS)
+    check = one(evidence(SERVER, nodes=(A, B, renamed)), "etcd member")
+    assert check.mend == RemoveMember(renamed, "former-0a1b2c3d")
+
+
+@pytest.mark.parametrize("ready", ["True", "Unknown"])
+@pytest.mark.parametrize("members", [None, FORBIDDEN])
+def test_a_server_that_was_renamed_is_told_by_its_address(ready: Status, members: Unseen | None) -> None:
+    former = server("former", ready, address=ADDRESS)
+    check = one(evidence(SERVER, nodes=(A, B, former), members=members), "etcd member")
+    assert (check.verdict, check.mend) == ("refused", None)
+    assert "etcd has former-0a1b2c3d of the Node former at an address of this node" in check.found
+    assert ("delete that Node" in check.advice) == (ready == "Unknown")
+
+
+@pytest.mark.parametrize("other", [node("former", "Unknown", address=ADDRESS), server("former", "Unknown")])
+def test_who_has_no_member_or_another_address_was_not_renamed(other: Node) -> None:
+    assert one(evidence(SERVER, nodes=(A, B, other)), "etcd member").verdict == "unsure"
 
 
 D, E = server("titan-0d"), server("titan-0e")
@@ -375,6 +436,23 @@ def test_a_quorum_must_hold_with_the_old_member_and_without(
 )
 def test_somebody_must_be_there_to_join(host: str, nodes: Any, verdict: str, words: str) -> None:
     check = one(evidence(replace(SERVER, server=host), nodes=nodes), "peer")
+    assert check.verdict == verdict
+    assert words in check.found
+
+
+@pytest.mark.parametrize(
+    ("host", "nodes", "verdict", "words"),
+    [
+        ("192.0.2.7", (A, B_DOWN), "ok", "titan-0a Ready; k3s.server is titan-0a"),
+        ("192.0.2.8", (A, B_DOWN), "unsure", "k3s.server is 192.0.2.8, and titan-0b there is not Ready"),
+        ("192.0.2.8", (B_DOWN,), "unsure", "no server is Ready"),
+        ("192.0.2.7", FORBIDDEN, "unsure", "it is forbidden"),
+    ],
+)
+def test_an_agent_waits_for_the_server_that_it_is_to_join(
+    host: str, nodes: Any, verdict: str, words: str
+) -> None:
+    check = one(evidence(replace(AGENT, server=host), nodes=nodes), "peer")
     assert check.verdict == verdict
     assert words in check.found
 
@@ -458,6 +536,15 @@ def test_the_token_must_be_accepted(token: Any, known: Any, verdict: str, words:
     assert check.verdict == verdict
     assert words in check.found
     assert "0123456789abcdef" not in check.found + check.advice
+
+
+@pytest.mark.parametrize("credentials", ["node:word", "abc123.0123456789abcdef", "word"])
+@pytest.mark.parametrize("datastore", ["etcd", "external"])
+def test_a_server_joins_with_no_agents_token(credentials: str, datastore: str) -> None:
+    card = replace(SERVER, datastore=datastore, token=Secret(f"K10{HASH}::{credentials}"))
+    check = one(evidence(card, nodes=(A, B), bootstrap=KNOWN_TOKEN), "token")
+    assert check.verdict == "refused"
+    assert credentials not in check.found + check.advice
 
 
 @pytest.mark.parametrize(
