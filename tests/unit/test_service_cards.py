@@ -64,12 +64,11 @@ class Said:
 
 @pytest.mark.parametrize(("files", "words"), [("", ("cards",)), ("/c", ("cards", "--files", "/c"))])
 def test_metis_is_asked_for_cards(files: str, words: tuple[str, ...]) -> None:
-    said = Said(
-        Answer([{**asdict(CARD), "names": list(CARD.names), "content": "titan-13", "refusals": []}], (), 0)
-    )
+    told = {"names": list(CARD.names), "content": "node titan-13", "node": "titan-13", "refusals": []}
+    said = Said(Answer([{**asdict(CARD), **told}], (), 0))
     (card,) = asyncio.run(plugged(cast("Asking", said), files))
     assert said.asked == [words]
-    assert (card.card, card.content) == (CARD, "titan-13")
+    assert (card.card, card.content, card.node) == (CARD, "node titan-13", "titan-13")
 
 
 def test_where_metis_cannot_tell_its_complaint_is_handed_on() -> None:
