@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.staticfiles import StaticFiles
 
 from . import api, api_history, health, imager, metrics, private_files, problems, sentinel
@@ -56,6 +56,7 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=[Depends(_heard)],
     )
     app.state.service = service
     for each in (*PAGES, *FOR_PROGRAMS):
@@ -70,3 +71,8 @@ def guarded(service: Service) -> Guard:
     app = create_app(service)
     key = private_files.key(service.artifacts.state)
     return Guard(app, service.options, key=key, note=noting(service.history))
+
+
+async def _heard(request: Request) -> None:
+    """Note what a page will know at least: what happens while it is made is told to it afterwards."""
+    request.state.heard = request.app.state.service.events.at

@@ -39,8 +39,9 @@ def templates() -> Environment:
 def page(request: Request, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:  # noqa: ANN401
     """A template with values; where htmx asks for a part of the page, the part that it names alone."""
     template = templates().get_template(name)
-    given = {"request": request, "who": who(request), "csrf": form_token(request)}
-    context = {**given, "service": request.app.state.service, **values}
+    service = request.app.state.service
+    given = {"request": request, "who": who(request), "csrf": form_token(request), "service": service}
+    context = {**given, "heard": getattr(request.state, "heard", service.events.at), **values}
     part = request.headers.get("HX-Target", "")
     is_part = request.headers.get("HX-Request") == "true" and part in template.blocks
     if is_part:
