@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -38,7 +37,6 @@ OF_NODES = (nodes, node, plan, changes, preflight, burn, cards, classes, drift)
 OF_WHAT_HAPPENED = (jobs, history, difference, rejoins, audit)
 PAGES = (*OF_NODES, *OF_WHAT_HAPPENED, exports, listening)
 FOR_PROGRAMS = (imager, api, api_history, sentinel, health, metrics)
-LOG = logging.getLogger("metis.service")
 
 
 def create_app(service: Service) -> FastAPI:
@@ -46,7 +44,7 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with service.running(lambda error: LOG.error("the background ended: %r", error)):
+        async with service.running():
             yield
 
     app = Application(

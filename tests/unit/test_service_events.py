@@ -26,7 +26,7 @@ def names(chunk: bytes) -> list[str]:
 
 
 def last_id(chunk: bytes) -> str:
-    return re.findall(r"^id: (.*)$", chunk.decode(), re.MULTILINE)[-1]
+    return str(re.findall(r"^id: (.*)$", chunk.decode(), re.MULTILINE)[-1])
 
 
 async def first(stream: AsyncIterator[bytes]) -> bytes:
