@@ -138,8 +138,8 @@ class Runner:
     def _stop(self, job: Job, holder: int) -> None:
         """Ask once, since a second SIGTERM would cut off what is put away after the first; then kill."""
         if job.id not in self._asked:
-            self._asked[job.id] = time.monotonic()
             process.end_session(holder)
+            self._asked[job.id] = time.monotonic()
         elif time.monotonic() - self._asked[job.id] > PATIENCE:
             process.end_session(holder, at_once=True)
 
