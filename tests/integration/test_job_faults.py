@@ -123,7 +123,7 @@ with durable.locked(pathlib.Path(sys.argv[1]), print):
 @contextmanager
 def leading(lock: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A process that holds a lock, and the child that it has in a group of its own."""
-    words = [sys.executable, "-c", LEADER, lock]
+    words = [sys.executable, "-c", LEADER, str(lock)]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, start_new_session=True) as leader:
         assert leader.stdout is not None
