@@ -216,7 +216,7 @@ def test_a_queue_that_somebody_else_holds_is_complained_of_and_goes_on_afterward
     history: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "PATIENCE", 0.05)
-    job = asked(history)
+    job = asked(history, "teleport")
     other = sqlite3.connect(history, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     released: list[bool] = []
