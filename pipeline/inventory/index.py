@@ -78,9 +78,8 @@ def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
     except (AttributeError, KeyError, TypeError):  # the cache holds something of another shape
         index, current = _built(inventory, {})
     if remember and current != known:
-        with suppress(
-            MetisError
-        ):  # a full disk, or another who remembers just now: it costs the next run time
+        # A full disk, or another who remembers just now, costs the next run time, and this one nothing.
+        with suppress(MetisError):
             durable.write(cache, json.dumps({"format": form, "files": current}).encode())
     return index
 

@@ -164,7 +164,8 @@ class Boards:
             # However much happens, boards are made half of the time at most.
             await asyncio.sleep(min(time.monotonic() - begun, EVERY))
             try:
-                await asyncio.wait_for(self._awake.wait(), EVERY)
+                async with asyncio.timeout(EVERY):
+                    await self._awake.wait()
             except TimeoutError:
                 continue
 

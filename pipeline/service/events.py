@@ -95,7 +95,8 @@ class _Listener:
     async def next(self) -> Iterable[str]:
         """What was told since this was asked last, as soon as there is something; nothing in a silence."""
         try:
-            await asyncio.wait_for(self._awake.wait(), KEEP_ALIVE)
+            async with asyncio.timeout(KEEP_ALIVE):
+                await self._awake.wait()
         except TimeoutError:
             return ()
         self._awake.clear()

@@ -59,7 +59,8 @@ class Runner:
                 before = now
                 self._changed()
             try:
-                await asyncio.wait_for(self._awake.wait(), EVERY)
+                async with asyncio.timeout(EVERY):
+                    await self._awake.wait()
             except TimeoutError:
                 continue
 
