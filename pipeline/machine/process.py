@@ -33,6 +33,8 @@ ALLOWED = frozenset(
 ALLOWED |= frozenset("APPDATA COMSPEC LOCALAPPDATA PATHEXT SYSTEMROOT TEMP TMP USERPROFILE WINDIR".split())
 ALLOWED_PREFIXES = ("LIBGUESTFS_", "SUPERMIN_")
 LAST_WORDS = 300
+PIPE = 64 << 10
+"""Bytes that a pipe holds (pipe(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _communicate(
             if not ready:
                 raise subprocess.TimeoutExpired(child.args, timeout or 0)
             for key, _ in ready:
-                chunk = os.read(key.fd, limit)
+                chunk = os.read(key.fd, min(limit, PIPE))
                 if not chunk:
                     selector.unregister(key.fileobj)
                 key.data.extend(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import socket
@@ -37,6 +38,9 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
         with durable.locked(service.artifacts.state / LOCK, _refuse):
             config = uvicorn.Config(guarded(service), log_config=None, **server_settings(options))
             _allow_files()
+            # What is there by now stays: no search for garbage need walk through it while somebody waits.
+            gc.collect()
+            gc.freeze()
             told(options.public_url)
             with suppress(KeyboardInterrupt):  # uvicorn has ended well by then, and raises the signal again
                 _Server(config, service).run(sockets=[listening])
