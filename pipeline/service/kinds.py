@@ -35,6 +35,11 @@ KINDS = {
 }
 
 
+def title_of(kind: str) -> str:
+    """What people call a kind of jobs; a newer Metis may have left jobs of others here."""
+    return KINDS[kind].title if kind in KINDS else kind
+
+
 def startable(unfinished: list[Job], most: int) -> list[Job]:
     """Which waiting jobs may begin now, of what waits or runs in its order; at most so many run at once.
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from ..amounts import sized
 from .access import form_token, who
+from .kinds import title_of
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -30,6 +31,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["size"] = sized
+    environment.filters["title_of"] = title_of
     environment.filters["time"] = _time
     environment.globals["drawn"] = environment.get_template("charts.html").module
     environment.globals["parts"] = environment.get_template("parts.html").module  # also in a block alone

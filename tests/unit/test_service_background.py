@@ -39,7 +39,7 @@ def test_what_ends_begins_again_and_is_complained_of(
         keeping = Background({"the work": work})
         async with keeping.running():
             await again.wait()
-            assert keeping.complaints == ("the work failed and began again: the log of the service says why",)
+            assert keeping.complaints == ("the work failed and began again: the service's log says why",)
 
     run(story)
     assert len(begun) == 3

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import MetisError
 from pipeline.service import board
-from pipeline.service.asking import Answer, Asking
+from pipeline.service.asking import AT_ONCE, IN_LINE, Answer, Asking
 from pipeline.service.board import Board, Boards, Row, few, look
 
 IMAGE = {"node": "alpha", "class": "plain", "state": "fresh", "why": "", "built": None}
@@ -128,10 +128,10 @@ def test_a_command_that_hangs_has_no_answer(hanging: None) -> None:
 def test_only_so_many_ask_at_once_and_none_is_waited_for_at_the_end(hanging: None) -> None:
     async def story() -> list[Any]:
         asking = Asking({})
-        waiting = [asyncio.ensure_future(asking.answer("plan")) for _ in range(45)]
+        waiting = [asyncio.ensure_future(asking.answer("plan")) for _ in range(IN_LINE + 5)]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         refused = [str(each.exception()) for each in waiting if each.done()]
-        assert refused == ["too much is asked at once: try again in a minute"] * 5, refused
+        assert refused == ["too many questions at once: ask again in a while"] * 5, refused
         await asyncio.to_thread(asking.close)
         with pytest.raises(MetisError):
             await asking.answer("plan")
@@ -140,4 +140,4 @@ def test_only_so_many_ask_at_once_and_none_is_waited_for_at_the_end(hanging: Non
     ended = asyncio.run(asyncio.wait_for(story(), 60))
     answered = [each for each in ended if isinstance(each, Answer)]
     assert all(each.data is None and each.code < 0 for each in answered)
-    assert len(answered) <= 4
+    assert len(answered) <= AT_ONCE
