@@ -9,14 +9,15 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .card.here import here
 from .cli import INTERRUPTED, main
-from .errors import MetisError
+from .errors import MetisError, known
 from .history import jobs
 from .history.jobs import Job
 from .machine import durable
@@ -27,6 +28,8 @@ from .service.kinds import KINDS
 from .steps.choosing import seen_again
 
 PREFIX = "metis: "
+TRIES, PAUSE = 120, 5.0
+"""How often the end of a job is told at most, and the seconds between."""
 
 
 class Lines(io.TextIOBase):
@@ -57,21 +60,36 @@ class Lines(io.TextIOBase):
 
 
 def do(history: Path, number: int) -> None:
-    """Do a job, if it still waits and nobody else does it."""
+    """Do a job, if it still waits; where somebody else does it, wait for that and find nothing to do.
+
+    Raises MetisError where the history cannot be used.
+    """
     lock, journal = lock_of(history, number), journal_of(history, number)
-    with durable.locked(lock, _refuse):
+    with durable.locked(lock, lambda _: None):
         job = jobs.claim(history, number, datetime.now(UTC))
         if job is None:
             return
-        durable.make_private(journal.parent)
         os.environ |= {"METIS_JOURNAL": str(journal), "METIS_WAIT": "1"}
-        code, said = _done(job, JournalReporter(journal))
+        try:
+            durable.make_private(journal.parent)
+            code, said = _done(job, JournalReporter(journal))
+        except OSError as error:
+            code, said = 1, str(durable.out_of_room(journal, error))
         state: jobs.State = "done" if code == 0 else "cancelled" if code == INTERRUPTED else "failed"
-        jobs.end(history, number, state, code, said, datetime.now(UTC))
+        _end(history, number, state, code, said)
 
 
-def _refuse(holder: str) -> None:
-    raise SystemExit(f"{holder} does this job already")
+def _end(history: Path, number: int, state: jobs.State, code: int, said: str) -> None:
+    """Say what came of a job: where the disk is full, or the history busy, again until that is over.
+
+    Nobody else knows it, and of a process that ends without a word it is said that it was cut off.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(MetisError):
+            jobs.end(history, number, state, code, said, datetime.now(UTC))
+            return
+        time.sleep(PAUSE)
+    jobs.end(history, number, state, code, said, datetime.now(UTC))
 
 
 def _done(job: Job, journal: JournalReporter) -> tuple[int, str]:
@@ -104,4 +122,7 @@ def _run(words: Sequence[str], journal: JournalReporter) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    do(Path(sys.argv[1]), int(sys.argv[2]))
+    try:
+        do(Path(sys.argv[1]), int(sys.argv[2]))
+    except (MetisError, OSError) as error:
+        sys.exit(f"{PREFIX}{known(error)}")

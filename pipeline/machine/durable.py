@@ -112,6 +112,14 @@ def holder_of(file: Path) -> int | None:
         os.close(descriptor)
 
 
+def last_holder_of(file: Path) -> int:
+    """The process that holds a lock made by `locked`, or held it last; 0 where none ever did."""
+    try:
+        return int(file.read_bytes()[:_PID_WIDTH] or 0)
+    except FileNotFoundError:
+        return 0
+
+
 def _holder(descriptor: int) -> str:
     holder = os.pread(descriptor, _PID_WIDTH, 0)
     if not holder.isdigit():

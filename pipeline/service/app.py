@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.staticfiles import StaticFiles
 
 from . import api, api_history, health, imager, metrics, private_files, problems, sentinel
@@ -38,7 +37,6 @@ OF_NODES = (nodes, node, plan, changes, preflight, burn, cards, classes, drift)
 OF_WHAT_HAPPENED = (jobs, history, difference, rejoins, audit)
 PAGES = (*OF_NODES, *OF_WHAT_HAPPENED, exports, listening)
 FOR_PROGRAMS = (imager, api, api_history, sentinel, health, metrics)
-LOG = logging.getLogger("metis.service")
 
 
 def create_app(service: Service) -> FastAPI:
@@ -46,7 +44,7 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with service.running(lambda error: LOG.error("the background ended: %r", error)):
+        async with service.running():
             yield
 
     app = Application(
@@ -56,6 +54,7 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=[Depends(_heard)],
     )
     app.state.service = service
     for each in (*PAGES, *FOR_PROGRAMS):
@@ -70,3 +69,8 @@ def guarded(service: Service) -> Guard:
     app = create_app(service)
     key = private_files.key(service.artifacts.state)
     return Guard(app, service.options, key=key, note=noting(service.history))
+
+
+async def _heard(request: Request) -> None:
+    """Note what a page will know at least: what happens while it is made is told to it afterwards."""
+    request.state.heard = request.app.state.service.events.at

@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +26,7 @@ PATIENCE = 120.0
 AT_ONCE = 2
 """Children at once that answer requests: each has a processor and some 100 MiB for itself."""
 IN_LINE = 20
-"""Questions that wait; more are refused, as their askers would be gone by then."""
+"""Questions that wait or have a child; more are refused, as their askers would be gone by then."""
 PREFIX = "metis: "
 
 
@@ -37,38 +40,70 @@ class Answer:
 
 
 class Asking:
-    """Runs commands of one lab, the one that the environment names."""
+    """Runs commands of one lab, the one that the environment names.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    `patience` is in seconds. Whatever hangs holds back nothing but what is asked here.
+    """
+
+    def __init__(self, environment: Mapping[str, str], patience: float = PATIENCE) -> None:
         self._environment = environment
-        self._room = asyncio.Semaphore(AT_ONCE)
-        self._in_line = 0
+        self._patience = patience
+        self._threads = ThreadPoolExecutor(AT_ONCE, "asking")
+        self._asked: list[Future[Answer]] = []
+        self._changed = threading.Condition()
+        self._children = 0
+        self._is_closed = False
 
     def now(self, *words: str) -> Answer:
         """What a command says, one that changes nothing. Raises MetisError for no answer at all."""
-        done = process.run(
-            [sys.executable, "-c", START, *words, "--json"],
-            check=False,
-            timeout=PATIENCE,
-            limit=LARGEST,
-            extra_environment=self._environment,
-        )
+        try:
+            with self._child():
+                done = process.run(
+                    [sys.executable, "-c", START, *words, "--json"],
+                    check=False,
+                    timeout=self._patience,
+                    limit=LARGEST,
+                    extra_environment=self._environment,
+                )
+        except process.ToolError as error:
+            raise MetisError(f"metis {words[0]} gave no answer: {error}") from None
         lines = [one_line(line) for line in done.err.decode(errors="replace").splitlines()]
         complaints = tuple(line.removeprefix(PREFIX) for line in lines if line.startswith(PREFIX))
         try:
             return Answer(json.loads(done.out), complaints, done.code)
-        except ValueError:
+        except (ValueError, RecursionError):
             if done.code == 0:
                 raise MetisError(f"metis {words[0]} gave no JSON") from None
             return Answer(None, complaints or (f"metis {words[0]} ended with {done.code}",), done.code)
 
     async def answer(self, *words: str) -> Answer:
         """The same, while others are served. Raises MetisError too where many wait already."""
-        if self._in_line >= IN_LINE:
+        self._asked = [asked for asked in self._asked if not asked.done()]
+        if len(self._asked) >= IN_LINE or self._is_closed:
             raise MetisError("too many questions at once", "ask again in a while")
-        self._in_line += 1
+        asked = self._threads.submit(self.now, *words)
+        self._asked.append(asked)
+        return await asyncio.wrap_future(asked)
+
+    def close(self) -> None:
+        """End what is asked, and answer nothing from then on: who ends must not wait for what hangs."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._changed:
+            self._is_closed = True
+            while self._children:
+                # Again and again, since one that is just being started has no words yet.
+                process.kill_children_with(START)
+                self._changed.wait(0.1)
+
+    @contextmanager
+    def _child(self) -> Iterator[None]:
+        with self._changed:
+            if self._is_closed:
+                raise MetisError("the service ends")
+            self._children += 1
         try:
-            async with self._room:
-                return await asyncio.to_thread(self.now, *words)
+            yield
         finally:
-            self._in_line -= 1
+            with self._changed:
+                self._children -= 1
+                self._changed.notify_all()

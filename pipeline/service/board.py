@@ -6,8 +6,10 @@ It is made anew in the background and taken over whole: who reads it never waits
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,11 @@ EVERY = 30.0
 """Seconds between two looks where nothing calls for one sooner."""
 FACTS_SINCE = "30d"
 """A node that said nothing for so long is silent."""
+PATIENCE = 20.0
+"""Seconds after which it is told that a look takes long."""
+SLOW = "whoever is asked for the state of the nodes takes long to answer: what is shown is from before"
+MOST, LONGEST = 20, 500
+"""Complaints on a board, and characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,8 @@ class Board:
     complaints: tuple[str, ...] = ()
 
 
-def look(asking: Asking, burns: Path, snapshots: Path) -> Board:
-    """Ask for everything; what has no answer is missing on the board, and its complaint is there."""
+def look(asking: Asking, burns: Path, snapshots: Path, last: Board) -> Board:
+    """Ask for everything; what has no answer is as it was on the last board, and its complaint is there."""
     complaints: list[str] = []
 
     def asked(*words: str) -> Any:  # noqa: ANN401 - JSON
@@ -72,9 +79,21 @@ def look(asking: Asking, burns: Path, snapshots: Path) -> Board:
         complaints.extend(answer.complaints)
         return answer.data
 
-    images = asked("status") or []
-    facts = asked("facts", "--since", FACTS_SINCE) if snapshots.is_dir() else None
-    return board(images, facts or {}, _burned(burns, complaints), tuple(complaints), datetime.now(UTC))
+    images = asked("status")
+    if images is None:
+        return replace(last, complaints=few(complaints))
+    facts = asked("facts", "--since", FACTS_SINCE) if snapshots.is_dir() else {}
+    if facts is None:
+        facts = {"classes": last.classes, "strangers": last.strangers}
+    burned = _burned(burns, complaints)
+    return board(images, facts, burned, few(complaints), datetime.now(UTC))
+
+
+def few(complaints: Iterable[str]) -> tuple[str, ...]:
+    """Each complaint once, and no more of them than somebody reads."""
+    once = list(dict.fromkeys(line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in complaints))
+    rest = len(once) - MOST
+    return tuple(once) if rest <= 0 else (*once[:MOST], f"and {rest} more: `metis status` has them all")
 
 
 def _burned(burns: Path, complaints: list[str]) -> dict[str, str]:
@@ -120,12 +139,16 @@ def board(
 
 
 class Boards:
-    """Keeps a board up to date."""
+    """Keeps a board up to date; `make` is given the last one, and runs in a thread of its own."""
 
-    def __init__(self, make: Callable[[], Board], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, make: Callable[[Board], Board], changed: Callable[[], None], patience: float = PATIENCE
+    ) -> None:
         self._make = make
         self._changed = changed
+        self._patience = patience
         self._awake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "boards")
         self.now = Board()
 
     def wake(self) -> None:
@@ -136,9 +159,24 @@ class Boards:
         """Make boards until cancelled."""
         while True:
             self._awake.clear()
-            self.now = await asyncio.to_thread(self._make)
-            self._changed()
+            begun = time.monotonic()
+            await self._look()
+            # However much happens, boards are made half of the time at most.
+            await asyncio.sleep(min(time.monotonic() - begun, EVERY))
             try:
-                await asyncio.wait_for(self._awake.wait(), EVERY)
+                async with asyncio.timeout(EVERY):
+                    await self._awake.wait()
             except TimeoutError:
                 continue
+
+    async def _look(self) -> None:
+        last = self.now
+        making = asyncio.get_running_loop().run_in_executor(self._thread, self._make, last)
+        await asyncio.wait([making], timeout=self._patience)
+        if not making.done():
+            self._take(replace(last, complaints=few([SLOW, *last.complaints])))
+        self._take(await making)
+
+    def _take(self, board: Board) -> None:
+        self.now = board
+        self._changed()

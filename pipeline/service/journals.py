@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,18 @@ class Told:
 def told(file: Path) -> Told:
     """What a journal says; one that is not there says nothing."""
     try:
-        with file.open("rb") as journal:
-            journal.seek(max(0, file.stat().st_size - LONGEST))
-            return read(journal.read(LONGEST).splitlines())
+        looks = file.stat()
+        return _told(file, looks.st_ino, looks.st_size)
     except OSError:
         return Told((), ())
+
+
+@lru_cache(maxsize=8)
+def _told(file: Path, inode: int, size: int) -> Told:
+    """Read once for all browsers that look at a job: a journal only ever grows."""
+    with file.open("rb") as journal:
+        journal.seek(max(0, size - LONGEST))
+        return read(journal.read(min(size, LONGEST)).splitlines())
 
 
 def read(lines: Iterable[bytes]) -> Told:
@@ -70,6 +78,6 @@ def read(lines: Iterable[bytes]) -> Told:
                 total = event["total"]
                 label = redacted(one_line(str(event["label"])))
                 steps[event["step"]] = Step(label, int(event["done"]), None if total is None else int(total))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
     return Told(tuple(steps.values()), tuple(notes[-MOST_NOTES:]))

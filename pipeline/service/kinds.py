@@ -20,26 +20,37 @@ class Kind:
     holds: Callable[[Job], str]
 
 
+def _card(job: Job) -> str:
+    return str(job.options.get("card", ""))
+
+
 KINDS = {
     "image": Kind("build", lambda job: ["image", "--node", job.node], lambda _: BUILDS),
     "burn": Kind(
         "burn",
-        lambda job: ["burn", "--node", job.node, "--device", str(job.options["card"]), "--yes"],
-        lambda job: f"card {job.options['card']}",
+        lambda job: ["burn", "--node", job.node, "--device", _card(job), "--yes"],
+        lambda job: f"card {_card(job)}",
     ),
     "export": Kind("export", lambda job: ["export", "--node", job.node, f"--by={job.who}"], lambda _: BUILDS),
 }
 
 
+def title_of(kind: str) -> str:
+    """What people call a kind of jobs; a newer Metis may have left jobs of others here."""
+    return KINDS[kind].title if kind in KINDS else kind
+
+
 def startable(unfinished: list[Job], most: int) -> list[Job]:
     """Which waiting jobs may begin now, of what waits or runs in its order; at most so many run at once.
 
-    A job that waits keeps what it needs from all that were asked for later.
+    A job that waits keeps what it needs from all that were asked for later. Of a kind that only another Metis
+    knows none begins.
     """
-    held = {KINDS[job.kind].holds(job) for job in unfinished if job.state == "running"}
+    known = [job for job in unfinished if job.kind in KINDS]
+    held = {KINDS[job.kind].holds(job) for job in known if job.state == "running"}
     room = most - sum(job.state == "running" for job in unfinished)
     chosen: list[Job] = []
-    for job in unfinished:
+    for job in known:
         if job.state == "waiting":
             needed = KINDS[job.kind].holds(job)
             if needed not in held and len(chosen) < room:

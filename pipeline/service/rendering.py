@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from ..amounts import sized
 from .access import form_token, who
+from .kinds import title_of
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -30,6 +31,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["size"] = sized
+    environment.filters["title_of"] = title_of
     environment.filters["time"] = _time
     environment.globals["drawn"] = environment.get_template("charts.html").module
     environment.globals["parts"] = environment.get_template("parts.html").module  # also in a block alone
@@ -39,8 +41,9 @@ def templates() -> Environment:
 def page(request: Request, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:  # noqa: ANN401
     """A template with values; where htmx asks for a part of the page, the part that it names alone."""
     template = templates().get_template(name)
-    given = {"request": request, "who": who(request), "csrf": form_token(request)}
-    context = {**given, "service": request.app.state.service, **values}
+    service = request.app.state.service
+    given = {"request": request, "who": who(request), "csrf": form_token(request), "service": service}
+    context = {**given, "heard": getattr(request.state, "heard", service.events.at), **values}
     part = request.headers.get("HX-Target", "")
     is_part = request.headers.get("HX-Request") == "true" and part in template.blocks
     if is_part:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..history.jobs import Job, Wanted
 from ..settings import Settings
 from ..steps.artifacts import Artifacts
 from .asking import Answer, Asking
+from .background import Background
 from .board import Board, Boards, look
 from .card_watch import CardWatch
 from .cards import Plugged, plugged
@@ -24,6 +26,8 @@ from .options import Options
 from .runner import Runner
 from .shared import Shared
 from .sweeping import keep_swept
+
+THREADS = 32
 
 
 class Service:
@@ -43,19 +47,32 @@ class Service:
         self.events = Events()
         self._boards = Boards(self._look, lambda: self.events.tell("board"))
         self._runner = Runner(self.history, environment, self._jobs_changed)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
         self.reasons = Shared(self._reasons)
         self._watch = Shared(lambda: self.asking.answer("watch"))
         self._cards = Shared(lambda: plugged(self.asking, options.card_files))
         self.card_watch = CardWatch(self.cards, lambda: self.events.tell("cards"))
+        self._background = Background(
+            {
+                "the queue": self._runner.run,
+                "the board": self._boards.run,
+                "the cards": self.card_watch.run,
+                "the sweeping": lambda: keep_swept(self.exports),
+            }
+        )
 
     @property
     def board(self) -> Board:
         """All nodes as they were when they were last looked at."""
         return self._boards.now
 
-    def _look(self) -> Board:
-        return look(self.asking, self.artifacts.burns, self.artifacts.snapshots)
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What does not go as it should, a line each."""
+        found = (*self._background.complaints, *self._runner.complaints, *self.board.complaints)
+        return tuple(dict.fromkeys(found))
+
+    def _look(self, last: Board) -> Board:
+        return look(self.asking, self.artifacts.burns, self.artifacts.snapshots, last)
 
     def _jobs_changed(self) -> None:
         self.events.tell("jobs")
@@ -91,8 +108,8 @@ class Service:
 
     async def _reasons(self) -> tuple[str, ...]:
         """Why it cannot do its work, a line each."""
-        found = [f"{name} has ended: its log says why" for name, task in self._tasks.items() if task.done()]
-        if not self._tasks:
+        found = list(self._background.complaints)
+        if not self._background.is_running:
             found.append("nothing runs in the background yet")
         if self.board.at is None:
             found.append("the nodes were not looked at yet")
@@ -108,25 +125,12 @@ class Service:
             pass
 
     @asynccontextmanager
-    async def running(self, failed: Callable[[BaseException], None]) -> AsyncIterator[None]:
-        """Look after all that goes on while the block runs; `failed` is told of an error that ended it."""
-
-        def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()):
-                failed(error)
-
-        errands = {
-            "the queue": self._runner.run(),
-            "the board": self._boards.run(),
-            "the cards": self.card_watch.run(),
-            "the sweeping": keep_swept(self.exports),
-        }
-        for name, errand in errands.items():
-            self._tasks[name] = asyncio.create_task(errand)
-            self._tasks[name].add_done_callback(ended)
+    async def running(self) -> AsyncIterator[None]:
+        """Look after all that goes on while the block runs."""
+        # Who waits for the history, or for a child, must not keep others from a thread.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "service"))
         try:
-            yield
+            async with self._background.running():
+                yield
         finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.to_thread(self.asking.close)

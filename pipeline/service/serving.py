@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,12 +16,14 @@ import uvicorn
 from ..errors import MetisError, UsageError, reason_of
 from ..machine import durable
 from .app import guarded
-from .listening import server_settings
+from .listening import CONNECTIONS, server_settings
 from .options import TOKENS, Options
 from .service import Service
 
 LOCK = "service.lock"
 ANY_PORT = ":0"
+FILES = 4 * CONNECTIONS
+"""That may be open at once: connections, what is read for them, pipes of children."""
 
 
 def serve(options: Options, told: Callable[[str], None]) -> None:
@@ -33,10 +37,34 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
         durable.make_private(service.artifacts.root)
         with durable.locked(service.artifacts.state / LOCK, _refuse):
             config = uvicorn.Config(guarded(service), log_config=None, **server_settings(options))
-            listening.listen()
+            _allow_files()
+            # What is there by now stays: no search for garbage need walk through it while somebody waits.
+            gc.collect()
+            gc.freeze()
             told(options.public_url)
             with suppress(KeyboardInterrupt):  # uvicorn has ended well by then, and raises the signal again
-                uvicorn.Server(config).run(sockets=[listening])
+                _Server(config, service).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends what goes on for as long as a browser likes, instead of waiting for it."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what listens, then all connections."""
+        self._service.events.close()
+        await super().shutdown(sockets)
+
+
+def _allow_files() -> None:
+    """Have room for as many connections as we take, and files beside them; usual is a thousand for all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def bound(options: Options) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                process_group=0,
             )
         self.url = self._told()
 
@@ -78,6 +80,11 @@ class Running:
         assert self._child is not None
         self._child.kill()
         self._child.wait()
+
+    def kill_group(self) -> None:
+        """The same with all that is in its process group, as a shell's `kill -9 %1` does."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.kill()
 
 
 @contextmanager

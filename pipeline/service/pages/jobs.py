@@ -14,7 +14,6 @@ from .. import actions
 from ..access import require
 from ..job_files import journal_of
 from ..journals import Told, told
-from ..kinds import KINDS
 from ..parameters import Before, JobNumber
 from ..rendering import page
 
@@ -29,7 +28,7 @@ async def jobs(request: Request, before: Before = None) -> HTMLResponse:
     """What was asked for, the newest first."""
     history = request.app.state.service.history
     found = await asyncio.to_thread(queue.latest, history, limit=PAGE + 1, before=before)
-    return page(request, "jobs.html", jobs=found[:PAGE], has_more=len(found) > PAGE, kinds=KINDS)
+    return page(request, "jobs.html", jobs=found[:PAGE], has_more=len(found) > PAGE)
 
 
 @router.get("/jobs/{number}")
@@ -40,7 +39,7 @@ async def job(request: Request, number: JobNumber) -> HTMLResponse:
     if found is None:
         raise HTTPException(404, f"no job {number}")
     status = ENOUGH if found[0].is_over and request.headers.get("HX-Target") == "job" else 200
-    return page(request, "job.html", status, job=found[0], told=found[1], kinds=KINDS)
+    return page(request, "job.html", status, job=found[0], told=found[1])
 
 
 @router.get("/jobs/{number}/progress")

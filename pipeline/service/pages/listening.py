@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
-from ..events import TooManyError
+from ..events import Events
 
 router = APIRouter(include_in_schema=False)
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -15,19 +13,15 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @router.get("/events")
-async def events(request: Request) -> StreamingResponse:
-    """What happens, as long as somebody listens."""
-    stream = request.app.state.service.events.stream()
-    try:
-        chunks = await stream.__aenter__()
-    except TooManyError:
-        raise HTTPException(503, "too many browsers are listening", {"Retry-After": "30"}) from None
+async def events(request: Request, since: str = "") -> StreamingResponse:
+    """What happens, as long as somebody listens; `since` is what the page knows already.
 
-    async def told() -> AsyncIterator[bytes]:
-        try:
-            async for chunk in chunks:
-                yield chunk
-        finally:
-            await stream.__aexit__(None, None, None)
-
-    return StreamingResponse(told(), media_type="text/event-stream", headers=HEADERS)
+    A browser that comes back says in a header what it has heard since then (html.spec.whatwg.org, section
+    9.2.4).
+    """
+    told: Events = request.app.state.service.events
+    if told.is_full:
+        raise HTTPException(503, "too many browsers are listening", {"Retry-After": "30"})
+    # Who listens counts from the first byte on, and not from here: a browser may be gone before that.
+    stream = told.stream(request.headers.get("Last-Event-ID") or since)
+    return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)

@@ -23,7 +23,6 @@ from ..access import require
 from ..identity import Identity
 from ..job_files import journal_of
 from ..journals import Told, told
-from ..kinds import KINDS
 from ..preflights import can_ask
 from ..rendering import page
 
@@ -57,7 +56,6 @@ async def show(request: Request, node: str) -> HTMLResponse:
         row=row,
         findings=findings(service.board.classes, row.klass, node),
         done=done,
-        kinds=KINDS,
         can_ask=can_ask(service.environment),
     )
 
