@@ -19,8 +19,10 @@ from .commands.burn import burn
 from .commands.cache import cache
 from .commands.cards import cards
 from .commands.config import config
+from .commands.export import export
 from .commands.facts import facts
 from .commands.golden import golden
+from .commands.history import history
 from .commands.image import image
 from .commands.nightly import nightly
 from .commands.plan import plan
@@ -28,6 +30,7 @@ from .commands.preflight import preflight
 from .commands.push import push
 from .commands.reconcile import reconcile
 from .commands.secrets import secrets
+from .commands.serve import gui, serve
 from .commands.status import status
 from .commands.verify import verify
 from .commands.watch import watch
@@ -57,15 +60,19 @@ for command in (
     burn,
     adopt,
     secrets,
+    serve,
+    gui,
     status,
     golden,
     cache,
     push,
+    export,
     nightly,
     facts,
     watch,
     preflight,
     reconcile,
+    history,
 ):
     cli.add_command(command)
 

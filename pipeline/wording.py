@@ -28,7 +28,7 @@ def shown(value: object) -> str:
     What looks like a private key, or a password or token within an address, is not repeated.
     """
     if isinstance(value, str):
-        if _PRIVATE.search(value):
+        if is_private(value):
             return "a private key"
         return f'"{_plain(_mask(value))}"'
     if isinstance(value, Mapping):
@@ -36,6 +36,11 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     return "nothing" if value is None else json.dumps(value)
+
+
+def is_private(text: str) -> bool:
+    """Whether a text looks as if it held a private key."""
+    return _PRIVATE.search(text) is not None
 
 
 def few(words: Sequence[str]) -> str:

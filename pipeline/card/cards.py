@@ -32,9 +32,10 @@ class Card:
 
     `path` is what opens it, `names` are its lasting ones (/dev/disk/by-id). `size` and `sector` are in bytes;
     a reader without a card has size 0, and a file that is not there yet has size 0 too. `number` is what the
-    system calls it just now (major:minor, or the number of a physical drive), and `sequence` counts the
-    media that were seen in it, where the system does (the kernel's diskseq). `holders` are what was built on
-    it (device mapper, md) and `members` its parts that belong to such a thing (an LVM volume, a zfs pool).
+    system calls it just now (major:minor, the number of a physical drive, a file's device and inode), and
+    `sequence` counts the media that were seen in it, where the system does (the kernel's diskseq). `holders`
+    are what was built on it (device mapper, md) and `members` its parts that belong to such a thing (an LVM
+    volume, a zfs pool).
     `openers` are the programs that have it open, where that was asked for. `behind` is the file that a loop
     device stands for.
     """

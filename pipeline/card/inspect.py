@@ -45,13 +45,19 @@ class OnCard:
     problem: str = ""
 
     @property
+    def subject(self) -> str:
+        """The node that it is of by its own words, empty where it is of none."""
+        about = self.node if self.record is None else self.record
+        return "" if about is None else _word(about, "node")
+
+    @property
     def summary(self) -> str:
         """All of it in one line."""
         if self.record is not None:
             burned = f"burned {_word(self.record, 'at')[:10]} from image {_word(self.record, 'image')[:12]}"
-            return f"{_word(self.record, 'node')}, {burned}"
+            return f"{self.subject}, {burned}"
         if self.node is not None:
-            return f"{_word(self.node, 'node')}, without a record of its burn"
+            return f"{self.subject}, without a record of its burn"
         if self.partitions:
             return _held(self.partitions)
         if self.filesystem:

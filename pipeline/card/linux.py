@@ -141,6 +141,7 @@ def _file(path: str, place: Path, status: os.stat_result) -> Card:
         path=str(place),
         kind="file",
         size=status.st_size,
+        number=f"{status.st_dev}:{status.st_ino}",
         read_only=not os.access(place, os.W_OK),
         holders=tuple(_users(status)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     help="Say what is on this card or image: its partitions, and the node that was burned to it.",
 )
 @click.option("--all", "everything", is_flag=True, help="List also disks that are refused, and say why.")
-def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str | None) -> None:
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="List also the plain files in this folder, as cards: for tests, and labs without a reader.",
+)
+def cards(
+    inspected: str | None, everything: bool, files: Path | None, as_json: bool, **flags: str | None
+) -> None:
     """List the cards that an image could be burned to. Changes nothing."""
     from ..card.here import here
     from ..steps.choosing import Rules, listed
@@ -43,7 +52,7 @@ def cards(inspected: str | None, everything: bool, as_json: bool, **flags: str |
     except (MetisError, OSError):  # where nobody named an inventory, what holds for all
         if os.environ.get("METIS_INVENTORY"):
             raise
-    found_cards = listed(platform, rules, everything=everything)
+    found_cards = listed(platform, rules, everything=everything, files=files and files.absolute())
     if as_json:
         print_json([item.to_data() for item in found_cards])
     else:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..amounts import counted, seconds
+from ..amounts import counted
 from ..errors import MetisError, SeveralErrors, UsageError
-from .options import common, complete_node, lab_of, print_json
+from .options import common, complete_node, lab_of, past, print_json
 
 if TYPE_CHECKING:
     from ..lab.facts import Facts
@@ -107,7 +107,7 @@ def facts_of(
             f"no snapshots in {', '.join(missing)}",
             "metis-sentinel makes them; name a place with --snapshots",
         )
-    found = read_facts(lab, chosen, _time(since, now), now, whole=whole)
+    found = read_facts(lab, chosen, past(since, now), now, whole=whole)
     for line in found.skipped:
         click.echo(f"metis: {line}", err=True)
     return lab, found
@@ -118,19 +118,6 @@ def _is_there(place: Path) -> bool:
         return place.exists()
     except OSError:  # it cannot be reached, or no name is so long
         return False
-
-
-def _time(since: str, now: datetime) -> datetime:
-    """A time as people write it: an age, or a date with or without the time of day, in UTC unless it says."""
-    try:
-        return now - timedelta(seconds=seconds(since))
-    except (ValueError, OverflowError):
-        pass
-    try:
-        given = datetime.fromisoformat(since)
-    except ValueError:
-        raise UsageError(f"--since is {since!r}", "write it as 12h, 30d, or a date as 2026-11-01") from None
-    return given.replace(tzinfo=given.tzinfo or UTC)
 
 
 def _show_all(found: Facts, now: datetime, *, as_json: bool) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from ..amounts import seconds
 from ..errors import MetisError, UsageError
 
 if TYPE_CHECKING:
@@ -144,6 +146,22 @@ def mounted_folders(boot: Path | None, root: Path | None, *, other: bool = False
     if any(named) and not all(named):
         raise UsageError("only one of METIS_BOOT_PATH and METIS_ROOT_PATH is set", "set both, or none")
     return (Path(named[0]), Path(named[1])) if all(named) else None
+
+
+def past(since: str, now: datetime) -> datetime:
+    """A time as people write it: an age, or a date with or without the time of day, in UTC unless it says.
+
+    Raises UsageError for what is neither.
+    """
+    try:
+        return now - timedelta(seconds=seconds(since))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        given = datetime.fromisoformat(since)
+    except ValueError:
+        raise UsageError(f"--since is {since!r}", "write it as 12h, 30d, or a date as 2026-11-01") from None
+    return given.replace(tzinfo=given.tzinfo or UTC)
 
 
 def each(make: Callable[[S], T], names: Iterable[S]) -> tuple[list[T], list[MetisError]]:

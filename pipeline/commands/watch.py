@@ -115,8 +115,7 @@ def _show_history(flags: dict[str, str | None], *, as_json: bool) -> None:
     from ..history.watches import targets_history
     from ..tables import columns
 
-    file = lab_of(flags, secrets=False).artifacts.history
-    rows = targets_history(file) if file.exists() else []
+    rows = targets_history(lab_of(flags, secrets=False).artifacts.history)
     if as_json:
         print_json(rows)
         return

@@ -21,7 +21,10 @@ IsCurrent = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class ImageState:
-    """An image as a build would find it. `why` is empty for a fresh one; `built` is a time in UTC."""
+    """An image as a build would find it; `built` is a time in UTC.
+
+    `why` says what made it stale, or what keeps it from being built; it is empty for a fresh one.
+    """
 
     node: str
     klass: str
@@ -48,7 +51,7 @@ def states(lab: Lab, names: tuple[str, ...], is_current: IsCurrent) -> Iterator[
     for name in names:
         built, klass = _built(lab, name), lab.class_of(name)
         if built is None:
-            yield ImageState(name, klass, "never built", "", None)
+            yield ImageState(name, klass, "never built", _obvious(lab, name), None)
         else:
             why = _why(lab, name, remembered)
             yield ImageState(name, klass, "stale" if why else "fresh", why, built)
@@ -61,6 +64,17 @@ def _built(lab: Lab, name: str) -> str | None:
         return None
     when = datetime.fromtimestamp(receipt_of(image).stat().st_mtime, UTC)
     return when.isoformat(timespec="seconds")
+
+
+def _obvious(lab: Lab, name: str) -> str:
+    """Why a node cannot be built, as far as that shows without resolving it: its class, or another node."""
+    try:
+        lab.refuse_conflicts(name)
+        if lab.class_of(name) not in lab.classes:
+            lab.live_composer.node(name)
+    except MetisError as error:
+        return str(error)
+    return ""
 
 
 def _why(lab: Lab, name: str, is_current: IsCurrent) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
 from ..inventory import overlay
+from ..lab.history import keeping_build
 from ..lab.lab import Lab
 from ..machine import durable
 from ..manifest_json import to_data
@@ -108,18 +109,23 @@ class Tasks(Actions):
     @building
     def make_image(self, name: str) -> None:
         """Copy the base and put the node's manifest into the copy."""
+        with keeping_build(self.lab, name) as attempt:
+            attempt.made = self._make_image(name)
+
+    def _make_image(self, name: str) -> bool:
+        """Say whether there was anything to make."""
         from ..steps import build
 
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.class_of(name)), self.artifacts.image(name)
         receipt, revealed = receipts.read(base), self.lab.revealed(name, manifest)
-        if receipt is None or not self.lab.is_there(
-            target, image_made_from(manifest.id, receipt.id, revealed.used)
-        ):
-            self.lab.goldens.fetch_files(self.lab.composer.fetched(name))
-            check = partial(self._read_back, manifest, revealed.reveal) if self.reads_back else None
-            build.make_image(manifest, base, target, revealed, self.lab.tools, check)
-            self.built.add(name)
+        if receipt and self.lab.is_there(target, image_made_from(manifest.id, receipt.id, revealed.used)):
+            return False
+        self.lab.goldens.fetch_files(self.lab.composer.fetched(name))
+        check = partial(self._read_back, manifest, revealed.reveal) if self.reads_back else None
+        build.make_image(manifest, base, target, revealed, self.lab.tools, check)
+        self.built.add(name)
+        return True
 
     def _read_back(self, manifest: Manifest, reveal: Reveal, image: Path) -> None:
         """Raise where an image that was just made is not what its manifests say."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, insert, select, update
+from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, desc, insert, select, update
 
-from .database import TABLES, writing
+from .database import TABLES, reading, writing
 
 REJOINS = Table(
     "rejoins",
@@ -50,6 +51,30 @@ def keep(file: Path, found: Rejoin) -> Rejoin:
             ready_at = found.ready_at
             connection.execute(update(REJOINS).where(REJOINS.c.id == number).values(ready_at=ready_at))
         return Rejoin(found.node, found.burned_at, seen_at, ready_at)
+
+
+def last(file: Path, node: str) -> Rejoin | None:
+    """How a node came back the last time, None where nobody saw that. Raises MetisError as `rejoins` does."""
+    found = rejoins(file, [node], limit=1)
+    return found[0][1] if found else None
+
+
+def rejoins(
+    file: Path, nodes: Sequence[str] = (), *, before: int | None = None, limit: int = 100
+) -> list[tuple[int, Rejoin]]:
+    """The newest rejoins with their numbers, of these nodes or of all; a next page is of those `before` one.
+
+    Raises MetisError for a file that is no history.
+    """
+    about = REJOINS.c
+    wanted = select(REJOINS).order_by(desc(about.id)).limit(limit)
+    if nodes:
+        wanted = wanted.where(about.node.in_(nodes))
+    if before is not None:
+        wanted = wanted.where(about.id < before)
+    with reading(file) as connection:
+        rows = connection.execute(wanted)
+        return [(row.id, Rejoin(row.node, row.burned_at, row.seen_at, row.ready_at)) for row in rows]
 
 
 def _same(connection: Connection, found: Rejoin) -> tuple[int, str, str | None] | None:

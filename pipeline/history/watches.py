@@ -6,17 +6,33 @@ nothing changed costs one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from ..facts.changes import Changes, State, changes
 from ..facts.finding import Finding
 from ..facts.show import stamp
-from .database import TABLES, writing
+from .database import TABLES, reading, writing
+from .events import note
+from .records import Event, Verdict, fitting
 
 _FIELDS = ("node", "kind", "subject", "severity", "expected", "found", "advice")
 
@@ -72,6 +88,7 @@ def watched(file: Path, look: Callable[[State], State], now: datetime) -> Change
         after = look(before)
         found = changes(before, after)
         _keep(connection, found, at)
+        note(connection, _events(found, at))
         row = {"at": at, "findings": len(after.findings), "silent": len(after.silent)}
         connection.execute(insert(WATCHES).values(row))
     return found
@@ -79,9 +96,45 @@ def watched(file: Path, look: Callable[[State], State], now: datetime) -> Change
 
 def targets_history(file: Path) -> list[dict[str, Any]]:
     """What was recommended for which class, from when until when, the oldest first."""
-    with writing(file) as connection:
+    with reading(file) as connection:
         rows = connection.execute(select(TARGETS).order_by(TARGETS.c.id)).mappings()
         return [{name: value for name, value in row.items() if name != "id"} for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """So many findings of a severity that came at one time and went at one, None for those that stay."""
+
+    severity: str
+    since: str
+    until: str | None
+    findings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """When somebody watched for the first time, None for never, and the findings that there were since."""
+
+    first: str | None
+    spans: tuple[Span, ...]
+
+
+def past(file: Path, earliest: datetime, nodes: Sequence[str] | None = None, kind: str = "") -> Past:
+    """The findings that were there after a time: of these nodes, and of a kind; all without.
+
+    Raises MetisError for a file that is no history.
+    """
+    about = FINDINGS.c
+    those = [or_(about.until.is_(None), about.until >= stamp(earliest.astimezone(UTC)))]
+    if nodes is not None:
+        those.append(about.node.in_(nodes))
+    if kind:
+        those.append(about.kind == kind)
+    by = (about.severity, about.since, about.until)
+    with reading(file) as connection:
+        first = connection.execute(select(func.min(WATCHES.c.at))).scalar()
+        rows = connection.execute(select(*by, func.count()).where(*those).group_by(*by).order_by(*by))
+        return Past(first, tuple(Span(*row) for row in rows))
 
 
 def _state(connection: Connection) -> State:
@@ -111,6 +164,22 @@ def _keep(connection: Connection, found: Changes, at: str) -> None:
         _end(connection, SILENT, at, node=name)
     for name in found.fell_silent:
         connection.execute(insert(SILENT).values(node=name, since=at))
+
+
+def _events(found: Changes, at: str) -> Iterator[Event]:
+    def event(node: str, verdict: Verdict, why: str = "") -> Event:
+        return Event("sentinel", at, node, "", verdict, seconds=0, why=fitting(why))
+
+    for each in (*found.came, *(pair.after for pair in found.changed)):
+        words = f"expected {each.expected}, found {each.found}"
+        yield event(each.node, "drift", f"{_about(each)}: {words}")
+    yield from (event(each.node, "mended", _about(each)) for each in found.gone)
+    yield from (event(name, "silent") for name in found.fell_silent)
+    yield from (event(name, "heard") for name in found.spoke_again)
+
+
+def _about(finding: Finding) -> str:
+    return f"{finding.severity}: {f'{finding.kind} {finding.subject}'.strip()}"
 
 
 def _end(connection: Connection, table: Table, at: str, **which: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,9 @@ def build(inventory: Inventory, cache: Path, *, remember: bool = True) -> Index:
     except (AttributeError, KeyError, TypeError):  # the cache holds something of another shape
         index, current = _built(inventory, {})
     if remember and current != known:
-        durable.write(cache, json.dumps({"format": form, "files": current}).encode())
+        # A full disk, or another who remembers just now, costs the next run time, and this one nothing.
+        with suppress(MetisError):
+            durable.write(cache, json.dumps({"format": form, "files": current}).encode())
     return index
 
 

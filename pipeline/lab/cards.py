@@ -16,6 +16,7 @@ from ..settings import LARGEST_CARD
 from ..steps import receipts
 from ..steps.burn import Report, Tools
 from ..steps.choosing import Rules, seen_again
+from .history import keep_burns
 
 if TYPE_CHECKING:
     from ..card.cards import Card
@@ -70,12 +71,15 @@ class LabCards:
         return Tools(self.platform, self._lab.reporter, delta, check_files)
 
     def keep(self, name: str, reports: Sequence[Report]) -> None:
-        """Leave a receipt of each burn among the artifacts, also of one that failed."""
+        """Leave a receipt of each burn among the artifacts, also of a failed one; the history has it too."""
         image = receipts.to_data(self._lab.artifacts.image(name))
-        for report in reports:
-            when = report.at.translate(str.maketrans("", "", "-:")).partition("+")[0]
-            about = {"node": name, **report.to_data(), "image": image}
-            durable.write(self._free_place(name, f"{when}Z"), durable.as_json(about))
+        try:
+            for report in reports:
+                when = report.at.translate(str.maketrans("", "", "-:")).partition("+")[0]
+                about = {"node": name, **report.to_data(), "image": image}
+                durable.write(self._free_place(name, f"{when}Z"), durable.as_json(about))
+        finally:
+            keep_burns(self._lab, name, reports)
 
     def _free_place(self, name: str, when: str) -> Path:
         """Where no receipt of a burn of the same second is; cards that are burned side by side share it."""

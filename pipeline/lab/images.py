@@ -53,6 +53,15 @@ class Pushed:
         }
 
 
+def finished_image(lab: Lab, node: str) -> Path:
+    """A node's image. Raises UsageError for no node, MetisError where nobody has built its image."""
+    lab.refuse_unknown(node)
+    image = lab.artifacts.image(node)
+    if not image.is_file() or receipts.read(image) is None:
+        raise MetisError(f"there is no finished image of {node}", f"`metis image --node {node}` makes it")
+    return image
+
+
 class LabImages:
     """The images of a lab as artifacts of registries."""
 
@@ -71,7 +80,7 @@ class LabImages:
         if lab.settings.offline:
             raise SourceError(f"nothing is pushed to {to.host}: METIS_OFFLINE is set", "run without it")
         seal = partial(age_stream.seal, whom=recipients) if recipients else None
-        image = self._image(node)
+        image = finished_image(lab, node)
         with self._has_room(), scratch(lab.artifacts.root, "push", lab.reporter.note) as folder:
             with opened(image, lab.reporter, deep=lab.settings.deep) as what:
                 if what.subject != node:
@@ -81,13 +90,6 @@ class LabImages:
             registry, size = self._registries.at(to.host), sum(part.file.stat().st_size for part in parts)
             pinned = push(NODE_IMAGE, parts, labels, to, registry, lab.reporter)
             return Pushed(node, pinned, bool(recipients), size)
-
-    def _image(self, node: str) -> Path:
-        self._lab.refuse_unknown(node)
-        image = self._lab.artifacts.image(node)
-        if not image.is_file() or receipts.read(image) is None:
-            raise MetisError(f"there is no finished image of {node}", f"`metis image --node {node}` makes it")
-        return image
 
     # ------------------------------------------------------------------------------------------ in
 

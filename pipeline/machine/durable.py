@@ -97,6 +97,29 @@ def lock_now(descriptor: int) -> bool:
     return True
 
 
+def holder_of(file: Path) -> int | None:
+    """The process that holds a lock made by `locked`, None where nobody does.
+
+    Who asks takes the lock for a moment: ask only where its next holder would try again.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return None if lock_now(descriptor) else int(os.pread(descriptor, _PID_WIDTH, 0) or 0)
+    finally:
+        os.close(descriptor)
+
+
+def last_holder_of(file: Path) -> int:
+    """The process that holds a lock made by `locked`, or held it last; 0 where none ever did."""
+    try:
+        return int(file.read_bytes()[:_PID_WIDTH] or 0)
+    except FileNotFoundError:
+        return 0
+
+
 def _holder(descriptor: int) -> str:
     holder = os.pread(descriptor, _PID_WIDTH, 0)
     if not holder.isdigit():

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,4 +60,5 @@ class JournalReporter:
     def _write(self, **event: Any) -> None:  # noqa: ANN401 - what JSON can hold
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, **event}).encode() + b"\n"
-        os.write(self._descriptor, line)
+        with suppress(OSError):  # a full disk stops what must write to it, and not the burn of a card
+            os.write(self._descriptor, line)

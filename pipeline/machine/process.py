@@ -1,4 +1,4 @@
-"""The only place that starts a child process.
+"""The only place that starts a child process, all ways in one file, so that nobody has to look for another.
 
 A child gets an environment by allowlist, so that a secret in ours never reaches it; its errors come
 back as one line.
@@ -33,6 +33,8 @@ ALLOWED = frozenset(
 ALLOWED |= frozenset("APPDATA COMSPEC LOCALAPPDATA PATHEXT SYSTEMROOT TEMP TMP USERPROFILE WINDIR".split())
 ALLOWED_PREFIXES = ("LIBGUESTFS_", "SUPERMIN_")
 LAST_WORDS = 300
+PIPE = 64 << 10
+"""Bytes that a pipe holds (pipe(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _communicate(
             if not ready:
                 raise subprocess.TimeoutExpired(child.args, timeout or 0)
             for key, _ in ready:
-                chunk = os.read(key.fd, limit)
+                chunk = os.read(key.fd, min(limit, PIPE))
                 if not chunk:
                     selector.unregister(key.fileobj)
                 key.data.extend(chunk)
@@ -212,6 +214,88 @@ def background(
         yield Background(child, log)
 
 
+class Detached:
+    """A child that outlives us; while we live we learn of its end."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._is_running = True
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        if self._is_running:
+            try:
+                self._is_running = os.waitpid(self._pid, os.WNOHANG) == (0, 0)
+            except ChildProcessError:  # somebody else has waited for it
+                self._is_running = False
+        return self._is_running
+
+
+def detached(
+    argv: Iterable[str | Path], log: Path, *, extra_environment: Mapping[str, str] | None = None
+) -> Detached:
+    """Start a program by its path that goes on when we end, in a session of its own (setsid(2)).
+
+    It has no input, and both its outputs are added to `log`, which only we can read. Raises ToolError where
+    it cannot be started.
+    """
+    words = [os.fspath(word) for word in argv]
+    append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    try:
+        pid = os.posix_spawn(
+            words[0],
+            words,
+            environment(extra_environment),
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+    except OSError as error:
+        raise ToolError(f"cannot start {words[0]}: {error.strerror}") from None
+    return Detached(pid)
+
+
+def end_session(leader: int, *, at_once: bool = False) -> None:
+    """Ask the leader of a session to end as by SIGTERM, or kill all that is in its session."""
+    if leader <= 1:
+        raise ValueError(leader)  # kill(2) would mean our own group, or all there is
+    with suppress(ProcessLookupError):
+        os.kill(leader, signal.SIGKILL if at_once else signal.SIGTERM)
+    if at_once:
+        _kill_session(leader)
+
+
+def end_orphans(leader: int) -> None:
+    """Kill what is left of a session whose leader has ended, so that its work is really over.
+
+    As long as some of it is there, no new process gets the number of its leader (kernel/pid.c, free_pid): one
+    that lives with that number is a stranger, and what is in its session as well.
+    """
+    if leader > 1 and all(pid != leader or stat[0] == "Z" for pid, stat in _processes()):
+        _kill_session(leader)
+
+
+def _kill_session(leader: int) -> None:
+    """Look again until there is nobody new, since some may just be starting others."""
+    killed: set[int] = set()
+    while found := {pid for pid, stat in _processes() if int(stat[3]) == leader} - killed:
+        killed |= found
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """All processes, each with the fields of its stat from the state on (proc_pid_stat(5))."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            yield int(folder.name), (folder / "stat").read_text().rpartition(")")[2].split()
+
+
 class _Feeder(threading.Thread):
     """Writes chunks to a filter; keeps what went wrong for the thread that waits."""
 
@@ -288,12 +372,7 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 def kill_children_with(word: str) -> None:
     """Kill our own children with `word` in one of their arguments; a library may have started them."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            arguments = (folder / "cmdline").read_bytes()
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent == os.getpid() and word.encode() in arguments:
-            with suppress(ProcessLookupError):
-                os.kill(int(folder.name), signal.SIGKILL)
+    for pid, stat in _processes():
+        with suppress(OSError):
+            if int(stat[1]) == os.getpid() and word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)

@@ -15,13 +15,21 @@ Ranges = tuple[tuple[int, int], ...]
 
 def merged(pieces: Iterable[tuple[int, int]], size: int) -> Ranges:
     """Byte ranges in any order, widened to whole blocks, cut at `size` and joined where they meet."""
+    return joined(
+        (start // BLOCK * BLOCK, min(-(-end // BLOCK) * BLOCK, size))
+        for start, end in pieces
+        if start < min(end, size)
+    )
+
+
+def joined(pieces: Iterable[tuple[int, int]]) -> Ranges:
+    """Byte ranges in any order, joined where they meet, without those that are empty."""
     result: list[tuple[int, int]] = []
-    for start, end in sorted(piece for piece in pieces if piece[0] < min(piece[1], size)):
-        first, last = start // BLOCK * BLOCK, min(-(-end // BLOCK) * BLOCK, size)
-        if result and first <= result[-1][1]:
-            result[-1] = result[-1][0], max(result[-1][1], last)
+    for start, end in sorted(piece for piece in pieces if piece[0] < piece[1]):
+        if result and start <= result[-1][1]:
+            result[-1] = result[-1][0], max(result[-1][1], end)
         else:
-            result.append((first, last))
+            result.append((start, end))
     return tuple(result)
 
 

@@ -84,6 +84,11 @@ class Artifacts:
         return self.root / "history.sqlite3"
 
     @property
+    def exports(self) -> Path:
+        """The folder of packed images that other desktops may fetch for a while."""
+        return self.root / "exports"
+
+    @property
     def nightly(self) -> Path:
         """The folder of what nightly runs report."""
         return self.root / "nightly"

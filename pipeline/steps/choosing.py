@@ -5,7 +5,7 @@ All are judged by the same rules (`card.policy`), and nothing is written here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,21 +101,28 @@ def seen_again(platform: Platform, seen: Card) -> Card:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A card for people: what it is, what is on it now, and why it would be refused."""
+    """A card for people: what it is, what is on it now, and why it would be refused.
+
+    `node` is the one that it is of by its own words, empty where it is of none.
+    """
 
     card: Card
     content: str
     refusals: tuple[str, ...] = ()
+    node: str = ""
 
     @classmethod
     def of(cls, card: Card, platform: Platform, refusals: tuple[str, ...] = ()) -> Listed:
         """A card with what can be seen on it."""
         on_card = platform.content(card)
-        return cls(card, on_card.summary if on_card else "", refusals)
+        if on_card is None:
+            return cls(card, "", refusals)
+        return cls(card, on_card.summary, refusals, on_card.subject)
 
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {**asdict(self.card), "content": self.content, "refusals": list(self.refusals)}
+        more = {"content": self.content, "node": self.node, "refusals": list(self.refusals)}
+        return {**asdict(self.card), **more}
 
     def to_text(self) -> str:
         """A line for the card, and one for each reason against it."""
@@ -126,13 +133,27 @@ class Listed:
         return "\n    ".join([*lines, *(f"refused: {reason}" for reason in self.refusals)])
 
 
-def listed(platform: Platform, rules: Rules, *, everything: bool) -> list[Listed]:
-    """The cards that are there and could be written; with `everything` also all others, with the reasons."""
+def listed(platform: Platform, rules: Rules, *, everything: bool, files: Path | None = None) -> list[Listed]:
+    """The cards that are there and could be written; with `everything` also all others, with the reasons.
+
+    `files` is a folder whose plain files stand for cards too.
+    """
     return [
         Listed.of(card, platform, refusals)
-        for card, refusals in _all_judged(platform, rules)
+        for card, refusals in _all_judged(platform, rules, _files(platform, rules, files))
         if everything or not refusals
     ]
+
+
+def _files(platform: Platform, rules: Rules, folder: Path | None) -> Iterator[Card]:
+    """The plain files of a folder as cards. Raises UsageError where no card may be."""
+    if folder is None:
+        return
+    if lies_below(folder, rules.artifacts):
+        raise UsageError(f"{folder} is among the artifacts", "keep files that stand for cards elsewhere")
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and not file.is_symlink() and not file.name.startswith("."):
+            yield platform.card_at(str(file))
 
 
 def candidates(platform: Platform, rules: Rules) -> list[Card]:
@@ -140,8 +161,11 @@ def candidates(platform: Platform, rules: Rules) -> list[Card]:
     return [card for card, refusals in _all_judged(platform, rules) if not refusals]
 
 
-def _all_judged(platform: Platform, rules: Rules) -> Iterator[tuple[Card, tuple[str, ...]]]:
+def _all_judged(
+    platform: Platform, rules: Rules, others: Iterable[Card] = ()
+) -> Iterator[tuple[Card, tuple[str, ...]]]:
+    """What a platform finds, and others, with what speaks against each."""
     system = platform.system_mounts(rules.artifacts)
-    for card in platform.find():
+    for card in (*platform.find(), *others):
         request = policy.Request(card.path, 0, rules.ceiling, allow_fixed=False, system=system)
         yield card, policy.refusals(card, request)

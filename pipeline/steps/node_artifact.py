@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ..card.image import Image
 from ..errors import MetisError, MismatchError
 from ..golden.registry.artifact import NODE_IMAGE, Artifact, Layer
 from ..golden.registry.push import Part
@@ -23,10 +22,9 @@ from ..inventory.read import NAME
 from ..machine import durable, process
 from ..machine.progress import Advance, Reporter
 from ..raw import bmap, sparse
-from ..raw.bmap import Bmap
 from ..secrets.age_stream import Reads, Writes
 from ..settings import LARGEST_CARD
-from . import receipts
+from . import packing, receipts
 from .artifacts import bmap_of, receipt_of
 from .burnable import Burnable
 from .receipts import Receipt
@@ -37,7 +35,6 @@ SEALED_ENDING = ".age"
 _SEALED_MORE = 1 << 20
 """Bytes that a sealed file may have more than what is in it, but for a thousandth of it."""
 _TYPES = ("image.v1.raw+zstd", "image.v1.bmap+xml", "image.v1.receipt+json")
-_PACK = ("zstd", "-q", "-c", "-T2")
 _UNPACK = ("zstd", "-d", "-c", "-q", "--memory=32MB")
 """More threads, and other windows than the usual ones, take more memory."""
 
@@ -64,7 +61,7 @@ def pack(what: Burnable, image: Path, folder: Path, reporter: Reporter, seal: Se
     files = [folder / title for title in _titles(what.subject, is_sealed=seal is not None)]
     with (
         reporter.step(f"{what.subject}: packing", what.map.mapped) as advance,
-        process.piped(_PACK, _content(image.name, what.image, what.map, advance)) as packed,
+        packing.packed(what, image.name, advance) as packed,
     ):
         _write(packed, files[0], seal)
     for file, content in zip(files[1:], (xml, about), strict=True):
@@ -79,32 +76,6 @@ def pack(what: Burnable, image: Path, folder: Path, reporter: Reporter, seal: Se
 def labels(node: str, *, is_sealed: bool) -> Mapping[str, str]:
     """What the artifact of a node's image says of itself: its annotations."""
     return {NODE: node, SEALED: "true" if is_sealed else "false"}
-
-
-def _content(name: str, image: Image, described: Bmap, advance: Advance) -> Iterator[bytes]:
-    """The bytes of an image, zeros for what is not mapped; each range is compared with its hash."""
-    done = 0
-    for each in described.ranges:
-        yield from _zeros(each.start - done)
-        found = hashlib.sha256()
-        for start in range(each.start, each.end, sparse.CHUNK):
-            data = image.read(start, min(start + sparse.CHUNK, each.end))
-            found.update(data)
-            advance(len(data))
-            yield data
-        if found.hexdigest() != each.sha256:
-            raise MismatchError(
-                f"{name} is not what its block map says at byte {each.start}", "build it again"
-            )
-        done = each.end
-    yield from _zeros(image.size - done)
-
-
-def _zeros(count: int) -> Iterator[bytes]:
-    zeros = bytes(min(count, sparse.CHUNK))
-    while count > 0:
-        yield zeros[:count]
-        count -= len(zeros)
 
 
 def _write(content: Reads, into: Path, seal: Seal | None) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks import burning, facts, nights, nothing_to_do, one_image, pulling
+from benchmarks import burning, facts, nights, nothing_to_do, one_image, pulling, service
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
+from pipeline.errors import MetisError
 
 
 def check_bounds(measure: Callable[[int], Sequence[Comparison]], runs: int, more: int) -> None:
@@ -61,6 +62,16 @@ def test_writing_a_card_takes_no_longer_than_with_bmaptool() -> None:
 @pytest.mark.slow
 def test_a_burn_is_as_fast_as_its_card_and_a_second_one_writes_only_what_changed() -> None:
     check_bounds(burning.on_a_slow_card, 1, 3)
+
+
+@pytest.mark.slow
+def test_fifty_browsers_and_two_hundred_requests_a_second_are_served_in_flat_memory() -> None:
+    try:
+        found = service.measured(1, seconds=120)
+    except MetisError as error:
+        sys.stderr.write(f"measured again: {error}\n")
+        found = service.measured(1, seconds=120)
+    sys.stderr.write(f"{table(found)}\n")
 
 
 def test_ratios_are_those_of_neighbours_and_the_first_pair_does_not_count() -> None:

@@ -18,7 +18,9 @@ from urllib.parse import quote, quote_plus
 import pytest
 import yaml
 
+from pipeline.history import builds
 from pipeline.machine.process import run
+from pipeline.model import File, Text
 from pipeline.raw import disk
 from pipeline.secrets.age_keys import AgeKeys
 from pipeline.secrets.sealed import sealed_folder
@@ -34,6 +36,7 @@ from tests.support.canaries import (
     plant,
     word,
 )
+from tests.support.history import BUILD, kept_manifests, manifest
 from tests.support.lab import BIN, Lab
 from tests.support.leaks import Canaries, Sampler, folder_contents, pieces
 from tests.support.vault import Answer, Vault, vault_server
@@ -52,6 +55,9 @@ LOOKS = (
     ["secrets", "status", "--json"],
     ["verify", *(word for node in NODES for word in ("--node", node))],
     ["verify", "--node", "gamma", "--json"],
+    ["history"],
+    ["history", "--json"],
+    ["history", "--diff", "1", "1"],
 )
 """What asks of a lab that is built; all of it ends well."""
 LISTS = (
@@ -108,6 +114,7 @@ class Watched:
             left |= folder_contents(folder, [folder / "metis/age.key"])
         left |= folder_contents(self.lab.root / "sealed")
         left |= folder_contents(self.lab.artifacts, self.images)
+        left |= kept_manifests(self.lab.artifacts / "history.sqlite3")
         return {**self.said, **self.sampler.contents(OWN), **left}
 
 
@@ -230,7 +237,8 @@ def canaries(watched: Watched) -> Canaries:
 
 def test_no_canary_is_found_beside_the_images(watched: Watched, canaries: Canaries) -> None:
     contents = watched.contents()
-    kinds = (".receipt.json", "manifests/alpha.json", ".bmap", "/secrets-key", ".state/doit", "arguments of")
+    kinds = [".receipt.json", "manifests/alpha.json", ".bmap", "/secrets-key", ".state/doit", "arguments of"]
+    kinds += ["history.sqlite3", "manifest "]
     assert all(any(kind in place for place in contents) for kind in kinds)
     assert sorted(canaries.found_in_all(contents), key=lambda leak: leak.place) == []
 
@@ -412,6 +420,14 @@ def database(planted: Planted, lab: Lab) -> dict[str, bytes]:
     return folder_contents(lab.artifacts)
 
 
+def kept_manifest(planted: Planted, lab: Lab) -> dict[str, bytes]:
+    """As a render does that puts a secret into a text."""
+    leaking = manifest(File("/etc/motd", (Text(planted.canaries["k3s_token of alpha"]),)))
+    history = lab.artifacts / "history.sqlite3"
+    builds.keep(history, BUILD, [leaking])
+    return kept_manifests(history)
+
+
 def arguments(planted: Planted, _: Lab) -> dict[str, bytes]:
     with Sampler() as sampler:
         run(["sh", "-c", "sleep 0.05", planted.canaries["ssh_password of alpha"]])
@@ -450,7 +466,7 @@ PLANTED: Mapping[str, Callable[[Planted, Lab], dict[str, bytes]]] = {
     },
     **{
         function.__name__: function
-        for function in (link, database, arguments, environment, grandchild, plain_hash)
+        for function in (link, database, kept_manifest, arguments, environment, grandchild, plain_hash)
     },
     "base64": encoded(lambda text: base64.b64encode(text.encode()).decode()),
     "base64, one later": encoded(lambda text: base64.b64encode(b"1" + text.encode()).decode()),

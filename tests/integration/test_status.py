@@ -36,6 +36,24 @@ def test_only_the_nodes_that_are_named_are_told(lab: Lab) -> None:
     assert said(lab, "--node", "beta") == {"beta": ("fresh", "-")}
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("class: [\n", "nodes/alpha.yaml:2: this is not YAML"),
+        ("class: unknown\n", "nodes/alpha.yaml:1: class: "),
+        (node_text("plain", 2), "nodes/alpha.yaml: network.address: 192.0.2.2 is also that of beta"),
+    ],
+)
+def test_what_keeps_a_node_from_being_built_is_told(
+    tmp_path: Path, tiny_golden: Path, text: str, why: str
+) -> None:
+    lab = make_lab(tmp_path, tiny_golden)
+    lab.write("nodes/alpha.yaml", text)
+    state, told = said(lab, "--node", "alpha")["alpha"]
+    assert state == "never built"
+    assert told.startswith(why)
+
+
 @pytest.mark.parametrize(("node", "code"), [("alpha", 0), ("gamma", 1)])
 def test_scripts_are_told_by_the_exit_code(lab: Lab, node: str, code: int) -> None:
     assert lab.metis("status", "--exit-code", "--node", node).code == code

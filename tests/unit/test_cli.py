@@ -267,7 +267,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-@pytest.mark.parametrize("words", [["plan"], ["plan", "--json"], ["plan", "--node", "titan-13"], ["config"]])
+@pytest.mark.parametrize(
+    "words", [["plan"], ["plan", "--json"], ["plan", "--node", "titan-13"], ["config"], ["history"]]
+)
 def test_what_only_tells_touches_nothing(metis: Metis, words: Sequence[str]) -> None:
     (metis.lab / "artifacts/manifests").mkdir(parents=True)
     before = snapshot(metis.lab.parent)

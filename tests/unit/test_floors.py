@@ -38,23 +38,27 @@ FLOORS = {
     "cluster.evidence cluster.join_token cluster.membership cluster.node_password cluster.objects "
     "cluster.port cluster.preflight cluster.preflight_show cluster.servers cluster.skew cluster.twin "
     "cluster.versions edits.* facts.* golden.debian.recipe golden.newer golden.registry.artifact "
+    "history.difference history.records history.show "
     "golden.trust.sums graph.outcomes inventory.amend inventory.builder inventory.composed "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
     "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
-    "raw.ranges raw.record render.* secrets.report show tables wording",
-    "machine": "cache.* facts.listing facts.opened facts.reading history.* hooks inventory.index "
-    "inventory.overlay inventory.read machine.* nightly.files raw.*",
+    "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.charts "
+    "service.ci_figures service.csrf service.denial service.doors service.identity service.imager_list "
+    "service.limits service.options show tables wording",
+    "machine": "cache.* facts.keeping facts.listing facts.opened facts.reading history.* hooks "
+    "inventory.index inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files "
+    "service.kinds",
     "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
-    "doors": "cli commands.* dodo graph.* nightly.* walk",
+    "doors": "cli commands.* dodo graph.* job nightly.* service.* walk",
 }
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
 PURE_MAY_IMPORT = frozenset(
     "__future__ base64 collections dataclasses datetime difflib functools hashlib hmac ipaddress itertools "
-    "json jsonschema jsonschema_rs posixpath re referencing struct types typing urllib.parse yaml "
+    "json jsonschema jsonschema_rs math posixpath re referencing struct types typing urllib.parse yaml "
     "zlib".split()
 )
 PARTS = {
@@ -72,6 +76,12 @@ LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "re
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schemas"},
     "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},
+    "fastapi": {"service.*"},
+    "jinja2": {"service.*"},
+    "prometheus_client": {"service.*"},
+    "pydantic": {"service.*"},
+    "starlette": {"service.*"},
+    "uvicorn": {"service.*"},
     "sqlalchemy": {"history.*"},
     "referencing": {"inventory.schemas"},
     "click": {"cli", "commands.*"},

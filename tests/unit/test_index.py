@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,24 @@ def test_without_remembering_nothing_is_written_but_what_is_known_is_used(lab: P
     assert "titan-17" in index(lab, cache, remember=False).nodes
     assert reads.stop() == ["nodes/titan-17.yaml"]
     assert cache.read_bytes() == cache_before
+
+
+def test_many_who_look_at_once_all_see_everything(lab: Path, cache: Path) -> None:
+    """The service looks while a job builds: what either remembers must not keep the other from its work."""
+
+    def looked(number: int) -> set[str]:
+        put(lab, f"nodes/own-{number}.yaml", "class: pi\n")
+        return set(index(lab, cache).nodes)
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(looked, range(64)))
+    assert all(f"own-{number}" in names for number, names in enumerate(seen))
+
+
+def test_a_memory_that_cannot_be_written_costs_nothing_but_time(lab: Path, cache: Path) -> None:
+    cache.parent.parent.mkdir(parents=True)
+    cache.parent.touch()
+    assert "titan-13" in index(lab, cache).nodes
 
 
 CORRUPT: dict[str, Callable[[bytes], bytes]] = {

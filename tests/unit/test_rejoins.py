@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import MetisError
 from pipeline.facts.changes import State
-from pipeline.history.rejoins import Rejoin, keep
+from pipeline.history.rejoins import Rejoin, keep, last
 from pipeline.history.watches import watched
 
 BURNED, SEEN, LATER, READY = (f"2026-11-29T0{hour}:00:00Z" for hour in range(3, 7))
@@ -60,6 +60,14 @@ def test_nodes_have_rows_of_their_own(file: Path) -> None:
     for name in ("titan-13", "titan-15", "'; DROP TABLE rejoins"):
         keep(file, Rejoin(name, BURNED, SEEN, READY))
     assert [row[0] for row in rows(file)] == ["titan-13", "titan-15", "'; DROP TABLE rejoins"]
+
+
+def test_the_last_rejoin_of_a_node_is_found(file: Path) -> None:
+    assert last(file, "titan-13") is None
+    assert not file.exists(), "who only looks makes nothing"
+    for burned, node in ((BURNED, "titan-13"), (LATER, "titan-13"), (READY, "titan-15")):
+        keep(file, Rejoin(node, burned, READY, None))
+    assert last(file, "titan-13") == Rejoin("titan-13", LATER, READY, None)
 
 
 def test_who_keeps_the_same_at_once_makes_one_row(file: Path) -> None:

@@ -1,0 +1,1 @@
+"""The operators' service: what `metis` does and knows, in a browser. It knows nothing beside."""

@@ -1,0 +1,58 @@
+"""What people and programs may have done, looked at before it is queued: pages and the API ask here."""
+
+from __future__ import annotations
+
+from fastapi import HTTPException
+
+from ..history.jobs import Job, Wanted
+from .board import Row
+from .service import Service
+
+
+def known(service: Service, node: str) -> Row:
+    """A node of the inventory. Raises HTTPException: 404, or 503 while nobody knows which nodes there are."""
+    board = service.board
+    if row := board.rows.get(node):
+        return row
+    if not board.rows:
+        why = board.complaints[0] if board.complaints else "the service has just been started"
+        raise HTTPException(503, f"the nodes are not known: {why}", {"Retry-After": "5"})
+    raise HTTPException(404, f"the inventory has no node {node}")
+
+
+async def build(service: Service, node: str, who: str) -> Job:
+    """Have a node's image built. Raises HTTPException as `known` does."""
+    return await service.ask_for(Wanted("image", known(service, node).node, who))
+
+
+async def burn(service: Service, node: str, confirm: str, card: str, who: str) -> Job:
+    """Have a node burned to the card that has this id (`cards.Plugged`), all of which is lost.
+
+    Raises HTTPException: as `known` does, 422 where `confirm` is not the node's name once more, 409 where no
+    card has the id.
+    """
+    known(service, node)
+    if confirm != node:
+        raise HTTPException(422, "the name that confirms the burn is another node's")
+    chosen = next((each for each in await service.cards() if each.id == card), None)
+    if chosen is None:
+        raise HTTPException(409, "this card is not plugged in any more: look again which are")
+    options = {"card": chosen.card.path, "seen": chosen.identity}
+    return await service.ask_for(Wanted("burn", node, who, options))
+
+
+async def job(service: Service, number: int) -> Job:
+    """A job. Raises HTTPException 404 for none."""
+    found = await service.job(number)
+    if found is None:
+        raise HTTPException(404, f"no job {number}")
+    return found
+
+
+async def cancel(service: Service, number: int) -> Job:
+    """Take a job back, or have it stop. Raises HTTPException: 404 for none, 409 for one that is over."""
+    cancelled = await service.cancel(number)
+    if cancelled is None:
+        over = await job(service, number)
+        raise HTTPException(409, f"job {over.id} is over")
+    return cancelled

@@ -1,0 +1,314 @@
+"""The pages of classes, drift and history: a real browser, a real service, snapshots and images of a lab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from pipeline.facts.show import stamp
+from pipeline.history import burns, events, rejoins
+from pipeline.history.events import Wanted
+from pipeline.history.records import fitting
+from pipeline.history.rejoins import Rejoin
+from pipeline.machine import process
+from pipeline.secret import Secret
+from pipeline.service.options import members
+from pipeline.service.queries import PAGE
+from tests.integration.conftest import PATIENCE
+from tests.integration.test_graph import make_lab
+from tests.support import snapshots
+from tests.support.browser import Looker
+from tests.support.history import BURN, event
+from tests.support.lab import Lab
+from tests.support.lab_service import PROXY, SIGNED_IN, Served, serving
+
+TOKENS = {"sentinel": "s" * 32, "watch": "w" * 32}
+OPTIONS = replace(
+    PROXY, admin=members(["bosses"], []), tokens={name: Secret(token) for name, token in TOKENS.items()}
+)
+ADMIN = SIGNED_IN | {"X-Forwarded-Groups": "bosses"}
+KERNEL = "6.6.31-current-bcm2711"
+PACKAGES = {f"package-{number:02}": "2" for number in range(PAGE + 5)}
+"""So many that their drift takes two pages."""
+TARGETS: dict[str, Any] = {"kernel": "6.1.0", "packages": dict.fromkeys(PACKAGES, "1")}
+HOSTILE = "<script>alert(1)</script>\x1b[2J"
+
+
+def said(node: str, number: int, age: timedelta = timedelta(minutes=5), **changes: Any) -> bytes:
+    """A snapshot of a node that has the address of its file in the inventory."""
+    addresses = [{"interface": "eth0", "address": f"192.0.2.{number}/24"}]
+    about = {"addresses": addresses, "kernel": KERNEL, "card": None, "burn": None, **changes}
+    return snapshots.written(snapshots.small(node, at=datetime.now(UTC) - age, **about))
+
+
+def keep(lab: Lab, node: str, content: bytes) -> None:
+    snapshots.put(lab.artifacts / "snapshots" / f"{node}.json", content)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Lab:
+    """alpha was built twice and burned once; it drifts in much, beta in nothing, and gamma is silent."""
+    lab = make_lab(tmp_path_factory.mktemp("lab"), tiny_golden)
+    text = (lab.inventory / "classes/plain.yaml").read_text()
+    lab.write("classes/plain.yaml", f"{text}targets: {json.dumps(TARGETS)}\n")
+    assert lab.metis("image", "--node", "alpha").code == 0
+    lab.write("overlays/plain/root/etc/issue", "another\n")
+    assert lab.metis("image", "--node", "alpha", "--node", "beta").code == 0
+    keep(lab, "alpha", said("alpha", 1, packages=PACKAGES))
+    keep(lab, "beta", said("beta", 2, **TARGETS | {"kernel": HOSTILE}))
+    keep(lab, "gamma", said("gamma", 3, timedelta(days=60)))
+    keep(lab, "stranger", said("stranger", 9))
+    assert lab.metis("watch").code == 0
+    keep(lab, "beta", said("beta", 2, **TARGETS))
+    assert lab.metis("watch").code == 0
+    history = lab.artifacts / "history.sqlite3"
+    burned = event(kind="burn", node="alpha", klass="plain", verdict="failed", why=fitting(HOSTILE), code=1)
+    burns.keep(history, [replace(BURN, event=burned)])
+    now = datetime.now(UTC)
+    rejoins.keep(history, Rejoin("alpha", stamp(now - timedelta(hours=3)), stamp(now), stamp(now)))
+    return lab
+
+
+@pytest.fixture(scope="module")
+def served(lab: Lab) -> Iterator[Served]:
+    with serving(lab, OPTIONS) as there:
+        there.wait_for_board()
+        yield there
+
+
+@pytest.fixture
+def page(looker: Looker, served: Served) -> Iterator[Page]:
+    with looker.page(served.url, extra_http_headers=ADMIN) as page:
+        page.set_default_timeout(PATIENCE)
+        yield page
+
+
+@pytest.fixture
+def plain(looker: Looker, served: Served) -> Iterator[Page]:
+    """A browser that runs no scripts."""
+    with looker.page(served.url, extra_http_headers=ADMIN, java_script_enabled=False) as page:
+        yield page
+
+
+def line(page: Page, text: str) -> Locator:
+    return page.get_by_role("row").filter(has_text=text)
+
+
+def deliver(served: Served, what: str, content: bytes = b"") -> None:
+    """Ask the service as what sends snapshots, or has it look what changed."""
+    token = TOKENS["sentinel" if what == "snapshot" else what]
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    answer = httpx.post(
+        f"{served.url}/internal/sentinel/{what}", content=content, headers=headers, timeout=60
+    )
+    assert answer.is_success, answer.text
+
+
+def builds(lab: Lab, node: str) -> list[int]:
+    """The numbers of a node's builds, the newest first."""
+    found = events.events(lab.artifacts / "history.sqlite3", Wanted(nodes=(node,), kind="build"))
+    return [each.id for each in found]
+
+
+# ------------------------------------------------------------------------------------------- classes
+
+
+def test_a_class_shows_its_nodes_what_they_run_and_what_they_should(page: Page, looker: Looker) -> None:
+    page.goto("/classes")
+    expect(line(page, "plain")).to_contain_text("2 fresh")
+    looker.keep(page, "classes")
+    page.get_by_role("link", name="plain", exact=True).click()
+    expect(page.get_by_role("heading", name="Class plain")).to_be_visible()
+    expect(line(page, "containerd")).to_contain_text("2 of 2")
+    expect(page.locator("#targets").get_by_text("6.1.0")).to_be_visible()
+    expect(page.locator("#targets").get_by_text("classes/plain.yaml").first).to_be_visible()
+    looker.keep(page, "class")
+
+
+def test_the_recommended_patch_is_one_that_git_takes(page: Page, looker: Looker, lab: Lab) -> None:
+    page.goto("/classes")
+    page.get_by_role("link", name="Recommend targets").click()
+    patch = page.get_by_role("textbox", name="Copy it")
+    text = patch.input_value()
+    looker.keep(page, "recommended")
+    assert "\n+targets: " in text
+    file = lab.root / "targets.patch"
+    file.write_text(text)
+    process.run(["git", "apply", "--check", str(file)], cwd=lab.inventory)
+
+
+def test_a_class_can_be_read_without_scripts(plain: Page) -> None:
+    plain.goto("/classes/plain")
+    plain.get_by_role("link", name="Which versions they are to run").click()
+    expect(line(plain, "kernel")).to_contain_text("classes/plain.yaml")
+    plain.goto("/classes")
+    plain.get_by_role("link", name="Recommend targets").click()
+    expect(plain.get_by_role("textbox", name="Copy it")).to_be_visible()
+
+
+# --------------------------------------------------------------------------------------------- drift
+
+
+def test_drift_is_shown_with_who_is_silent_and_who_is_a_stranger(page: Page, looker: Looker) -> None:
+    page.goto("/drift")
+    expect(page.get_by_role("status")).to_contain_text(f"{len(PACKAGES) + 1} warning")
+    names = page.get_by_role("list").filter(has_text="gamma")
+    expect(names.get_by_role("link", name="gamma")).to_be_visible()
+    expect(page.get_by_text("stranger", exact=True)).to_be_visible()
+    looker.keep(page, "drift")
+
+
+def test_drift_over_time_is_a_picture_with_its_figures_beside_it(page: Page, looker: Looker) -> None:
+    page.goto("/drift")
+    expect(page.get_by_role("img", name="Drift over time")).to_be_visible()
+    page.get_by_text("Figures").click()
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    expect(line(page, today)).to_contain_text(str(len(PACKAGES) + 1))
+
+
+def test_findings_are_filtered_as_one_chooses(page: Page) -> None:
+    page.goto("/drift")
+    page.get_by_label("Kind").select_option("kernel")
+    expect(page.locator("#lines tbody tr")).to_have_count(1)
+    expect(line(page, "kernel")).to_contain_text("6.1.0")
+    expect(page).to_have_url("/drift?q=&class=&severity=&kind=kernel")
+    page.get_by_label("Node").fill("beta")
+    expect(page.get_by_text("Nothing that was found is like that.")).to_be_visible()
+
+
+def test_findings_are_filtered_and_paged_without_scripts(plain: Page) -> None:
+    plain.goto("/drift")
+    plain.get_by_label("Kind").select_option("package")
+    plain.get_by_role("button", name="Show").click()
+    expect(plain.locator("#lines tbody tr")).to_have_count(PAGE)
+    plain.get_by_role("link", name="Next").click()
+    expect(plain.locator("#lines tbody tr")).to_have_count(len(PACKAGES) - PAGE)
+    plain.get_by_role("link", name="Previous").click()
+    expect(plain.locator("#lines tbody tr")).to_have_count(PAGE)
+
+
+def test_what_a_node_sends_is_shown_by_itself_and_the_filter_stays(
+    page: Page, served: Served, lab: Lab
+) -> None:
+    page.goto("/drift")
+    page.get_by_label("How grave").select_option("critical")
+    expect(page.get_by_text("Nothing that was found is like that.")).to_be_visible()
+    try:
+        deliver(served, "snapshot", said("beta", 2, timedelta(0), **TARGETS, hostname=HOSTILE))
+        deliver(served, "watch")
+        expect(line(page, "hostname")).to_contain_text("<script>alert(1)</script>")
+        expect(page.locator("#lines tbody tr")).to_have_count(1)
+    finally:
+        for file in (lab.artifacts / "snapshots" / "beta").glob("*.json"):
+            file.unlink()
+        deliver(served, "watch")
+
+
+# ------------------------------------------------------------------------------------------- history
+
+
+def test_what_happened_is_found_by_node_kind_and_how_it_ended(page: Page, looker: Looker) -> None:
+    page.goto("/history?kind=build")
+    expect(page.get_by_role("cell", name="built").first).to_be_visible()
+    page.get_by_text("How long it takes").click()
+    expect(page.get_by_role("img", name="How long a build takes")).to_be_visible()
+    looker.keep(page, "history")
+    page.get_by_label("What").select_option("burn")
+    page.get_by_label("Node").fill("ALPH")
+    page.get_by_label("How it ended").select_option("failed")
+    expect(page.locator("#found tbody tr")).to_have_count(1)
+    expect(line(page, "burn")).to_contain_text("<script>alert(1)</script>")
+
+
+def test_what_sentinels_showed_is_in_the_history(page: Page) -> None:
+    page.goto("/drift")
+    page.get_by_role("link", name="one by one").click()
+    expect(line(page, "gamma")).to_contain_text("silent")
+    expect(line(page, "mended").first).to_contain_text("beta")
+
+
+def test_a_build_is_held_against_the_one_before(page: Page, looker: Looker, lab: Lab) -> None:
+    last, first = builds(lab, "alpha")
+    page.goto("/history?q=alpha&kind=build")
+    page.get_by_role("link", name=f"build {last} of alpha").click()
+    expect(page.get_by_role("heading", name=f"Build {last} of alpha")).to_be_visible()
+    expect(page.get_by_role("columnheader", name=str(first))).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text="/etc/issue").first).to_contain_text("sha256")
+    looker.keep(page, "build")
+
+
+def test_one_chooses_without_scripts_what_a_build_is_held_against(plain: Page, lab: Lab) -> None:
+    last, first = builds(lab, "alpha")
+    plain.goto(f"/history/builds/{first}")
+    expect(plain.get_by_text("There is no build before it")).to_be_visible()
+    plain.get_by_label("Compare with").select_option(str(last))
+    plain.get_by_role("button", name="Compare").click()
+    expect(plain.get_by_role("listitem").filter(has_text="/etc/issue").first).to_contain_text("sha256")
+
+
+def test_rejoins_and_who_did_what_are_beside_it(page: Page, looker: Looker) -> None:
+    page.goto("/history")
+    page.get_by_role("link", name="Rejoins").click()
+    expect(line(page, "alpha")).to_contain_text("3 hours")
+    looker.keep(page, "rejoins")
+    page.get_by_role("link", name="Who did what").click()
+    expect(page.get_by_text("Nobody has changed anything from here yet.")).to_be_visible()
+    looker.keep(page, "audit")
+
+
+def test_it_can_be_filtered_with_the_keyboard_alone(page: Page) -> None:
+    page.goto("/history")
+    page.get_by_label("Node").focus()
+    page.keyboard.type("alpha")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="beta")).to_have_count(0)
+    page.get_by_text("How long it takes").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("img", name="How long each build of alpha took")).to_be_visible()
+
+
+def test_who_did_what_is_for_admins_alone(served: Served) -> None:
+    assert served.client.get("/history/audit").status_code == 403
+    assert "/history/audit" not in served.client.get("/history").text
+    assert served.client.get("/history/audit", headers=ADMIN).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/classes/none", 404),
+        ("/classes/none/targets", 404),
+        (f"/classes/{quote('<script>alert(1)')}", 404),
+        ("/drift?page=99999&severity=x&kind=y&class=z", 200),
+        ("/drift?page=-1&q=%00%ff", 200),
+        ("/history?kind=x&verdict=y&since=z&q=%27%3B--", 200),
+        ("/history?before=1", 200),
+        ("/history?before=0", 422),
+        (f"/history?before={10**30}", 422),
+        ("/history?before=x", 422),
+        ("/history/rejoins?before=1&q=nobody", 200),
+        (f"/history/builds/{10**30}", 422),
+        ("/history/builds/999999", 404),
+        ("/history/builds/999999?with=1", 404),
+        ("/history/builds/0", 422),
+    ],
+)
+def test_whatever_is_asked_for_has_an_answer(served: Served, path: str, status: int) -> None:
+    answer = served.client.get(path)
+    assert (answer.status_code, "<script>alert" in answer.text) == (status, False)
+
+
+def test_builds_of_two_nodes_are_not_held_against_each_other(served: Served, lab: Lab) -> None:
+    (beta,), (alpha, _first) = builds(lab, "beta"), builds(lab, "alpha")
+    answer = served.client.get(f"/history/builds/{alpha}?with={beta}")
+    assert answer.status_code == 422
+    assert "one of beta, not of alpha" in answer.text

@@ -1,0 +1,156 @@
+"""A real Prometheus scrapes a real service; and a service is ready where its history and board are."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pipeline.machine import process
+from pipeline.secret import Secret
+from tests.integration.test_graph import make_lab
+from tests.support.lab import Lab
+from tests.support.lab_service import PROXY, SIGNED_IN, Served, serving
+
+TOKEN = "m" * 32
+OPTIONS = replace(PROXY, tokens={"metrics": Secret(TOKEN)})
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def lab(tmp_path: Path, tiny_golden: Path) -> Lab:
+    return make_lab(tmp_path, tiny_golden)
+
+
+@pytest.fixture
+def served(lab: Lab) -> Iterator[Served]:
+    with serving(lab, OPTIONS) as there:
+        there.wait_for_board()
+        yield there
+
+
+def scraped(served: Served) -> str:
+    answer = httpx.get(f"{served.url}/metrics", headers=BEARER)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+@contextmanager
+def prometheus(served: Served, folder: Path) -> Iterator[httpx.Client]:
+    """A Prometheus that scrapes the service each second; its API."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("needs prometheus of Debian")
+    (folder / "token").write_text(TOKEN)
+    target = served.url.removeprefix("http://")
+    (folder / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\n"
+        "scrape_configs:\n"
+        f"- {{job_name: metis, authorization: {{credentials_file: token}}, "
+        f"static_configs: [{{targets: ['{target}']}}]}}\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "log").open("wb") as log:
+        running = subprocess.Popen(
+            ["prometheus", *words, f"--web.listen-address=127.0.0.1:{port}"], stderr=log, stdout=log
+        )
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client:
+                yield client
+        finally:
+            running.terminate()
+            running.wait()
+
+
+def asked(client: httpx.Client, query: str) -> list[Any]:
+    """What a query gives, once it gives something: Prometheus starts, and scrapes, when it likes."""
+    for _ in range(600):
+        try:
+            found = client.get("/query", params={"query": query}).json()
+            if found.get("data", {}).get("result"):
+                return list(found["data"]["result"])
+        except (httpx.TransportError, ValueError):
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"no answer to {query}")
+
+
+def test_prometheus_counts_builds(served: Served, lab: Lab, tmp_path: Path) -> None:
+    assert lab.metis("image", "--node", "alpha").code == 0
+    with prometheus(served, tmp_path) as client:
+        (found,) = asked(client, 'metis_builds_total{verdict="built"} > 0')
+        assert (found["metric"]["cause"], found["value"][1]) == ("none", "1")
+        (up,) = asked(client, 'up{job="metis"}')
+        assert up["value"][1] == "1"
+
+
+def test_promtool_finds_no_fault_with_what_is_served(served: Served) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("needs promtool, of Debian's prometheus")
+    found = process.run(["promtool", "check", "metrics"], stdin=scraped(served).encode(), check=False)
+    assert (found.code, found.err) == (0, b"")
+
+
+def test_what_waits_and_who_listens_is_counted(served: Served) -> None:
+    text = scraped(served)
+    assert 'metis_jobs{state="waiting"} 0.0' in text
+    assert 'metis_nodes{class="plain",image="never built"} 2.0' in text
+    assert "process_resident_memory_bytes" in text
+    with served.client.stream("GET", "/events"):
+        assert "metis_event_listeners 1.0" in scraped(served)
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("ariadne_ci_tests 7\n", {"metis_ci_figures_readable 1.0", 'ariadne_ci_tests{repo="metis"} 7.0'}),
+        ('metis_info{version="evil"} 1\n', {"metis_ci_figures_readable 0.0"}),
+    ],
+    ids=["figures", "others"],
+)
+def test_figures_of_ci_are_told_where_they_are_such(
+    served: Served, lab: Lab, content: str, lines: set[str]
+) -> None:
+    (lab.artifacts / "ci.prom").write_text(content)
+    text = scraped(served)
+    assert lines <= set(text.splitlines())
+    assert "evil" not in text
+
+
+def test_metrics_are_for_who_has_the_token(served: Served) -> None:
+    assert httpx.get(f"{served.url}/metrics").status_code == 401
+    assert httpx.get(f"{served.url}/metrics", headers=SIGNED_IN).status_code == 401
+
+
+# ------------------------------------------------------------------------------------------- health
+
+
+def readiness(served: Served) -> tuple[int, str]:
+    answer = httpx.get(f"{served.url}/readyz")
+    return answer.status_code, " ".join(answer.json()["reasons"])
+
+
+def test_a_service_that_has_looked_is_ready(served: Served) -> None:
+    assert readiness(served) == (200, "")
+    assert httpx.get(f"{served.url}/healthz").json() == {"status": "ok"}
+
+
+def test_a_service_whose_history_is_none_says_so_and_lives(served: Served, lab: Lab) -> None:
+    for file in lab.artifacts.glob("history.sqlite3*"):
+        file.unlink()
+    (lab.artifacts / "history.sqlite3").write_bytes(b"no database" * 100)
+    code, why = readiness(served)
+    assert code == 503
+    assert "history.sqlite3 cannot be used" in why
+    assert httpx.get(f"{served.url}/healthz").status_code == 200
+    assert httpx.get(f"{served.url}/metrics", headers=BEARER).status_code == 503

@@ -1,0 +1,105 @@
+"""Who did what, in the history: each line whole, bounded and plain."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import MetisError
+from pipeline.history import audit
+from pipeline.history.audit import Act, acts, note
+
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+BURN = Act("anna", "POST /nodes/{node}/burn", "node=titan-13", "303 See Other", "203.0.113.9")
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    return tmp_path / "history.sqlite3"
+
+
+def test_a_line_comes_back_as_it_was_noted(history: Path) -> None:
+    note(history, BURN, NOW)
+    assert acts(history) == [
+        {
+            "id": 1,
+            "at": "2026-11-29T12:00:00Z",
+            "who": "anna",
+            "what": "POST /nodes/{node}/burn",
+            "target": "node=titan-13",
+            "outcome": "303 See Other",
+            "origin": "203.0.113.9",
+        }
+    ]
+
+
+def test_where_nothing_was_done_there_is_no_line_and_no_file(history: Path) -> None:
+    assert acts(history) == []
+    assert not history.exists()
+
+
+def test_the_newest_come_first_page_by_page(history: Path) -> None:
+    for number in range(5):
+        note(history, Act(f"user {number}", "POST", "/", "200 OK", "::1"), NOW)
+    first = acts(history, limit=2)
+    assert [each["who"] for each in first] == ["user 4", "user 3"]
+    assert [each["who"] for each in acts(history, before=int(first[-1]["id"]), limit=2)] == [
+        "user 2",
+        "user 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("anna\x1b[31m", r"anna\x1b[31m"),
+        ("two\nlines", "two lines"),
+        ("nul\x00", r"nul\x00"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}x", r"\u202ex"),
+        ("\udcff", r"\udcff"),
+        ("'; DROP TABLE audit; --", "'; DROP TABLE audit; --"),
+        ("x" * 5000, "x" * 199 + "…"),
+        ("\x00" * 5000, (r"\x00" * 50)[:199] + "…"),
+        ("röntgen", "röntgen"),
+    ],
+)
+def test_hostile_texts_are_kept_plain_and_short(history: Path, text: str, kept: str) -> None:
+    note(history, Act(text, text, text, text, text), NOW)
+    line = acts(history)[0]
+    assert {line[name] for name in ("who", "what", "target", "outcome", "origin")} == {kept}
+
+
+def test_two_at_once_leave_two_lines(history: Path) -> None:
+    threads = [threading.Thread(target=note, args=(history, BURN, NOW)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(acts(history)) == 8
+
+
+def test_lines_are_dropped_when_they_are_too_old(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_EACH", 2)
+    note(history, BURN, NOW - audit.KEPT - timedelta(days=1))
+    note(history, BURN, NOW - audit.KEPT + timedelta(days=1))
+    note(history, BURN, NOW)
+    note(history, BURN, NOW)
+    assert [each["id"] for each in acts(history)] == [4, 3, 2]
+
+
+def test_a_history_from_before_gets_the_table(history: Path) -> None:
+    from pipeline.history.database import writing
+
+    with writing(history) as connection:
+        audit.AUDIT.drop(connection)
+    note(history, BURN, NOW)
+    assert len(acts(history)) == 1
+
+
+def test_what_is_no_history_is_said_so(history: Path) -> None:
+    history.write_text("no database, and longer than a header of one would be" * 99)
+    with pytest.raises(MetisError):
+        note(history, BURN, NOW)
