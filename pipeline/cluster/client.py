@@ -17,6 +17,7 @@ from ..wording import shown
 from . import objects
 from .asking import got, listed, read, whole
 from .kubeconfig import ACCOUNT, access
+from .membership import REMOVE
 from .port import (
     FIELD_MANAGER,
     TAINTS_ANNOTATION,
@@ -32,8 +33,6 @@ from .port import (
 from .transport import Reply, Transport, Value
 from .watching import watched
 
-REMOVE = "etcd.k3s.cattle.io/remove"
-"""What k3s takes a member out of etcd for (`pkg/etcd/member_controller.go` of k3s)."""
 _MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _SYSTEM = "/api/v1/namespaces/kube-system"

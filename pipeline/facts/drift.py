@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ..amounts import counted
 from ..wording import few
@@ -32,6 +33,15 @@ class Burned:
     image: str
     at: str
     failed: frozenset[str] = frozenset()
+
+    @property
+    def when(self) -> datetime | None:
+        """The time as one, in UTC unless it says; None where it is none."""
+        try:
+            at = datetime.fromisoformat(self.at)
+        except ValueError:
+            return None
+        return at.replace(tzinfo=at.tzinfo or UTC)
 
 
 def drift(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..model import File, Manifest, ResolvedNode, Text
 from ..raw.record import NODE
-from ..render.links import links
+from ..render.links import addresses
 from ..render.storage import disks_of
 
 
@@ -63,7 +62,7 @@ def expected(node: ResolvedNode, manifest: Manifest) -> Expected:
         node=node.name,
         klass=node.klass.name,
         hostname=node.hostname,
-        addresses=tuple(_addresses(node)),
+        addresses=tuple(map(str, addresses(node))),
         disks=tuple(
             ExpectedDisk(disk.uuid, (disk.path, *disk.binds), disk.is_strict, disk.disk_uuid.strip("-"))
             for disk in disks_of(node)
@@ -80,11 +79,3 @@ def _record(manifest: Manifest) -> str:
     entries = (item.entry for item in manifest.entries)
     record = next(entry for entry in entries if isinstance(entry, File) and entry.path == NODE)
     return "".join(piece.text for piece in record.content if isinstance(piece, Text))
-
-
-def _addresses(node: ResolvedNode) -> Iterator[str]:
-    """The addresses that are declared, with their prefixes; what DHCP gives nobody knows."""
-    network = node.settings.get("network")
-    for link in links(network) if network is not None else ():
-        if "address" in link.settings:
-            yield str(ipaddress.ip_interface(link.settings["address"]))

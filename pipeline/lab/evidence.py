@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ..cluster.ca_hash import ca_hash
+from ..cluster.desired import name_in_cluster
 from ..cluster.evidence import Card, Evidence, Member, NoQuorum, Reach, Unseen, plain_addresses, to_ask
 from ..cluster.faults import UnreachableError
 from ..cluster.join_token import parse
@@ -20,7 +21,7 @@ from ..errors import MetisError, SourceError
 from ..model import ResolvedNode
 from ..render import k3s_state
 from ..render.k3s import role_of
-from ..render.links import links
+from ..render.links import addresses
 from ..secret import Secret
 from ..steps.burned import last_burns
 from .lab import Lab
@@ -76,13 +77,13 @@ def card_of(node: ResolvedNode, secrets: Mapping[str, Secret] | Unseen) -> Card:
         return secrets if isinstance(secrets, Unseen) else secrets.get(name)
 
     return Card(
-        node=node.hostname.lower(),
+        node=name_in_cluster(node),
         role="server" if role_of(node) == "server" else "agent",
         datastore=k3s_state.datastore(node),
         server=_host(k3s.get("server", "")),
         restores="restore" in k3s,
         version=_version(node),
-        addresses=plain_addresses(_declared(node)),
+        addresses=plain_addresses(map(str, addresses(node))),
         password=secret("extra.node_password"),
         token=secret("k3s_token"),
     )
@@ -99,13 +100,6 @@ def _secrets(lab: Lab, name: str) -> Mapping[str, Secret] | Unseen:
 def _host(server: str) -> str:
     host = urlsplit(server).hostname or ""
     return (*plain_addresses([host]), host)[0]
-
-
-def _declared(node: ResolvedNode) -> Iterator[str]:
-    """The addresses that are declared; what DHCP gives nobody knows."""
-    for link in links(node.settings.get("network", {})):
-        if "address" in link.settings:
-            yield link.settings["address"]
 
 
 def _version(node: ResolvedNode) -> str:
@@ -174,7 +168,7 @@ def _burned(lab: Lab, name: str) -> Iterator[tuple[str, datetime]]:
     for other, burned in last_burns(lab.artifacts.burns).items():
         if other == name or other not in lab.nodes:
             continue
-        with suppress(MetisError, ValueError):  # what others make no sense of is no fault of this node
-            node, at = lab.live_composer.node(other), datetime.fromisoformat(burned.at)
-            if role_of(node) == "server":
-                yield node.hostname.lower(), at.replace(tzinfo=at.tzinfo or UTC)
+        with suppress(MetisError):  # what others make no sense of is no fault of this node
+            node = lab.live_composer.node(other)
+            if burned.when is not None and role_of(node) == "server":
+                yield name_in_cluster(node), burned.when

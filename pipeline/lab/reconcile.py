@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -105,11 +104,7 @@ def reconcile(
 def _burned(lab: Lab, name: str) -> datetime | None:
     """When the node's last card was burned, where its receipt is here."""
     burned = last_burns(lab.artifacts.burns).get(name)
-    if burned is not None:
-        with suppress(ValueError):
-            at = datetime.fromisoformat(burned.at)
-            return at.replace(tzinfo=at.tzinfo or UTC)
-    return None
+    return burned.when if burned else None
 
 
 def _machine_id(lab: Lab, name: str) -> tuple[str, tuple[str, ...]]:

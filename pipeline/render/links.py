@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from itertools import count
 from typing import Any, Literal
 
-from ..model import Settings, thaw
+from ..model import ResolvedNode, Settings, thaw
 
 Kind = Literal["ethernet", "vlan", "wifi"]
 
@@ -57,6 +58,13 @@ def links(network: Settings) -> tuple[Link, ...]:
     """All interfaces of the settings, the main one first."""
     further = tuple(_further(network))
     return (*_main(network, {link.id for link in further}), *further)
+
+
+def addresses(node: ResolvedNode) -> Iterator[IPv4Interface | IPv6Interface]:
+    """The addresses that are declared, with their prefixes; what DHCP gives nobody knows."""
+    for link in links(node.settings.get("network", {})):
+        if "address" in link.settings:
+            yield ip_interface(link.settings["address"])
 
 
 def _main(network: Settings, taken: set[str]) -> Iterator[Link]:
