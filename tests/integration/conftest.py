@@ -1,4 +1,4 @@
-"""What tests of pages look with: a real browser, on a desk and on a phone."""
+"""What several files of tests have: a browser, on a desk and on a phone; and a cluster with dead nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.apiserver import ApiServer
 from tests.support.browser import SIZES, Looker, chromium, screenshots
+from tests.support.netns import Network
+from tests.support.preflight import cluster, network_of_the_lab
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,3 +40,16 @@ def looker(request: pytest.FixtureRequest, browser: Browser, pictures: Path) -> 
     looker = Looker(browser, request.param, pictures)
     yield looker
     assert looker.faults == []
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Network]:
+    with network_of_the_lab() as made:
+        yield made
+
+
+@pytest.fixture
+def server(net: Network) -> Iterator[ApiServer]:
+    """The API server of the cluster that nodes of tests/support/preflight.py come back into."""
+    with cluster(net) as made:
+        yield made

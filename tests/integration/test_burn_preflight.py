@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,9 @@ from tests.support import goldens
 from tests.support.apiserver import ApiServer
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 from tests.support.netns import Network
-from tests.support.preflight import cluster, declare, gone, keep, keep_all, network_of_the_lab
+from tests.support.preflight import declared, gone, keep
 
 NODE = "titan-0c"
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[Network]:
-    with network_of_the_lab() as made:
-        yield made
-
-
-@pytest.fixture
-def server(net: Network) -> Iterator[ApiServer]:
-    with cluster(net) as made:
-        yield made
 
 
 @pytest.fixture
@@ -34,12 +21,9 @@ def lab(tmp_path: Path, net: Network, server: ApiServer, tiny_golden: Path) -> L
     environment = {
         "METIS_INJECTOR": QUICK_INJECTOR,
         "METIS_CACHE": str(tiny_golden.parent / "cache-of-preflight"),
-        "KUBECONFIG": str(server.kubeconfig(tmp_path)),
     }
-    made = Lab(tmp_path, environment, net.within)
-    declare(made, klass=class_text(tiny_golden, goldens.sha256(tiny_golden)))
-    keep_all(made, server)
-    return made
+    klass = class_text(tiny_golden, goldens.sha256(tiny_golden))
+    return declared(tmp_path, net, server, klass, **environment)
 
 
 @pytest.fixture

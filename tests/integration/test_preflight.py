@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,35 +27,18 @@ from tests.support.preflight import (
     TOKEN,
     a_server,
     agent,
-    cluster,
     declare,
+    declared,
     gone,
     has_secrets,
     keep,
-    keep_all,
-    network_of_the_lab,
 )
 from tests.unit.test_node_password import hashed
 
 
-@pytest.fixture(scope="module")
-def net() -> Iterator[Network]:
-    with network_of_the_lab() as made:
-        yield made
-
-
-@pytest.fixture
-def server(net: Network) -> Iterator[ApiServer]:
-    with cluster(net) as made:
-        yield made
-
-
 @pytest.fixture
 def lab(tmp_path: Path, net: Network, server: ApiServer) -> Lab:
-    made = Lab(tmp_path, {"KUBECONFIG": str(server.kubeconfig(tmp_path))}, net.within)
-    declare(made)
-    keep_all(made, server)
-    return made
+    return declared(tmp_path, net, server)
 
 
 def preflight(lab: Lab, name: str, *words: str, **extra: str) -> Report:

@@ -32,40 +32,27 @@ from tests.support.preflight import (
     SILENT,
     a_server,
     agent,
-    cluster,
-    declare,
+    declared,
     gone,
     has_secrets,
-    keep_all,
-    network_of_the_lab,
 )
 from tests.unit.test_node_password import hashed
 
 OTHER = hashed("another")
 
 
-@pytest.fixture(scope="module")
-def net() -> Iterator[Network]:
-    with network_of_the_lab() as made:
-        yield made
-
-
 @pytest.fixture
-def server(net: Network) -> Iterator[ApiServer]:
+def server(server: ApiServer) -> ApiServer:
     """A cluster that both titan-13 and titan-0c are kept from, by what can be mended."""
-    with cluster(net) as made:
-        made.put(password_secret("titan-13", OTHER))
-        made.put(gone())
-        made.grant(RIGHTS, FIXING)
-        yield made
+    server.put(password_secret("titan-13", OTHER))
+    server.put(gone())
+    server.grant(RIGHTS, FIXING)
+    return server
 
 
 @pytest.fixture
 def lab(tmp_path: Path, net: Network, server: ApiServer) -> Lab:
-    made = Lab(tmp_path, {"KUBECONFIG": str(server.kubeconfig(tmp_path))}, net.within)
-    declare(made)
-    keep_all(made, server)
-    return made
+    return declared(tmp_path, net, server)
 
 
 def fix(lab: Lab, name: str, *words: str) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipeline.cluster.port import ETCD
@@ -26,6 +27,7 @@ NOTE = "etcd.k3s.cattle.io/"
 SECRET = "titan-13.node-password.k3s"
 IN_SECRETS = f"extra: {{node_password: {PASSWORD}}}\n"
 VERSION = "v1.31.4+k3s1"
+CLASS = "arch: arm64\nos: debian\n"
 
 
 @contextmanager
@@ -80,9 +82,7 @@ def agent(ready: Any = "Unknown", address: str = SILENT) -> Object:
     return node("titan-13", ready=ready, address=address)
 
 
-def declare(
-    lab: Lab, *, datastore: str = "etcd", version: str = VERSION, klass: str = "arch: arm64\nos: debian\n"
-) -> None:
+def declare(lab: Lab, *, datastore: str = "etcd", version: str = VERSION, klass: str = CLASS) -> None:
     """An inventory of these nodes, and of titan-17 whose address nobody knows; titan-jh is in no cluster."""
     is_lone = datastore == "sqlite"
     lab.write("cluster.yaml", f"k3s: {{datastore: {datastore}}}\n")
@@ -113,6 +113,14 @@ def keep_all(lab: Lab, server: ApiServer) -> None:
     keep(lab, server, "titan-13", f"node:{TOKEN}", IN_SECRETS)
     keep(lab, server, "titan-17", f"node:{TOKEN}")
     keep(lab, server, "titan-0c", f"server:{TOKEN}")
+
+
+def declared(root: Path, net: Network, server: ApiServer, klass: str = CLASS, **environment: str) -> Lab:
+    """A lab below a folder, whose nodes are those of the cluster and have what they should."""
+    made = Lab(root, {"KUBECONFIG": str(server.kubeconfig(root)), **environment}, net.within)
+    declare(made, klass=klass)
+    keep_all(made, server)
+    return made
 
 
 def has_secrets(said: str) -> list[str]:
