@@ -19,10 +19,10 @@ from pipeline.errors import MetisError
 from pipeline.golden.fetch import fetched
 from pipeline.golden.source import Wanted
 from pipeline.golden.unpack import unpack
-from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 from tests.integration.web import publish, serving
 from tests.support.fetching import means
+from tests.support.small_disk import small_disk
 
 BODY = os.urandom(20 << 20)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -32,15 +32,9 @@ FULL = "no space left on device: free some space there and run again"
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MiB; mounting one takes root, which CI must have."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = process.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=False)
-    if mounted.code != 0:
-        assert os.environ.get("CI") != "true", f"CI must be able to mount: {mounted.last_words}"
-        pytest.skip(f"cannot mount a small file system: {mounted.last_words}")
-    yield folder
-    process.run(["umount", folder])
+    """A file system of 16 MiB."""
+    with small_disk(tmp_path / "small", 16 << 20) as folder:
+        yield folder
 
 
 def files_in(folder: Path) -> list[Path]:

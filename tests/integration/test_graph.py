@@ -11,18 +11,18 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from pipeline.machine import durable, process
+from pipeline.machine import durable
 from tests.support import goldens
 from tests.support.lab import BIN, QUICK_INJECTOR, REPOSITORY, Lab, Report, class_text
+from tests.support.small_disk import small_disk
 
 NODES = {"alpha", "beta", "gamma"}
 
@@ -468,19 +468,6 @@ def test_the_summary_of_an_image_names_what_is_in_its_base_too(lab: Lab) -> None
 
 
 # -------------------------------------------------------------------------------------- hard ends
-
-
-@contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A file system of its own of so many bytes; mounting one takes root, which CI must have."""
-    if os.geteuid() != 0 and "CI" not in os.environ:
-        pytest.skip("only root may mount a small file system")
-    folder.mkdir()
-    process.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", folder])
-    try:
-        yield folder
-    finally:
-        process.run(["umount", folder])
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,12 @@ import pytest
 from pipeline.errors import MetisError
 from pipeline.history import jobs
 from pipeline.history.jobs import Job, Wanted
-from pipeline.machine import process
 from pipeline.service.asking import Asking
 from pipeline.service.board import Board, look
 from tests.integration.test_graph import make_lab
 from tests.support.lab import Lab
 from tests.support.service import Running, serving
+from tests.support.small_disk import small_disk
 
 IDLE = 1000
 ENDED = {0, -signal.SIGTERM}
@@ -68,15 +68,9 @@ def is_over(lab: Lab, job: Job) -> bool:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB; mounting one takes root, which CI must have."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = process.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False)
-    if mounted.code != 0:
-        assert os.environ.get("CI") != "true", f"CI must be able to mount: {mounted.last_words}"
-        pytest.skip(f"cannot mount a small file system: {mounted.last_words}")
-    yield folder
-    process.run(["umount", "--lazy", folder])
+    """A file system of 8 MiB."""
+    with small_disk(tmp_path / "small", 8 << 20, held=True) as folder:
+        yield folder
 
 
 def test_on_a_full_disk_pages_go_on_and_the_queue_does_when_there_is_room(lab: Lab, small: Path) -> None:
