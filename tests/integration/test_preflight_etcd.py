@@ -68,6 +68,7 @@ def test_a_member_that_a_deleted_node_has_left_is_told_by_its_id_until_it_is_gon
     assert found["etcd member"]["advice"] == f"`etcdctl member remove {old:x}`"
     assert found["etcd member"]["mend"] is None
     assert found["quorum"]["found"] == "2 of 3 members are up without this node, 2 are needed"
+    members.have_lead(NAMES[0])
     members.stop(NAMES[2])
     members.etcdctl("member", "remove", f"{old:x}")
     found = look(lab)

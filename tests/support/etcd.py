@@ -51,9 +51,24 @@ class Etcd:
 
     def follower(self) -> str:
         """The last member that does not lead: without it the others need no election."""
+        leader = self._leader()
+        return max(name for name in self.addresses if name != leader)
+
+    def have_lead(self, name: str) -> None:
+        """Have this member lead: no other one that stops then leaves the others without a leader.
+
+        Without one, etcd drops what it is asked to write, and who asked waits until their time is up.
+        """
+        leader = self._leader()
+        if leader != name:
+            self.etcdctl("move-leader", f"{self._ids()[name]:x}", at=leader)
+
+    def _leader(self) -> str:
         (status,) = self.etcdctl("endpoint", "status")
-        ids: dict[int, str] = {each["ID"]: each["name"] for each in self.etcdctl("member", "list")["members"]}
-        return max(name for number, name in ids.items() if number != status["Status"]["leader"])
+        return next(name for name, number in self._ids().items() if number == status["Status"]["leader"])
+
+    def _ids(self) -> dict[str, int]:
+        return {each["name"]: each["ID"] for each in self.etcdctl("member", "list")["members"]}
 
     def stop(self, *names: str) -> None:
         """End members as a power cut does."""
