@@ -14,7 +14,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,19 +157,23 @@ def _page(url: str) -> str:
 
 @asynccontextmanager
 async def _busy(lab: Lab) -> AsyncIterator[list[str]]:
-    """Jobs one after the other while the block runs; gives the states in which they ended."""
+    """Jobs one after the other while the block runs; gives the states in which they ended.
+
+    The last one ends before the block does: nothing writes into a folder that is removed.
+    """
     done: list[str] = []
-    task = asyncio.create_task(_jobs(lab.artifacts / "history.sqlite3", done))
+    enough = asyncio.Event()
+    task = asyncio.create_task(_jobs(lab.artifacts / "history.sqlite3", done, enough))
     try:
         yield done
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        enough.set()
+        await task
 
 
-async def _jobs(history: Path, done: list[str]) -> None:
+async def _jobs(history: Path, done: list[str], enough: asyncio.Event) -> None:
     number = 0
-    while True:
+    while not enough.is_set():
         wanted = Wanted("image", f"node-{number % NODES:05}", "benchmark")
         job, _is_new = await asyncio.to_thread(jobs.add, history, wanted, datetime.now(UTC))
         while not job.is_over:
@@ -179,7 +183,8 @@ async def _jobs(history: Path, done: list[str]) -> None:
             job = found
         done.append(job.state if job.state == "done" else f"{job.state}: {job.said}")
         number += 1
-        await asyncio.sleep(2)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), 2)
 
 
 def _cpu(pid: int) -> float:
