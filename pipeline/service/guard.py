@@ -28,7 +28,7 @@ from .body import HungUp, Receive, again, field, read
 from .denial import Denial
 from .doors import Door, door, has_token
 from .identity import LOCAL, Identity, check_host, check_local, client, identify
-from .limits import ACTING, DELIVERING, READING, SECONDS, STRANGERS, Buckets, place
+from .limits import ACTING, DELIVERING, READING, SECONDS, STRANGERS, Buckets, Room, place
 from .once import Once
 from .options import TOKENS, Options
 
@@ -76,6 +76,7 @@ class Guard:
         self._seconds = seconds
         self._once = Once(options.gui_token, options.port) if options.gui_token is not None else None
         rates = {"reading": READING, "acting": ACTING, "strangers": STRANGERS, "delivering": DELIVERING}
+        self._room = Room()
         self._buckets = {name: Buckets(rate, self._clocks.steady) for name, rate in rates.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,11 +122,12 @@ class Guard:
                 answer.on_outcome = partial(self._noted, scope, identity, address)
             if identity.role is None:
                 raise Denial(403, "you have no role here", "ask for one of the groups that have one")
-        if not request.is_safe:
-            receive = await self._whole(request, way, identity, receive)
         token = csrf.token(self._key, identity.name, self._clocks.wall())
         scope.setdefault("state", {}).update(identity=identity, csrf=token, client=address)
-        await self._app(scope, receive, answer.send)
+        with self._room.taken(request):
+            if not request.is_safe:
+                receive = await self._whole(request, way, identity, receive)
+            await self._app(scope, receive, answer.send)
 
     def _who(self, request: Asked, way: Door, port: int) -> Identity:
         """Whose a request is. Raises Denial where it may not come in by this door."""

@@ -7,7 +7,8 @@ What a request line and its headers may have is said in `asked`, and by the serv
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
@@ -19,8 +20,12 @@ BODY = 64 << 10
 """Bytes of a form, or of a document for the API."""
 BODIES = {"/internal/sentinel/snapshot": LARGEST}
 """Bytes of what may be larger, by its path: a snapshot, as large as those that are read from files."""
+ROOM = 8 * LARGEST
+"""Bytes of larger bodies at once, each until it is answered: what is made of one takes several times that."""
 SECONDS = 15.0
 """From the first byte of a body to its last."""
+_A_WHILE = 5
+"""Seconds after which there is room again, as a rule."""
 MOST = 4096
 """Buckets at once: whoever was not seen for longest is forgotten, and starts with a full one."""
 
@@ -68,6 +73,27 @@ class Buckets:
         if not taken:
             wait = int((1 - left) / self._rate.each_second) + 1
             raise Denial(429, "too many requests", "wait a little", retry_after=wait)
+
+
+class Room:
+    """Bytes that larger bodies may have together; those of forms are too few to be counted."""
+
+    def __init__(self, most: int = ROOM) -> None:
+        self._left = most
+
+    @contextmanager
+    def taken(self, request: Asked) -> Iterator[None]:
+        """Have room for the body of a request. Raises Denial where others have it."""
+        largest = largest_body(request.path)
+        size = largest if request.declared is None else min(request.declared, largest)
+        size = size if size > BODY else 0
+        if size > self._left:
+            raise Denial(503, "too much is sent at once", "wait a little", retry_after=_A_WHILE)
+        self._left -= size
+        try:
+            yield
+        finally:
+            self._left += size
 
 
 def place(client: str) -> str:

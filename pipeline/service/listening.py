@@ -29,8 +29,9 @@ _LEAVING_SECONDS = 5
 class PunctualProtocol(H11Protocol):
     """Closes a connection whose request does not arrive in time, or whose answer is not taken.
 
-    uvicorn waits for ever for both once they began, and takes in whatever comes at once. And where there are nearly as many connections as may be,
-    those that wait for a request make room, the oldest first: idling must not keep others out.
+    uvicorn waits for ever for both once they began, and takes in whatever comes at once. And where there are
+    nearly as many connections as may be, those that wait for a request make room, the oldest first: idling
+    must not keep others out.
     """
 
     seconds = HEAD_SECONDS

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
+from pipeline.facts.snapshot import LARGEST
 from pipeline.history.audit import Act
 from pipeline.secret import Secret
 from pipeline.service import csrf
 from pipeline.service.answers import POLICY
 from pipeline.service.guard import Clocks, Guard
+from pipeline.service.limits import ROOM
 from pipeline.service.options import TOKENS, Options, checked, members, network
 from tests.support import asgi
 from tests.support.asgi import HOST, Reply
@@ -65,6 +67,7 @@ class Behind:
     headers: list[Pair] = field(default_factory=list)
     fails: bool = False
     route: tuple[str, dict[str, str]] | None = None
+    waits_for: asyncio.Event | None = None
     got: list[tuple[str, str, bytes]] = field(default_factory=list)
     states: list[dict[str, Any]] = field(default_factory=list)
 
@@ -72,6 +75,8 @@ class Behind:
         message = await receive() if scope["method"] not in {"GET", "HEAD"} else {"body": b""}
         self.got.append((scope["method"], scope["path"], message["body"]))
         self.states.append(scope["state"])
+        if self.waits_for:
+            await self.waits_for.wait()
         if self.fails:
             raise RuntimeError("the application broke")
         if self.route:
@@ -406,6 +411,32 @@ def test_a_body_of_strangers_is_not_even_waited_for() -> None:
         "/internal/sentinel/snapshot": [HOST, with_bearer("0" * 32)],
     }.items():
         assert bench.ask("POST", path, [*headers, (b"content-length", b"9")], [], ends=False).status == 401
+
+
+def test_so_many_snapshots_at_once_and_no_more_are_in_memory() -> None:
+    """Each until it is answered, also where what it is for takes long."""
+    bench, released = Bench(), asyncio.Event()
+    headers = [HOST, with_bearer(TOKEN["sentinel"])]
+
+    def deliver(body: bytes) -> Coroutine[Any, Any, Reply]:
+        framing = (b"content-length", str(len(body)).encode())
+        asked = asgi.scope("POST", "/internal/sentinel/snapshot", [*headers, framing], peer=STRANGER)
+        return asgi.exchange(bench.guard, asked, [body])
+
+    async def story() -> None:
+        bench.behind.waits_for = released
+        large = b"x" * LARGEST
+        going = [asyncio.create_task(deliver(large)) for _ in range(ROOM // LARGEST)]
+        while len(bench.behind.got) < len(going):
+            await asyncio.sleep(0)
+        refused = await deliver(large)
+        assert (refused.status, int(refused.header("retry-after")) > 0) == (503, True)
+        released.set()
+        assert (await deliver(b"small")).status == 200
+        assert {(await each).status for each in going} == {200}
+        assert (await deliver(large)).status == 200
+
+    asyncio.run(story())
 
 
 def test_a_body_that_takes_too_long_is_cut() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.facts.snapshot import LARGEST
 from pipeline.service import csrf
 from pipeline.service.asked import Asked, asked
 from pipeline.service.denial import Denial
-from pipeline.service.limits import Buckets, Rate, check_size, largest_body, place
+from pipeline.service.limits import BODY, Buckets, Rate, Room, check_size, largest_body, place
 from pipeline.service.options import Options, checked, members, network
 from tests.support import asgi
 
@@ -241,10 +243,37 @@ def test_a_form_is_small(path: str) -> None:
 
 
 def test_a_snapshot_may_be_as_large_as_one_in_a_file() -> None:
-    from pipeline.facts.snapshot import LARGEST
-
     request = asked(asgi.scope("POST", "/internal/sentinel/snapshot"))
     check_size(request, LARGEST)
     with pytest.raises(Denial) as caught:
         check_size(request, LARGEST + 1)
     assert caught.value.status == 413
+
+
+def sent(path: str = "/internal/sentinel/snapshot", size: int | None = None) -> Asked:
+    framing = (b"transfer-encoding", b"chunked") if size is None else (b"content-length", str(size).encode())
+    return asked(asgi.scope("POST", path, [framing]))
+
+
+def test_larger_bodies_share_a_room() -> None:
+    room = Room(2 * LARGEST)
+    with ExitStack() as held:
+        held.enter_context(room.taken(sent(size=LARGEST)))
+        with room.taken(sent()), pytest.raises(Denial) as caught, room.taken(sent(size=BODY + 1)):
+            pass
+        assert (caught.value.status, caught.value.retry_after > 0) == (503, True)
+        held.enter_context(room.taken(sent(size=LARGEST - BODY - 1)))
+        held.enter_context(room.taken(sent(size=BODY + 1)))
+    with room.taken(sent()), room.taken(sent()):
+        pass
+
+
+@pytest.mark.parametrize("request_", [sent("/jobs"), sent("/jobs", 1 << 40), sent(size=BODY)])
+def test_forms_need_no_room(request_: Asked) -> None:
+    with Room(0).taken(request_):
+        pass
+
+
+def test_more_than_may_be_takes_no_more_room_than_that() -> None:
+    with Room(LARGEST).taken(sent(size=1 << 40)):
+        pass
