@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import HTTPException
 
+from ..errors import RefusedError
 from ..history.jobs import Job, Wanted
 from .board import Row
 from .service import Service
@@ -29,7 +30,7 @@ async def burn(service: Service, node: str, confirm: str, card: str, who: str) -
     """Have a node burned to the card that has this id (`cards.Plugged`), all of which is lost.
 
     Raises HTTPException: as `known` does, 422 where `confirm` is not the node's name once more, 409 where no
-    card has the id.
+    card has the id, or another burn has the card.
     """
     known(service, node)
     if confirm != node:
@@ -38,7 +39,10 @@ async def burn(service: Service, node: str, confirm: str, card: str, who: str) -
     if chosen is None:
         raise HTTPException(409, "this card is not plugged in any more: look again which are")
     options = {"card": chosen.card.path, "seen": chosen.identity}
-    return await service.ask_for(Wanted("burn", node, who, options))
+    try:
+        return await service.ask_for(Wanted("burn", node, who, options))
+    except RefusedError as error:
+        raise HTTPException(409, str(error)) from None
 
 
 async def job(service: Service, number: int) -> Job:

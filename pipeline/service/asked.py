@@ -19,8 +19,8 @@ Address = IPv4Address | IPv6Address
 SAFE = frozenset({"GET", "HEAD"})
 METHODS = SAFE | {"POST", "PUT", "PATCH", "DELETE"}
 ONCE = frozenset(
-    b"authorization content-length content-type host origin sec-fetch-site transfer-encoding "
-    b"x-csrf-token".split()
+    b"authorization content-length content-type host origin sec-fetch-dest sec-fetch-mode sec-fetch-site "
+    b"transfer-encoding x-csrf-token".split()
 )
 """Headers that something is decided by."""
 LONGEST_PATH = 2048

@@ -122,6 +122,8 @@ class Guard:
                 answer.on_outcome = partial(self._noted, scope, identity, address)
             if identity.role is None:
                 raise Denial(403, "you have no role here", "ask for one of the groups that have one")
+            if request.is_safe:
+                csrf.check_reader(request)
         token = csrf.token(self._key, identity.name, self._clocks.wall())
         scope.setdefault("state", {}).update(identity=identity, csrf=token, client=address)
         with self._room.taken(request):
@@ -149,10 +151,13 @@ class Guard:
     def _check_token(self, request: Asked, purpose: str, port: int) -> None:
         if has_token(request, self._options.tokens, purpose):
             return
-        # Metrics have nothing secret: where no token is set for them, this machine may read them.
+        # Metrics have nothing secret: where no token is set for them, this machine may read them. But they
+        # name nodes, and `metis gui` is for one browser of it.
         if purpose == "metrics" and purpose not in self._options.tokens:
             with suppress(Denial):
                 check_local(request, self._options, port)
+                if self._once is not None:
+                    self._once.check(request)
                 return
         raise Denial(401, "this is for who has the token", f"send that of {TOKENS[purpose]} as Bearer")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -116,6 +117,16 @@ def test_unforged_each_request_does_its_action(site: Site, action: str) -> None:
     before = site.state()
     assert site.ask(request) in {200, 201, 202, 303}
     assert site.state() != before
+
+
+def test_a_button_pressed_by_many_at_once_is_one_burn_and_the_card_is_nobody_elses(site: Site) -> None:
+    request = ACTIONS["burn"](site)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(site.ask, [request] * 8)) == {303}
+    assert [job.kind for job in jobs.unfinished(site.history)].count("burn") == 1
+    other = site.program("/api/v1/jobs", "api", burn_as_json(site).replace(b"alpha", b"beta"))
+    assert site.ask(other) == 409
+    assert [job.kind for job in jobs.unfinished(site.history)].count("burn") == 1
 
 
 # --------------------------------------------------------------------------------------- what is forged

@@ -285,6 +285,34 @@ def test_the_same_request_unforged_gets_there(path: str) -> None:
     assert bench.behind.got
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("cross-site", "no-cors", "image", 403),
+        ("cross-site", "cors", "empty", 403),
+        ("same-site", "cors", "empty", 403),
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "navigate", "object", 403),
+        ("cross-site", "navigate", "", 403),
+        ("cross-site", "navigate", "document", 200),
+        ("same-site", "navigate", "document", 200),
+        ("same-origin", "cors", "empty", 200),
+        ("none", "navigate", "document", 200),
+        ("", "", "", 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["/events", "/nodes/titan-13/plan", "/api/v1/cards"])
+def test_a_page_elsewhere_may_lead_here_and_make_us_do_nothing(
+    path: str, site: str, mode: str, dest: str, status: int
+) -> None:
+    said = {b"sec-fetch-site": site, b"sec-fetch-mode": mode, b"sec-fetch-dest": dest}
+    headers = [(name, value.encode()) for name, value in said.items() if value]
+    bench = Bench(ALONE)
+    assert locally(bench, "GET", path, *headers).status == status
+    assert bool(bench.behind.got) == (status == 200)
+    assert Bench().ask("GET", path, [HOST, *ANNA, *headers]).status == status
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "CONNECT", "BREW", "post"])
 @pytest.mark.parametrize("path", ["/", "/jobs", "/healthz", "/internal/sentinel/watch", "/static/app.css"])
 def test_other_methods_never_get_there_and_let_no_origin_in(method: str, path: str) -> None:
@@ -812,6 +840,16 @@ def test_the_link_opens_one_page_only(method: str, path: str) -> None:
     bench = Bench(GUI)
     assert locally(bench, method, path, query=LINK).status == 401
     assert not bench.behind.got
+
+
+def test_what_the_link_opens_is_also_shut_for_metrics() -> None:
+    """Others of this machine would read the names of nodes there."""
+    bench = Bench(GUI)
+    assert locally(bench, "GET", "/metrics").status == 401
+    opened = locally(bench, "GET", "/", query=LINK)
+    assert locally(bench, "GET", "/metrics").status == 401
+    assert locally(bench, "GET", "/metrics", cookie_of(opened)).status == 200
+    assert locally(Bench(ALONE), "GET", "/metrics").status == 200
 
 
 @pytest.mark.parametrize(
