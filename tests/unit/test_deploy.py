@@ -45,7 +45,7 @@ def test_a_slip_in_a_unit_would_be_told(tmp_path: Path) -> None:
 
 def test_the_service_that_all_operators_reach_is_shut_in() -> None:
     """Ten times the exposure that systemd counts, from 0 to 100: what a card and a build need is open."""
-    words = ["systemd-analyze", "security", "--offline=true", "--threshold=20", DEPLOY / SERVE]
+    words = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(DEPLOY / SERVE)]
     done = process.run(words, check=False)
     assert done.code == 0, done.out.decode().splitlines()[-1]
 
