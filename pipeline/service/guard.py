@@ -126,10 +126,13 @@ class Guard:
                 csrf.check_reader(request)
         token = csrf.token(self._key, identity.name, self._clocks.wall())
         scope.setdefault("state", {}).update(identity=identity, csrf=token, client=address)
-        with self._room.taken(request):
+        size = self._room.take(request)
+        try:
             if not request.is_safe:
                 receive = await self._whole(request, way, identity, receive)
             await self._app(scope, receive, answer.send)
+        finally:
+            self._room.give_back(size)
 
     def _who(self, request: Asked, way: Door, port: int) -> Identity:
         """Whose a request is. Raises Denial where it may not come in by this door."""

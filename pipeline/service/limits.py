@@ -7,8 +7,7 @@ What a request line and its headers may have is said in `asked`, and by the serv
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
@@ -81,19 +80,19 @@ class Room:
     def __init__(self, most: int = ROOM) -> None:
         self._left = most
 
-    @contextmanager
-    def taken(self, request: Asked) -> Iterator[None]:
-        """Have room for the body of a request. Raises Denial where others have it."""
+    def take(self, request: Asked) -> int:
+        """Have room for the body of a request, and say how much. Raises Denial where others have it."""
         largest = largest_body(request.path)
         size = largest if request.declared is None else min(request.declared, largest)
         size = size if size > BODY else 0
         if size > self._left:
             raise Denial(503, "too much is sent at once", "wait a little", retry_after=_A_WHILE)
         self._left -= size
-        try:
-            yield
-        finally:
-            self._left += size
+        return size
+
+    def give_back(self, size: int) -> None:
+        """Leave to others what was taken."""
+        self._left += size
 
 
 def place(client: str) -> str:
