@@ -82,6 +82,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Iter
     assert lab.metis("image", "--node", "gamma").code == 0
     with serving(lab) as service:
         yield service
+    for lock in lock_of(history(lab), 0).parent.glob("*.lock"):
+        if state_of(durable.last_holder_of(lock)) == "T":  # of a test that failed
+            process.end_session(durable.last_holder_of(lock), at_once=True)
 
 
 def history(lab: Lab) -> Path:
