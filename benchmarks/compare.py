@@ -12,7 +12,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.machine import process
@@ -76,10 +76,25 @@ class Comparison:
         return {**asdict(self), "ratio": self.ratio, "ratios": self.ratios}
 
 
-def side_by_side(pair: Pair, *, runs: int, bound: float | None) -> Comparison:
-    """Time both in turn, after one run of each that is not counted: it fills the caches of both."""
-    costs = [(_timed(pair.ours), _timed(pair.peer)) for _ in range(runs + 1)][1:]
-    return Comparison(pair.name, bound, [each[0] for each in costs], [each[1] for each in costs], pair.about)
+def side_by_side(pair: Pair, *, runs: int, bound: float | None, briefly: bool = False) -> Comparison:
+    """Time both in turn, after one run of each that is not counted: it fills the caches of both.
+
+    `briefly` leaves out the runs that cannot change any more whether the bound is kept.
+    """
+    _timed(pair.ours), _timed(pair.peer)
+    found = Comparison(pair.name, bound, (), (), pair.about)
+    while len(found.ours) < runs and not (briefly and _is_settled(found, runs)):
+        ours, peer = _timed(pair.ours), _timed(pair.peer)
+        found = replace(found, ours=(*found.ours, ours), peer=(*found.peer, peer))
+    return found
+
+
+def _is_settled(found: Comparison, runs: int) -> bool:
+    """Whether more than half of so many runs are on one side of the bound, where their median is then too."""
+    if found.bound is None:
+        return False
+    kept = sum(ratio <= found.bound for ratio in found.ratios)
+    return max(kept, len(found.ratios) - kept) > runs / 2
 
 
 def _timed(work: Callable[[], object]) -> Cost:
