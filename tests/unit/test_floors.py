@@ -41,7 +41,8 @@ FLOORS = {
     "history.difference history.records history.show "
     "golden.trust.sums graph.outcomes inventory.amend inventory.builder inventory.composed "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
-    "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
+    "inventory.resolve inventory.scalars inventory.schema_faults inventory.schema_files inventory.schemas "
+    "inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
     "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.charts "
     "service.ci_figures service.csrf service.denial service.doors service.identity service.imager_list "
@@ -74,7 +75,7 @@ CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp
 ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split())
 LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
-    "jsonschema": {"inventory.schemas"},
+    "jsonschema": {"inventory.schema_faults"},
     "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},
     "fastapi": {"service.*"},
     "jinja2": {"service.*"},
@@ -83,7 +84,7 @@ ONLY_AT_TOP_OF = {
     "starlette": {"service.*"},
     "uvicorn": {"service.*"},
     "sqlalchemy": {"history.*"},
-    "referencing": {"inventory.schemas"},
+    "referencing": {"inventory.schema_faults"},
     "click": {"cli", "commands.*"},
     "cryptography": {"secrets.ssh_keys"},
 }
