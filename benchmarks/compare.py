@@ -38,12 +38,16 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Ours and the peer, ready to run any number of times; `about` says on what."""
+    """Ours and the peer, ready to run any number of times; `about` says on what.
+
+    Where it is warm, the caches of both are full.
+    """
 
     name: str
     ours: Callable[[], object]
     peer: Callable[[], object]
     about: Mapping[str, Any]
+    is_warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,12 @@ class Comparison:
 
 
 def side_by_side(pair: Pair, *, runs: int, bound: float | None, briefly: bool = False) -> Comparison:
-    """Time both in turn, after one run of each that is not counted: it fills the caches of both.
+    """Time both in turn, where they are not warm after one run of each that is not counted.
 
     `briefly` leaves out the runs that cannot change any more whether the bound is kept.
     """
-    _timed(pair.ours), _timed(pair.peer)
+    if not pair.is_warm:
+        _timed(pair.ours), _timed(pair.peer)
     found = Comparison(pair.name, bound, (), (), pair.about)
     while len(found.ours) < runs and not (briefly and _is_settled(found, runs)):
         ours, peer = _timed(pair.ours), _timed(pair.peer)

@@ -130,6 +130,13 @@ def test_a_brief_comparison_is_over_when_its_end_is_certain() -> None:
     assert len(side_by_side(pair, runs=3, bound=None, briefly=True).ratios) == 3
 
 
+def test_where_both_are_warm_each_pair_counts() -> None:
+    done: list[str] = []
+    pair = Pair("x", lambda: done.append("a"), lambda: done.append("b"), {}, is_warm=True)
+    assert len(side_by_side(pair, runs=2, bound=None).ratios) == 2
+    assert done == list("abab")
+
+
 @pytest.mark.parametrize(("bound", "good"), [(2.0, True), (1.9, False), (None, True)])
 def test_the_median_of_the_pairs_counts(bound: float | None, good: bool) -> None:
     ours, peer = [Cost(4, 1), Cost(1, 1), Cost(30, 1)], [Cost(2, 1), Cost(1, 1), Cost(1, 1)]

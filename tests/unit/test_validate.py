@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.inventory.schema_files import Kind
 from pipeline.inventory.schemas import faults
 from pipeline.inventory.validate import check, claims, duplicates
+from pipeline.machine import process
 from pipeline.render.concerns import CONCERNS, checked
 from pipeline.wording import shown
 
@@ -386,6 +388,13 @@ def replaced(value: Any, data: st.DataObject) -> None:
 def test_what_is_good_is_seen_at_first_sight(file: Path) -> None:
     kind = kind_of(file)
     assert schemas.is_surely_good(parse(file.read_bytes(), file.name).data, kind)
+
+
+@pytest.mark.parametrize(("data", "asked"), [({}, False), ({"k3s": 1}, True)])
+def test_only_who_has_faults_waits_for_their_words(data: object, asked: bool) -> None:
+    code = f"from pipeline.inventory.schemas import faults; print(len(list(faults({data!r}, 'cluster'))))"
+    said = process.run([sys.executable, "-c", f"{code}; import sys; print('jsonschema' in sys.modules)"])
+    assert said.out.decode().split() == [str(int(asked)), str(asked)]
 
 
 @pytest.mark.parametrize("size", [2**60, 10**15, -1, 1.0, True, None])
