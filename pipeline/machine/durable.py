@@ -224,6 +224,8 @@ def write_once(target: Path, data: bytes) -> None:
 
     Both find a whole file afterwards, as a name is linked to it when it is on the medium (link(2)).
     """
+    if target.exists():  # nothing is needed for it, not even room
+        return
     with beside(target) as part:
         _write_new(part, data)
         _sync(part)

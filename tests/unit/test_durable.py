@@ -55,6 +55,14 @@ def test_two_who_write_the_same_do_not_disturb_each_other(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_for_what_is_written_once_nothing_is_needed_when_it_is_there(tmp_path: Path) -> None:
+    """Such as room on a full disk: a key that was made is read there."""
+    durable.write_once(tmp_path / "key", b"old")
+    before = tmp_path.stat().st_mtime_ns
+    durable.write_once(tmp_path / "key", b"new")
+    assert ((tmp_path / "key").read_bytes(), tmp_path.stat().st_mtime_ns) == (b"old", before)
+
+
 def write_often(file: Path, letter: bytes, times: int) -> None:
     for _ in range(times):
         durable.write(file, letter * 1000)
