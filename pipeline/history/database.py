@@ -33,8 +33,8 @@ PREPARE = (
     f"PRAGMA journal_size_limit = {LARGEST_LOG}",
     "PRAGMA foreign_keys = ON",
 )
-PREPARE_NEW = ("PRAGMA auto_vacuum = INCREMENTAL", *PREPARE)
-"""What the file is to give back is said before it has a table (sqlite.org/pragma.html)."""
+PREPARE_NEW = ("PRAGMA auto_vacuum = FULL", *PREPARE)
+"""That a file gets smaller when rows go is said before it has a table (sqlite.org/pragma.html)."""
 IN_MEMORY = ("PRAGMA temp_store = MEMORY",)
 ALONE = (*IN_MEMORY, "PRAGMA locking_mode = EXCLUSIVE")
 NOTHING_BESIDE = ("SQLITE_IOERR_SHM", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY")
