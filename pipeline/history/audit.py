@@ -1,5 +1,6 @@
 """Who did what: a line for each request that changes something, kept with how it ended.
 
+The line of what may be done is there before that is done, and stays as it was where the end comes too early.
 A line has what was asked for by the name of its route, never a body, a query or a header.
 """
 
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Column, Index, Integer, String, Table, delete, insert, select
+from sqlalchemy import Column, Index, Integer, String, Table, delete, insert, select, update
 
 from ..errors import one_line
 from ..facts.show import stamp
@@ -47,17 +48,25 @@ class Act:
     origin: str
 
 
-def note(file: Path, act: Act, now: datetime) -> None:
-    """Keep a line; its texts are cut, and what a terminal would obey is written as an escape.
+def note(file: Path, act: Act, now: datetime) -> int:
+    """Keep a line, and give its number; its texts are cut, and what a terminal would obey is an escape.
 
     Raises MetisError where it cannot be kept.
     """
-    row = {name: _bounded(text) for name, text in asdict(act).items()}
     with writing(file) as connection:
-        made = connection.execute(insert(AUDIT).values(at=stamp(now.astimezone(UTC)), **row))
-        if made.inserted_primary_key is not None and made.inserted_primary_key[0] % _EACH == 0:
+        made = connection.execute(insert(AUDIT).values(at=stamp(now.astimezone(UTC)), **_row(act)))
+        assert made.inserted_primary_key is not None  # of one row there always is one
+        number = int(made.inserted_primary_key[0])
+        if number % _EACH == 0:
             old = stamp((now - KEPT).astimezone(UTC))
             connection.execute(delete(AUDIT).where(AUDIT.c.at < old))
+    return number
+
+
+def end(file: Path, number: int, act: Act) -> None:
+    """Say in a line that was noted before what became of it. Raises MetisError as `note` does."""
+    with writing(file) as connection:
+        connection.execute(update(AUDIT).where(AUDIT.c.id == number).values(**_row(act)))
 
 
 def acts(file: Path, *, before: int | None = None, limit: int = 100) -> list[dict[str, str | int]]:
@@ -67,6 +76,10 @@ def acts(file: Path, *, before: int | None = None, limit: int = 100) -> list[dic
         query = query.where(AUDIT.c.id < before)
     with reading(file) as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _row(act: Act) -> dict[str, str]:
+    return {name: _bounded(text) for name, text in asdict(act).items()}
 
 
 def _bounded(text: str) -> str:

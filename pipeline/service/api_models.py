@@ -208,7 +208,7 @@ class JobInFull(Model):
     """A job of the queue."""
 
     id: int
-    kind: Literal["image", "burn"]
+    kind: str = Field(description="`image` or `burn`; or what only a newer Metis can do", examples=["image"])
     node: str
     card: str | None = Field(description="where the card of a burn is")
     who: str = Field(description="who asked for it")

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.staticfiles import StaticFiles
 
 from . import api, api_history, health, imager, metrics, private_files, problems, sentinel
-from .guard import Guard, noting
+from .guard import Guard, beginning, noting
 from .openapi import Application
 from .pages import (
     audit,
@@ -68,7 +68,8 @@ def guarded(service: Service) -> Guard:
     """The application behind its guard: what a server serves."""
     app = create_app(service)
     key = private_files.key(service.artifacts.state)
-    return Guard(app, service.options, key=key, note=noting(service.history))
+    history = service.history
+    return Guard(app, service.options, key=key, note=noting(history), begin=beginning(history))
 
 
 async def _heard(request: Request) -> None:
