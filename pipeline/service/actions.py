@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import HTTPException
+from datetime import datetime
 
+from fastapi import HTTPException, Request
+
+from ..history.exports import Export
 from ..history.jobs import Job, Wanted
+from . import imager, preflights
 from .board import Row
 from .service import Service
 
@@ -39,6 +43,43 @@ async def burn(service: Service, node: str, confirm: str, card: str, who: str) -
         raise HTTPException(409, "this card is not plugged in any more: look again which are")
     options = {"card": chosen.card.path, "seen": chosen.identity}
     return await service.ask_for(Wanted("burn", node, who, options))
+
+
+async def export(service: Service, node: str, who: str) -> Job:
+    """Have a node's image packed for Raspberry Pi Imager. Raises HTTPException as `known` does."""
+    return await service.ask_for(Wanted("export", known(service, node).node, who))
+
+
+def link(request: Request, name: str) -> imager.Link:
+    """A new link to an open export, with which an earlier one ends. Raises HTTPException 410 for one that is
+    over.
+    """
+    found = imager.link_of(request, name)
+    if found is None:
+        raise _over()
+    return found
+
+
+def revoke(service: Service, name: str, now: datetime) -> Export:
+    """End an export, with what is fetched of it. Raises HTTPException 410 for one that is over."""
+    found = service.exports.revoke(name, now)
+    if found is None:
+        raise _over()
+    return found
+
+
+def _over() -> HTTPException:
+    return HTTPException(410, "this export is over: make another one")
+
+
+async def preflight(service: Service, node: str) -> preflights.Preflight:
+    """Ask the cluster whether it would let a node in. Raises HTTPException: as `known` does, 404 where the
+    service knows no cluster.
+    """
+    row = known(service, node)
+    if not preflights.can_ask(service.environment):
+        raise HTTPException(404, "no cluster is named here: start the service with KUBECONFIG set")
+    return preflights.preflight(await service.asking.answer("preflight", "--node", row.node))
 
 
 async def job(service: Service, number: int) -> Job:
