@@ -31,7 +31,8 @@ def require(role: Role) -> Callable[[Request], Identity]:
 
 def remark(request: Request, text: str) -> None:
     """Have the line of the audit say more of the target than the address does; nothing secret."""
-    request.state.remark = text
+    said = getattr(request.state, "remark", "")
+    request.state.remark = f"{said} {text}".strip()
 
 
 def form_token(request: Request) -> str:

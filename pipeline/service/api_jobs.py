@@ -47,7 +47,8 @@ async def add(
     elif isinstance(wanted, models.WantedExport):
         job = await actions.export(service, wanted.node, who.label)
     else:
-        job = await actions.burn(service, wanted.node, wanted.confirm, wanted.card, who.label)
+        asked = actions.WantedBurn(wanted.node, wanted.confirm, wanted.card, wanted.skips_preflight)
+        job = await actions.burn(request, asked, who)
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
     return models.JobInFull.of(job)
 

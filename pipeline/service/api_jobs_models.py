@@ -10,6 +10,7 @@ from pydantic import Field
 from ..history.jobs import Job, State
 from .api_models import CardId, Model, NodeName, Time
 from .journals import Told
+from .kinds import SKIPS_PREFLIGHT
 from .redaction import redacted
 
 
@@ -27,6 +28,10 @@ class WantedBurn(Model):
     node: NodeName
     confirm: NodeName = Field(description="the node's name once more")
     card: CardId
+    skips_preflight: bool = Field(
+        default=False,
+        description="for admins: the cluster is not asked first whether the node may come back",
+    )
 
 
 class WantedExport(Model):
@@ -56,6 +61,7 @@ class JobInFull(Model):
     )
     node: str
     card: str | None = Field(description="where the card of a burn is")
+    skips_preflight: bool = Field(description="a burn before which the cluster is not asked")
     who: str = Field(description="who asked for it")
     state: State
     asked_at: Time
@@ -69,8 +75,9 @@ class JobInFull(Model):
     def of(cls, job: Job) -> JobInFull:
         """A job as it is kept."""
         data = job.to_data()
-        card = data.pop("options").get("card")
-        return cls.model_validate(data | {"card": card, "said": redacted(job.said)})
+        options = data.pop("options")
+        burn = {"card": options.get("card"), "skips_preflight": bool(options.get(SKIPS_PREFLIGHT))}
+        return cls.model_validate(data | burn | {"said": redacted(job.said)})
 
 
 class JobPage(Model):
