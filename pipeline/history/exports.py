@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -192,9 +192,10 @@ class Exports:
         """End an export, and every download of it that runs; None where there was no open one of that id."""
         with writing(self._history) as connection:
             found = _open(connection, EXPORTS.c.id == name, now)
-            if found is not None:
-                self._end(connection, name, "revoked", now)
-            return found
+            if found is None:
+                return None
+            self._end(connection, name, "revoked", now)
+            return replace(found, ended="revoked", ended_at=_at(now))
 
     def sweep(self, now: datetime) -> None:
         """End exports whose time is over, and remove all files that belong to no open export."""
