@@ -52,6 +52,7 @@ def lab(tmp_path: Path, host: str) -> Lab:
 def served(lab: Lab, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A service that looks at its nodes for nothing but what it is sent."""
     monkeypatch.setattr("pipeline.service.board.EVERY", 1e9)
+    monkeypatch.setattr("pipeline.service.board.SOON", 0.1)
     with serving(lab, OPTIONS, certificate) as there:
         there.wait_for_board()
         yield there
