@@ -20,7 +20,7 @@ TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon etcd-cl
 # These would change how a machine starts or who can reach it. Where they are missing, and CI is not set, the tests
 # that need them are skipped.
 ifdef CI
-TEST_PACKAGES += cloud-init docker-registry etcd-server network-manager openssh-server prometheus
+TEST_PACKAGES += cloud-init docker-registry etcd-server network-manager nginx-light openssh-server prometheus
 # A browser is large, and a desk has one that people use.
 TEST_PACKAGES += chromium
 endif

@@ -6,11 +6,26 @@ A line has what was asked for by the name of its route, never a body, a query or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Literal
 
-from sqlalchemy import Column, Index, Integer, String, Table, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    Select,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from ..errors import one_line
 from ..facts.show import stamp
@@ -20,6 +35,14 @@ LONGEST = 200
 """Characters of each text of a line."""
 KEPT = timedelta(days=400)
 """A line is there for a year at least."""
+Outcome = Literal["begun", "done", "refused", "failed"]
+OUTCOMES: dict[Outcome, Sequence[str]] = {
+    "begun": ("begun",),
+    "done": ("1", "2", "3"),
+    "refused": ("4",),
+    "failed": ("5",),
+}
+"""How requests end, by how their outcomes begin: a digit of the status (RFC 9110, 15), where there is one."""
 _EACH = 500
 """So many lines are written before the next look for those that are too old."""
 
@@ -69,17 +92,45 @@ def end(file: Path, number: int, act: Act) -> None:
         connection.execute(update(AUDIT).where(AUDIT.c.id == number).values(**_row(act)))
 
 
-def acts(file: Path, *, before: int | None = None, limit: int = 100) -> list[dict[str, str | int]]:
-    """The last lines, the newest first; of a further page those before the id of the last one."""
-    query = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(AUDIT.c.id < before)
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which lines: those with these texts in them, whatever the capitals (of ASCII); empty ones are in all.
+
+    `since` is the earliest time, `before` the number of the last line of the page before.
+    """
+
+    who: str = ""
+    what: str = ""
+    target: str = ""
+    outcome: Outcome | None = None
+    since: datetime | None = None
+    before: int | None = None
+
+
+def acts(file: Path, sought: Sought = Sought(), limit: int = 100) -> list[dict[str, str | int]]:
+    """The last lines that are sought, the newest first. Raises MetisError for a file that is no history."""
+    query = _fitting(sought).order_by(AUDIT.c.id.desc()).limit(limit)
     with reading(file) as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def _row(act: Act) -> dict[str, str]:
     return {name: _bounded(text) for name, text in asdict(act).items()}
+
+
+def _fitting(sought: Sought) -> Select[Any]:
+    query = select(AUDIT)
+    for name in ("who", "what", "target"):
+        if text := getattr(sought, name):
+            # Not LIKE, which ends at a NUL.
+            query = query.where(func.instr(func.lower(AUDIT.c[name]), func.lower(text)) > 0)
+    if sought.outcome is not None:
+        query = query.where(or_(*(AUDIT.c.outcome.startswith(start) for start in OUTCOMES[sought.outcome])))
+    if sought.since is not None:
+        query = query.where(AUDIT.c.at >= stamp(sought.since.astimezone(UTC)))
+    if sought.before is not None:
+        query = query.where(AUDIT.c.id < sought.before)
+    return query
 
 
 def _bounded(text: str) -> str:

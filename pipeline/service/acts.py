@@ -32,7 +32,8 @@ def act(scope: Mapping[str, Any], who: str, status: int, origin: str) -> Act:
         target = " ".join(f"{name}={value}" for name, value in parts.items())
     else:
         what, target = scope["method"], _masked(scope["path"])
-    return Act(who, what, target, _outcome(status), origin)
+    remark = scope.get("state", {}).get("remark", "")
+    return Act(who, what, " ".join(filter(None, (target, remark))), _outcome(status), origin)
 
 
 def _parts(scope: Mapping[str, Any]) -> Mapping[str, object]:
