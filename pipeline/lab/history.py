@@ -117,7 +117,10 @@ def _burn(name: str, klass: str, image: str, report: Report) -> Burn:
 
 
 def _unless_it_fails(lab: Lab, name: str, keep: Callable[[], object]) -> None:
+    from ..history import keeping
+
     try:
         keep()
+        keeping.tidy(lab.artifacts.history, datetime.now(UTC))
     except (MetisError, OSError) as error:
         lab.reporter.note(f"{name}: the history does not have it: {known(error)}")

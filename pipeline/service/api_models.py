@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi.openapi.models import Example
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..facts.finding import Severity
-from ..history.jobs import Job, State
-from .board import Row
+from .board import Board, Row
 from .cards import Plugged
-from .journals import Told
-from .redaction import redacted
+from .pages.classes import Class, Runs
+from .preflights import Preflight
 
 ImageState = Literal["fresh", "stale", "never built"]
 Time = Annotated[str, Field(description="UTC, as ISO 8601 has it", examples=["2026-11-29T02:20:00+00:00"])]
 NodeName = Annotated[
     str, Field(min_length=1, max_length=253, description="A node's name", examples=["titan-13"])
+]
+ClassPath = Annotated[
+    str, Path(min_length=1, max_length=253, description="A class's name", examples=["rpi4-armbian"])
 ]
 CardId = Annotated[
     str,
@@ -102,6 +105,18 @@ class DriftPage(Model):
     strangers: list[str]
 
 
+class DriftDay(Model):
+    """How many findings of each severity there were in the end of a day, of today until now."""
+
+    day: str = Field(description="in UTC", examples=["2026-11-29"])
+    findings: dict[Severity, int]
+
+    @classmethod
+    def of(cls, day: datetime, counts: Mapping[Severity, int]) -> DriftDay:
+        """A day as it was counted."""
+        return cls(day=f"{day:%Y-%m-%d}", findings=dict(counts))
+
+
 class Klass(Model):
     """A class: how its nodes' images are, and how they drift. `versions` are what more than half run."""
 
@@ -111,6 +126,110 @@ class Klass(Model):
     drift: dict[Severity, int]
     silent: int
     versions: dict[str, str | None]
+
+    @classmethod
+    def of(cls, found: Class, board: Board) -> Klass:
+        """A class as a board has it."""
+        return cls.model_validate(
+            {
+                "name": found.name,
+                "nodes": len(found.nodes),
+                "images": {state: len(nodes) for state, nodes in found.images.items()},
+                "drift": board.classes.get(found.name, {}).get("drift", {}),
+                "silent": sum(board.rows[node].is_silent for node in found.nodes),
+                "versions": {each.what: each.most for each in found.versions},
+            }
+        )
+
+
+class Running(Model):
+    """Which version of something most nodes have, null without such a one, and which nodes another."""
+
+    what: str = Field(examples=["kernel"])
+    most: str | None
+    nodes: int = Field(description="how many say what they have")
+    others: dict[str, list[str]] = Field(description="nodes by their version")
+
+    @classmethod
+    def all(cls, found: Iterable[Runs]) -> list[Running]:
+        """All of them."""
+        return [
+            cls(
+                what=each.what,
+                most=each.most,
+                nodes=each.nodes,
+                others={version: list(nodes) for version, nodes in each.others},
+            )
+            for each in found
+        ]
+
+
+class KlassInFull(Model):
+    """A class with what its nodes run; `heard` is how many have said it."""
+
+    name: str
+    images: dict[ImageState, list[str]]
+    heard: int
+    drift: dict[Severity, int]
+    versions: list[Running]
+    packages: list[Running] = Field(description="those that are watched, or differ")
+    failed_units: dict[str, list[str]] = Field(description="by node")
+
+    @classmethod
+    def of(cls, found: Class) -> KlassInFull:
+        """A class as a board has it."""
+        return cls.model_validate(
+            {
+                "name": found.name,
+                "images": {state: list(nodes) for state, nodes in found.images.items()},
+                "heard": found.heard,
+                "drift": dict(found.drift),
+                "versions": Running.all(found.versions),
+                "packages": Running.all(found.packages),
+                "failed_units": {node: list(units) for node, units in found.failed_units},
+            }
+        )
+
+
+class Target(Model):
+    """A version that the inventory wants, and the file and line that say so."""
+
+    of: str = Field(examples=["kernel"])
+    version: str
+    origin: str
+
+
+class Recommended(Model):
+    """A patch of the classes' files, empty where there is nothing to recommend."""
+
+    patch: str
+    complaints: list[str] = Field(description="what could not be told, a line each")
+
+
+class Asked(Model):
+    """One question to the cluster."""
+
+    check: str = Field(examples=["etcd member"])
+    verdict: str = Field(description="ok, refused, or unsure", examples=["ok"])
+    found: str
+    advice: str
+
+
+class PreflightInFull(Model):
+    """Whether a node would be let back into its cluster; see docs/cluster.md. No checks: it is in none."""
+
+    node: NodeName
+    refused: bool
+    checks: list[Asked]
+
+    @classmethod
+    def of(cls, node: str, found: Preflight) -> PreflightInFull:
+        """What the cluster said."""
+        checks = [
+            Asked(check=each.name, verdict=each.verdict, found=each.found, advice=each.advice)
+            for each in found.checks
+        ]
+        return cls(node=node, refused=bool(found.refused), checks=checks)
 
 
 class Step(Model):
@@ -174,86 +293,6 @@ class Card(Model):
         """A card as it was found."""
         about = {name: getattr(found.card, name) for name in cls.model_fields if hasattr(found.card, name)}
         return cls(**about | {"id": found.id, "names": list(found.card.names), "content": found.content})
-
-
-# --------------------------------------------------------------------------------------------- jobs
-
-
-class WantedBuild(Model):
-    """Have a node's image built."""
-
-    kind: Literal["image"]
-    node: NodeName
-
-
-class WantedBurn(Model):
-    """Have a node burned to a card, all of which is lost. The image is built first where it is stale."""
-
-    kind: Literal["burn"]
-    node: NodeName
-    confirm: NodeName = Field(description="the node's name once more")
-    card: CardId
-
-
-WantedJob = Annotated[WantedBuild | WantedBurn, Field(discriminator="kind")]
-WANTED_EXAMPLES: dict[str, Example] = {
-    "a build": {"value": {"kind": "image", "node": "titan-13"}},
-    "a burn": {
-        "value": {"kind": "burn", "node": "titan-13", "confirm": "titan-13", "card": "9f86d081884c7d65"}
-    },
-}
-
-
-class JobInFull(Model):
-    """A job of the queue."""
-
-    id: int
-    kind: Literal["image", "burn"]
-    node: str
-    card: str | None = Field(description="where the card of a burn is")
-    who: str = Field(description="who asked for it")
-    state: State
-    asked_at: Time
-    begun_at: Time | None
-    ended_at: Time | None
-    code: int | None = Field(description="exit code of `metis`; null too for what was cut off")
-    said: str = Field(description="its last line: what went wrong, or what came of it")
-    stop: bool = Field(description="it was cancelled while it ran")
-
-    @classmethod
-    def of(cls, job: Job) -> JobInFull:
-        """A job as it is kept."""
-        data = job.to_data()
-        card = data.pop("options").get("card")
-        return cls.model_validate(data | {"card": card, "said": redacted(job.said)})
-
-
-class JobPage(Model):
-    """Jobs, the newest first; those that follow have numbers below the last one's (`before`)."""
-
-    jobs: list[JobInFull]
-    has_more: bool
-
-
-class LogStep(Model):
-    """Something that goes on; sizes in bytes, `total` null where nobody knows."""
-
-    label: str
-    done: int
-    total: int | None
-
-
-class Log(Model):
-    """What goes on in a job, and its last lines; what looks like a secret is masked."""
-
-    steps: list[LogStep]
-    notes: list[str]
-
-    @classmethod
-    def of(cls, told: Told) -> Log:
-        """What a journal says."""
-        steps = [LogStep(label=each.label, done=each.done, total=each.total) for each in told.steps]
-        return cls(steps=steps, notes=list(told.notes))
 
 
 def findings(items: Iterable[Mapping[str, Any]]) -> list[Finding]:

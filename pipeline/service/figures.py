@@ -17,13 +17,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from ..facts.finding import SEVERITIES
-from ..history.events import Durations, Tally
+from ..history.events import BOUNDS, Durations, Tally
 from ..history.records import Kind
 from .board import Board
 from .ci_figures import Figure
 
-BOUNDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
-"""Seconds: a delta onto a card takes one, a golden made of packages on a Raspberry Pi an hour."""
 CAUSES: Mapping[int | None, str] = {
     0: "none",
     1: "failed",

@@ -33,6 +33,8 @@ async def snapshot(request: Request) -> JSONResponse:
     found = await asyncio.get_running_loop().run_in_executor(service.understanding, _understood, data, key)
     known(service, found.node)
     is_new = await asyncio.to_thread(keep, service.artifacts.snapshots, found, data)
+    if is_new:
+        service.look_again_soon()
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     return JSONResponse({"node": found.node, "id": found.id, "new": is_new}, status)
 

@@ -17,11 +17,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.store import stamp
+from ..errors import MetisError
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest_json import digest
@@ -189,9 +191,19 @@ def is_whole(image: Path, *, deep: bool, reporter: Reporter, receipt: Receipt | 
         return True
     if not _has_its_hashes(image, receipt, reporter):
         return False
-    if now != receipt.stamp:  # copied or restored, and whole: the next look is cheap again
-        durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=now))))
+    if now != receipt.stamp:
+        _note_looks(image, receipt, now)
     return True
+
+
+def _note_looks(image: Path, receipt: Receipt, looks: Mapping[str, int]) -> None:
+    """Have the next look at an image that was copied or restored cost nothing again, if that is possible.
+
+    Who looks holds no lock: what was built while they hashed has a receipt of its own, which stays.
+    """
+    if read(image) == receipt and _stamp(image) == looks:
+        with suppress(MetisError):
+            durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=looks))))
 
 
 def _stamp(image: Path) -> Mapping[str, int] | None:
@@ -204,7 +216,10 @@ def _stamp(image: Path) -> Mapping[str, int] | None:
 def _has_its_hashes(image: Path, receipt: Receipt, reporter: Reporter) -> bool:
     from ..raw import bmap
 
-    xml = bmap_of(image).read_bytes()
+    try:
+        xml = bmap_of(image).read_bytes()
+    except FileNotFoundError:
+        return False
     if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
         return False
     with reporter.step(f"{image.name}: checking its hashes", receipt.mapped) as advance:

@@ -353,8 +353,10 @@ def test_a_damaged_state_is_made_anew_and_no_image_is(lab: Lab, kind: str, conte
 
 
 def test_what_a_killed_build_has_left_is_swept_up_by_the_next(lab: Lab) -> None:
-    left = lab.artifacts / "base" / ".other.img.part"
-    left.write_bytes(b"half")
+    left = lab.artifacts / "base" / ".other.img-abc.part"
+    left.mkdir()
+    for name in (".lock", "other.img"):
+        (left / name).write_bytes(b"half")
     (lab.artifacts / "alpha.img").unlink()
     assert rebuilt(lab) == images({"alpha"})
     assert not left.exists()

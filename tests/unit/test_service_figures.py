@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.errors import MetisError
-from pipeline.history.events import Durations, Tally
+from pipeline.history.events import BOUNDS, Durations, Tally
 from pipeline.machine import process
 from pipeline.service.board import Board, Row
 from pipeline.service.ci_figures import figures
-from pipeline.service.figures import BOUNDS, Figures, families
+from pipeline.service.figures import Figures, families
 
 AT = "2026-11-29T02:20:00+00:00"
 ROWS = (
