@@ -164,8 +164,9 @@ def _written(source: _Hashed, argv: tuple[str, ...], packed: Path, raw: Path, sh
 def _pour(source: _Hashed, argv: tuple[str, ...], packed: Path, limit: int) -> Callable[[int], None] | None:
     """What has the image written by the program that unpacks it, None where it could not be held to `limit`.
 
-    Nothing but its length ends a file that is all zeros: xz tells that beforehand for a file that it can
-    unpack with several threads, and zstd's place in the file is never a GiB behind (fileio_asyncio.c).
+    What is written is held to it by the kernel, but zeros are not written: a file of nothing else has to be
+    ended in another way. xz tells the length beforehand of what it can unpack with several threads, and zstd
+    goes forward in the file for each GiB of zeros (programs/fileio_asyncio.c there).
 
     Raises TooLongError for what is known to be too long.
     """
