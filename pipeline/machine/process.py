@@ -36,6 +36,8 @@ ALLOWED_PREFIXES = ("LIBGUESTFS_", "SUPERMIN_")
 LAST_WORDS = 300
 PIPE = 64 << 10
 """Bytes that a pipe holds (pipe(7))."""
+_WIDE = 1 << 20
+"""Bytes; no pipe of an ordinary user may be wider (proc_sys_fs(5), pipe-max-size)."""
 _OF_THE_MEDIUM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -147,6 +149,8 @@ def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[by
     with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno()) as child:
         assert child.stdin is not None
         assert child.stdout is not None
+        _widen(child.stdin)
+        _widen(child.stdout)
         feeder = _Feeder(chunks, child.stdin)
         feeder.start()
         try:
@@ -176,6 +180,7 @@ def poured(argv: Sequence[str | Path], chunks: Iterable[bytes], sink: int, large
     with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno(), sink) as child:
         assert child.stdin is not None
         resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (largest, largest))  # it has no input yet
+        _widen(child.stdin)
         feeder = _Feeder(chunks, child.stdin)
         feeder.run()
         if feeder.error is not None:
@@ -190,6 +195,14 @@ def poured(argv: Sequence[str | Path], chunks: Iterable[bytes], sink: int, large
             if os.strerror(number) in words:  # a child's locale is C, as is that of ours
                 raise OSError(number, os.strerror(number))
         raise FilterError(f"{argv[0]} failed: {words}")
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let a pipe hold as much as a chunk has, where the kernel lets us: then both its ends are woken less."""
+    import fcntl
+
+    with suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _WIDE)
 
 
 class Background:
