@@ -56,7 +56,7 @@ def mapped_bytes(path: Path) -> int:
 def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
     """Make `target` (mode 0600) a copy of `source`: shared blocks where the file system can, else its data.
 
-    `advance` counts holes too, up to the size of the file.
+    `advance` counts what is data, as `mapped_bytes` does.
     """
     import fcntl  # Windows has none, and nothing is copied there
 
@@ -64,20 +64,16 @@ def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
         size = os.fstat(old.fileno()).st_size
         with suppress(OSError):
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-            advance(size)
+            advance(sum(end - start for start, end in extents(old.fileno())))
             return
         os.ftruncate(new.fileno(), size)
-        done = 0
         for start, end in extents(old.fileno()):
-            advance(start - done)
-            done = end
             while start < end:
                 count = _copy_range(old.fileno(), new.fileno(), start, min(end - start, 64 * CHUNK))
                 if count == 0:
                     raise OSError(errno.EIO, "the file became shorter while it was copied", source)
                 start += count
                 advance(count)
-        advance(size - done)
 
 
 def _copy_range(old: int, new: int, offset: int, count: int) -> int:

@@ -59,8 +59,8 @@ LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in 
 
 PURE_MAY_IMPORT = frozenset(
     "__future__ base64 bisect collections dataclasses datetime difflib functools hashlib hmac ipaddress "
-    "itertools json jsonschema jsonschema_rs math posixpath re referencing struct types typing urllib.parse yaml "
-    "zlib".split()
+    "itertools json jsonschema jsonschema_rs math posixpath re referencing struct types typing urllib.parse "
+    "yaml zlib".split()
 )
 PARTS = {
     "facts.snapshot": {"importlib.resources", "sys"},

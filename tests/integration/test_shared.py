@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from pipeline.raw.ranges import BLOCK, PIECE
 from pipeline.raw.shared import UNKNOWN, Stretch
 from pipeline.steps import receipts
 from pipeline.steps.artifacts import bmap_of
+from tests.support import goldens
 from tests.support.blocks import need_disks
+from tests.support.lab import Lab, class_text
 
 MIB = 1 << 20
 QUIET = QuietReporter()
@@ -146,3 +149,19 @@ def test_where_nothing_is_shared_nothing_is_said_to_be_the_same(tmp_path: Path) 
     (tmp_path / "one").write_bytes(b"x" * MIB)
     (tmp_path / "other").write_bytes(b"x" * MIB)
     assert shared.ranges(tmp_path / "one", tmp_path / "other") == ()
+
+
+def test_what_a_node_does_not_change_of_its_class_is_not_hashed_again(xfs: Path, tiny_golden: Path) -> None:
+    lab = Lab(xfs / "lab", {"METIS_CACHE": str(xfs / "cache"), "METIS_INJECTOR": "loop"})
+    text = class_text(tiny_golden, goldens.sha256(tiny_golden), "root_overlay: overlays/only\n")
+    lab.write("classes/only.yaml", text.replace("headroom: 4M", "headroom: 24M"))
+    lab.write("overlays/only/large", "").write_bytes(os.urandom(12 * MIB))
+    lab.write("nodes/one.yaml", "class: only\n")
+    journal = xfs / "journal"
+    said = lab.metis("image", "--node", "one", METIS_JOURNAL=str(journal))
+    assert said.code == 0, said.err
+    steps = [json.loads(line) for line in journal.read_text().splitlines()]
+    done = {step["label"]: step["done"] for step in steps if step.get("ended")}
+    receipt = json.loads((lab.artifacts / "one.receipt.json").read_text())
+    assert done["one: hashing"] < receipt["mapped"] - 10 * MIB
+    assert receipts.is_whole(lab.artifacts / "one.img", deep=True, reporter=QUIET)
