@@ -199,9 +199,9 @@ def poured(argv: Sequence[str | Path], chunks: Iterable[bytes], sink: int, large
 
 def _widen(pipe: IO[bytes]) -> None:
     """Let a pipe hold as much as a chunk has, where the kernel lets us: then both its ends are woken less."""
-    import fcntl
+    with suppress(ImportError, OSError):  # Windows has no fcntl
+        import fcntl
 
-    with suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _WIDE)
 
 
