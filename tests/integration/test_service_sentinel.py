@@ -122,6 +122,7 @@ def test_pages_show_by_themselves_what_was_sent(served: Served, sender: httpx.Cl
         for node in NODES:
             assert post(sender, said(node)).status_code == 201
         for line in stream.iter_lines():
+            assert line != ": still here", "nobody looks"
             if line == "event: board" and all(served.service.board.rows[node].seen for node in NODES):
                 return
     raise AssertionError("the stream ended")
