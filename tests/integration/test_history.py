@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,10 +124,32 @@ def test_a_build_that_failed_says_why_and_what_it_was_made_of(
     assert any(each["what"] == "added" for each in found["image"])
 
 
-def test_what_fails_before_a_nodes_image_is_tried_is_no_build_of_it(fresh: Lab) -> None:
-    edit("classes/plain.yaml", lambda text: text.replace("sha256: ", "sha256: 0"))(fresh)
-    assert fresh.doit("image").code != 0
-    assert {each["node"] for each in told(fresh)} == {"gamma"}
+WRONG_HASH = edit("classes/plain.yaml", lambda text: re.sub("sha256: [0-9a-f]{4}", "sha256: 0000", text))
+WITHOUT_A_FILE = edit(
+    "classes/plain.yaml",
+    lambda text: f"{text}files: [{{path: /srv/x, source: 'file:none', sha256: {'0' * 64}}}]\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "code"),
+    [("golden", WRONG_HASH, 4), ("base", WITHOUT_A_FILE, 5)],
+    ids=["golden", "base"],
+)
+def test_what_fails_of_a_class_is_kept_once_and_is_no_build_of_its_nodes(
+    fresh: Lab, kind: str, spoil: Callable[[Lab], None], code: int
+) -> None:
+    spoil(fresh)
+    report = fresh.doit("image:alpha", "image:beta")
+    assert report.code != 0
+    (failed,) = told(fresh)
+    about = ("kind", "node", "class", "verdict", "code")
+    assert tuple(map(failed.get, about)) == (kind, "", "plain", "failed", code)
+    assert failed["why"] in " ".join((report.out + report.err).split())
+    assert told(fresh, "--kind", kind, "--failed") == [failed]
+    shown = fresh.metis("history").out
+    assert "class plain" in shown
+    assert f"{kind} failed" in shown
 
 
 def a_folder(file: Path) -> None:
