@@ -219,19 +219,23 @@ def write(target: Path, data: bytes) -> None:
         _write_new(part, data)
 
 
-def write_once(target: Path, data: bytes) -> None:
+def write_once(target: Path, data: bytes) -> bool:
     """Write a whole file of mode 0600 where there is none: who comes second leaves the file of the first.
 
-    Both find a whole file afterwards, as a name is linked to it when it is on the medium (link(2)).
+    Say whether it was written. Both find a whole file afterwards, as a name is linked to it when it is on the
+    medium (link(2)).
     """
     if target.exists():  # nothing is needed for it, not even room
-        return
+        return False
     with beside(target) as part:
         _write_new(part, data)
         _sync(part)
-        with suppress(FileExistsError):
+        try:
             target.hardlink_to(part)
+        except FileExistsError:
+            return False
         sync_folder(target.parent)
+    return True
 
 
 def _write_new(part: Path, data: bytes) -> None:

@@ -17,6 +17,8 @@ from tests.support import canaries
 from tests.support.blocks import mounted, need_disks
 from tests.support.history import kept_manifests, query
 from tests.support.lab import Lab, Report
+from tests.support.node_images import lab_with_image
+from tests.support.race import RUNNERS, together
 
 
 def told(lab: Lab, *words: str) -> list[dict[str, Any]]:
@@ -235,6 +237,31 @@ def test_of_two_cards_the_one_that_failed_says_why(lab: Lab, tmp_path: Path) -> 
     assert [each.card["path"] for each in (good, bad)] == cards
     assert (good.event.why, good.event.code, bad.event.code) == ("", 0, 1)
     assert bad.event.why.startswith(f"there is no room for {cards[1]}: ")
+
+
+KEEPS_A_BURN = """
+import os, sys
+from pathlib import Path
+from pipeline.card.cards import Card
+from pipeline.lab.cards import LabCards
+from pipeline.lab.lab import Lab
+from pipeline.settings import Settings
+from pipeline.steps.burn import Report
+cards = LabCards(Lab(Settings.from_environment(os.environ, Path.cwd())))
+report = Report(Card(str(os.getpid()), "file", 0), "2026-11-29T03:00:00+00:00")
+sys.stdin.readline()
+cards.keep("titan-13", [report])
+print(os.getpid())
+"""
+
+
+def test_of_burns_that_end_in_one_second_each_has_its_receipt_and_its_row(tmp_path: Path) -> None:
+    lab = lab_with_image(tmp_path / "lab")
+    said = {each.decode().strip() for each in together(KEEPS_A_BURN, environment=lab.variables({}))}
+    receipts = [json.loads(file.read_bytes()) for file in (lab.artifacts / "burns").glob("*.json")]
+    assert {each["card"]["path"] for each in receipts} == said
+    assert {burns.burn(database(lab), each["id"]).card["path"] for each in told(lab)} == said
+    assert len(receipts) == len(said) == RUNNERS
 
 
 def test_what_was_refused_is_no_burn(lab: Lab) -> None:
