@@ -81,7 +81,7 @@ def _forget_events(connection: Connection, old: str, limits: Limits) -> int:
     order = func.row_number().over(
         partition_by=(about.node, about.kind, about.verdict), order_by=about.id.desc()
     )
-    of_works = select(about.id, order.label("nth")).where(about.kind != "sentinel").subquery()
+    of_works = select(about.id, order.label("nth")).where(about.kind.in_(["build", "burn"])).subquery()
     # The newest of all too: its number would be given again.
     stay = union(
         select(of_works.c.id).where(of_works.c.nth <= limits.last), select(func.max(about.id))

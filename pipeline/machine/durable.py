@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from ..errors import MetisError, reason_of
 
 PART = ".part"
-"""The ending of folders for what is not finished; nothing that ends so is ever a target."""
+"""The ending of whatever is not finished; nothing that ends so is ever a target."""
 _LOCK = ".lock"
 _PID_WIDTH = 20
 """Digits of the process that holds a lock, with zeros before it."""
@@ -45,9 +46,9 @@ def own_folder(place: Path, purpose: str, note: Callable[[str], None] = lambda _
 
 
 def remove_left(place: Path, start: str = "", note: Callable[[str], None] = lambda _line: None) -> None:
-    """Remove the folders of a place that somebody made with `own_folder`, and in which nobody works any more.
+    """Remove the parts in a place whose names begin so, and at which nobody works any more.
 
-    Only those whose purpose begins so; where the file system has no locks, none.
+    Where the file system has no locks, none.
     """
     with os.scandir(place) as entries:
         names = [each.name for each in entries if each.name.endswith(PART)]
@@ -56,17 +57,22 @@ def remove_left(place: Path, start: str = "", note: Callable[[str], None] = lamb
             remove_if_left(place / name, note)
 
 
-def remove_if_left(folder: Path, note: Callable[[str], None] = lambda _line: None) -> None:
-    """The same for one of them; what is no folder stays."""
+def remove_if_left(part: Path, note: Callable[[str], None] = lambda _line: None) -> None:
+    """The same for one of them, a folder or a file; a link stays."""
     with suppress(OSError):
+        is_folder = stat.S_ISDIR(part.lstat().st_mode)
         try:
-            lock = _opened(folder, 0)
+            lock = _opened(part / _LOCK if is_folder else part, 0)
         except FileNotFoundError:  # a kill came before its lock did
-            folder.rmdir()
+            part.rmdir()
             return
         try:
-            if lock_now(lock):
-                _remove(folder, note)
+            if not lock_now(lock):
+                return
+            if is_folder:
+                _remove(part, note)
+            else:
+                part.unlink()
         finally:
             os.close(lock)
 
@@ -76,10 +82,19 @@ def _made(place: Path, purpose: str) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{purpose}-", suffix=PART, dir=place))
         with suppress(FileNotFoundError):
-            lock = _opened(folder, os.O_CREAT)
+            lock = _opened(folder / _LOCK, os.O_CREAT)
             if _is_free(lock) and (folder / _LOCK).exists():
                 return folder, lock
             os.close(lock)
+
+
+def _made_file(target: Path) -> tuple[Path, int]:
+    """The same for a new file of mode 0600, which is its own lock: less work than a folder."""
+    while True:
+        lock, name = tempfile.mkstemp(prefix=f".{target.name}-", suffix=PART, dir=target.parent)
+        if _is_free(lock) and Path(name).exists():
+            return Path(name), lock
+        os.close(lock)
 
 
 def _is_free(lock: int) -> bool:
@@ -89,13 +104,17 @@ def _is_free(lock: int) -> bool:
         return True
 
 
-def _opened(folder: Path, flags: int) -> int:
-    """A file in it, and not the folder: over NFS only what is open for writing can be locked."""
-    return os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+def _opened(lock: Path, flags: int) -> int:
+    """A file, and not a folder: over NFS only what is open for writing can be locked."""
+    return os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
 
 
 def _remove(folder: Path, note: Callable[[str], None]) -> None:
-    """Remove as much as can be."""
+    """Remove as much as can be; mostly nothing is in it any more, which is quickly done."""
+    with suppress(OSError):
+        (folder / _LOCK).unlink()
+        folder.rmdir()
+        return
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         note(f"{folder} could not be removed, and may hold secrets: remove it")
@@ -215,29 +234,44 @@ def out_of_room(target: Path, error: OSError) -> MetisError:
 
 def write(target: Path, data: bytes) -> None:
     """Write a whole file of mode 0600."""
-    with replacing(target) as part:
-        _write_new(part, data)
+    with _written(target, data) as part:
+        settle(part, target)
 
 
-def write_once(target: Path, data: bytes) -> None:
+def write_once(target: Path, data: bytes) -> bool:
     """Write a whole file of mode 0600 where there is none: who comes second leaves the file of the first.
 
-    Both find a whole file afterwards, as a name is linked to it when it is on the medium (link(2)).
+    Say whether it was written. Both find a whole file afterwards, as a name is linked to it when it is on the
+    medium (link(2)).
     """
     if target.exists():  # nothing is needed for it, not even room
-        return
-    with beside(target) as part:
-        _write_new(part, data)
+        return False
+    with _written(target, data) as part:
         _sync(part)
-        with suppress(FileExistsError):
+        try:
             target.hardlink_to(part)
+        except FileExistsError:
+            return False
         sync_folder(target.parent)
+    return True
 
 
-def _write_new(part: Path, data: bytes) -> None:
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+@contextmanager
+def _written(target: Path, data: bytes) -> Iterator[Path]:
+    """Yield a file beside `target` that has these bytes, for a block that gives it its name."""
+    try:
+        remove_left(make_private(target.parent), f"{target.name}-")
+        part, lock = _made_file(target)
+        try:
+            with os.fdopen(lock, "wb", closefd=False) as file:
+                file.write(data)
+            yield part
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            os.close(lock)
+    except OSError as error:
+        raise out_of_room(target, error) from error
 
 
 def write_if_changed(target: Path, data: bytes) -> bool:

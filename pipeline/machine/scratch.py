@@ -23,15 +23,15 @@ def scratch(place: Path, purpose: str, note: Callable[[str], None]) -> Iterator[
 
 def sweep(root: Path, leave_out: Path) -> None:
     """Remove what is not finished below a folder, but what is below `leave_out` or in a folder in use."""
-    for folder, inner, _ in os.walk(root):
+    for folder, inner, files in os.walk(root):
         here = Path(folder)
         if leave_out in {here, *here.parents}:
             inner.clear()
             continue
-        for name in filter(_is_part, inner):
+        for name in filter(_is_part, (*inner, *files)):
             remove_if_left(here / name)
         inner[:] = [name for name in inner if not _is_part(name)]
 
 
 def _is_part(name: str) -> bool:
-    return name.endswith(PART)
+    return name.startswith(".") and name.endswith(PART)

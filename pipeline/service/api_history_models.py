@@ -20,7 +20,7 @@ class EventInFull(Model):
     id: int
     kind: Kind
     at: Time = Field(description="when it began")
-    node: str
+    node: str = Field(description="empty for a golden and a base, which are of a class")
     klass: str = Field(alias="class")
     verdict: Verdict
     seconds: float

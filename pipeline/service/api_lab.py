@@ -12,6 +12,7 @@ from fastapi import HTTPException, Query
 
 from ..facts.finding import Severity
 from . import actions
+from . import api_class_models as class_models
 from . import api_models as models
 from .api import PAGE, Node, OfClass, OfNode, Serving, nothing, routes
 from .board import FACTS_SINCE, Board
@@ -71,37 +72,38 @@ async def preflight(service: Serving, node: Node) -> models.PreflightInFull:
 
 
 @router.get("/classes", operation_id="listClasses")
-async def classes(service: Serving) -> list[models.Klass]:
+async def classes(service: Serving) -> list[class_models.Klass]:
     """The classes that have nodes."""
     board = service.board
-    return [models.Klass.of(each, board) for each in of_classes.seen(board)]
+    return [class_models.Klass.of(each, board) for each in of_classes.seen(board)]
 
 
 @router.get("/classes/{name}", operation_id="getClass", responses=problems(404))
-async def klass(service: Serving, name: models.ClassPath) -> models.KlassInFull:
+async def klass(service: Serving, name: class_models.ClassPath) -> class_models.KlassInFull:
     """One class: its nodes by how their images are, and what they run."""
-    return models.KlassInFull.of(of_classes.known(service.board, name))
+    return class_models.KlassInFull.of(of_classes.known(service.board, name))
 
 
 @router.get("/classes/{name}/targets", operation_id="listTargets", responses=problems(404))
-async def targets(service: Serving, name: models.ClassPath) -> list[models.Target]:
+async def targets(service: Serving, name: class_models.ClassPath) -> list[class_models.Target]:
     """Which versions the inventory wants the nodes of a class to run, and where that is said."""
     found = of_classes.known(service.board, name)
     answer = await service.asking.answer("config", "--explain", "--node", found.nodes[0])
     if answer.data is None:
         raise nothing(answer, "answer")
     return [
-        models.Target(of=of, version=version, origin=at) for of, version, at in of_classes.wanted(answer.data)
+        class_models.Target(of=of, version=version, origin=at)
+        for of, version, at in of_classes.wanted(answer.data)
     ]
 
 
 @router.get("/recommended", operation_id="recommendTargets")
-async def recommended(service: Serving) -> models.Recommended:
+async def recommended(service: Serving) -> class_models.Recommended:
     """What most healthy nodes run, as a patch that makes it the targets of their classes."""
     answer = await service.asking.answer("facts", "--recommend", "--since", FACTS_SINCE)
     if answer.data is None:
         raise nothing(answer, "answer")
-    return models.Recommended(patch=answer.data["patch"], complaints=list(answer.complaints))
+    return class_models.Recommended(patch=answer.data["patch"], complaints=list(answer.complaints))
 
 
 @router.get("/drift", operation_id="listDrift")

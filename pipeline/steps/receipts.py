@@ -131,9 +131,14 @@ def finish(
     reporter: Reporter,
     secrets: Mapping[str, str] | None = None,
     slot: int | None = None,
+    *,
+    base: Path | None = None,
 ) -> None:
-    """Make a finished part file the image: block map and image get their names, the receipt comes last."""
-    described = _describe(part, subject, reporter)
+    """Make a finished part file the image: block map and image get their names, the receipt comes last.
+
+    What the image still shares with the `base` that it is a copy of is not hashed again.
+    """
+    described = _describe(part, subject, reporter, base)
     xml = described.to_xml()
     durable.settle(part, image)
     durable.write(bmap_of(image), xml)
@@ -158,13 +163,35 @@ def to_data(image: Path) -> dict[str, Any]:
     return {"image": str(image), **(asdict(receipt) if receipt else {})}
 
 
-def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
+def _describe(part: Path, subject: str, reporter: Reporter, base: Path | None) -> bmap.Bmap:
     from ..raw import bmap, mapped
+    from ..raw.ranges import split
 
-    ranges = mapped.ranges(part)
-    total = sum(end - start for start, end in ranges)
-    with reporter.step(f"{subject}: hashing", total) as advance:
-        return bmap.describe(part, ranges, advance)
+    places = list(split(mapped.ranges(part)))
+    kept = _kept(part, base) if base else {}
+    unread = [place for place in places if place not in kept]
+    with reporter.step(f"{subject}: hashing", sum(end - start for start, end in unread)) as advance:
+        fresh = bmap.describe(part, unread, advance)
+    found = {**kept, **{(each.start, each.end): each for each in fresh.ranges}}
+    return bmap.Bmap(fresh.size, tuple(found[place] for place in places))
+
+
+def _kept(part: Path, base: Path) -> Mapping[tuple[int, int], bmap.Range]:
+    """The ranges that a copy of a base has in the same blocks of the disk as the base, with its map's hashes.
+
+    None where that cannot be told without reading, or the base is not what its receipt says.
+    """
+    from ..raw import bmap, shared
+    from ..raw.ranges import within
+
+    same, receipt = shared.ranges(part, base), read(base)
+    if not same or receipt is None or _stamp(base) != receipt.stamp:
+        return {}
+    xml = bmap_of(base).read_bytes()
+    if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
+        return {}
+    known = {(each.start, each.end): each for each in bmap.parse(xml).ranges}
+    return {place: each for place, each in known.items() if within(place, same)}
 
 
 def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:

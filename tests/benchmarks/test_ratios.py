@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from benchmarks import burning, facts, nights, nothing_to_do, one_image, pulling, service
+from benchmarks import burning, facts, nights, nothing_to_do, one_image, pulling, service, unpacking
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
 from pipeline.errors import MetisError
 
@@ -57,6 +57,11 @@ def test_a_golden_is_pulled_as_fast_as_by_hand_and_in_little_memory() -> None:
     with pulling.prepared(256 << 20) as pair:
         check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=pulling.BOUND, briefly=True)], 3, 6)
         assert pair.about["peak of memory, KiB"] < pulling.MEMORY
+
+
+@pytest.mark.slow
+def test_a_golden_is_unpacked_as_fast_as_by_the_programs_of_its_form() -> None:
+    check_bounds(lambda runs: unpacking.measured(runs, unpacking.SOME), 3, 7)
 
 
 @pytest.mark.slow

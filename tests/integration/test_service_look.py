@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from playwright.sync_api import Locator, Page, expect
 from pipeline.facts.show import stamp
 from pipeline.history import audit, burns, events, rejoins
 from pipeline.history.audit import Act
+from pipeline.history.database import writing
 from pipeline.history.events import Wanted
 from pipeline.history.records import fitting
 from pipeline.history.rejoins import Rejoin
@@ -74,6 +76,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Lab:
     history = lab.artifacts / "history.sqlite3"
     burned = event(kind="burn", node="alpha", klass="plain", verdict="failed", why=fitting(HOSTILE), code=1)
     burns.keep(history, [replace(BURN, event=burned)])
+    with writing(history) as connection:
+        events.note(connection, [replace(burned, kind="golden", node="", why="no such host", code=5)])
     now = datetime.now(UTC)
     rejoins.keep(history, Rejoin("alpha", stamp(now - timedelta(hours=3)), stamp(now), stamp(now)))
     for number in range(PAGE + 5):
@@ -232,6 +236,13 @@ def test_what_happened_is_found_by_node_kind_and_how_it_ended(page: Page, looker
     page.get_by_label("How it ended").select_option("failed")
     expect(page.locator("#found tbody tr")).to_have_count(1)
     expect(line(page, "burn")).to_contain_text("<script>alert(1)</script>")
+
+
+def test_what_failed_of_a_class_leads_to_it(page: Page) -> None:
+    page.goto("/history?kind=golden")
+    expect(line(page, "no such host")).to_contain_text("golden")
+    page.locator("#found").get_by_role("link", name="class plain").click()
+    expect(page).to_have_url(re.compile("/classes/plain$"))
 
 
 def test_what_sentinels_showed_is_in_the_history(page: Page) -> None:

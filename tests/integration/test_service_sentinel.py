@@ -121,7 +121,10 @@ def test_pages_show_by_themselves_what_was_sent(served: Served, sender: httpx.Cl
     with served.client.stream("GET", f"/events?since={served.service.events.at}") as stream:
         for node in NODES:
             assert post(sender, said(node)).status_code == 201
+        silences = 0
         for line in stream.iter_lines():
+            silences += line == ": still here"
+            assert silences < 8, "nobody looks"
             if line == "event: board" and all(served.service.board.rows[node].seen for node in NODES):
                 return
     raise AssertionError("the stream ended")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def test_a_line_comes_back_as_it_was_noted(history: Path) -> None:
             "origin": "203.0.113.9",
         }
     ]
+
+
+def test_a_line_of_what_is_about_to_be_done_says_afterwards_how_it_ended(history: Path) -> None:
+    number = note(history, replace(BURN, what="POST", outcome="begun"), NOW)
+    note(history, replace(BURN, who="eve"), NOW)
+    assert acts(history)[1]["outcome"] == "begun"
+    audit.end(history, number, replace(BURN, outcome="409 Conflict\x1b"))
+    found = [(each["id"], each["who"], each["what"], each["outcome"]) for each in acts(history)]
+    assert found == [(2, "eve", BURN.what, BURN.outcome), (1, "anna", BURN.what, "409 Conflict\\x1b")]
 
 
 def test_where_nothing_was_done_there_is_no_line_and_no_file(history: Path) -> None:

@@ -103,6 +103,16 @@ def test_what_a_kill_has_left_is_removed_by_the_next_who_writes_the_same(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "file"]
 
 
+def test_a_small_file_that_a_kill_has_left_is_removed_and_one_in_the_making_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".file-left.part").write_bytes(b"secret")
+    with (tmp_path / ".file-made.part").open("wb") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        durable.write(tmp_path / "file", b"x")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".file-made.part", "file"]
+    durable.write(tmp_path / "file", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_where_no_file_can_be_locked_files_are_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

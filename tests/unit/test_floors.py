@@ -58,9 +58,9 @@ FLOORS = {
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
 PURE_MAY_IMPORT = frozenset(
-    "__future__ base64 collections dataclasses datetime difflib functools hashlib hmac ipaddress itertools "
-    "json jsonschema jsonschema_rs math posixpath re referencing struct types typing urllib.parse yaml "
-    "zlib".split()
+    "__future__ base64 bisect collections dataclasses datetime difflib functools hashlib hmac ipaddress "
+    "itertools json jsonschema jsonschema_rs math posixpath re referencing struct types typing urllib.parse "
+    "yaml zlib".split()
 )
 PARTS = {
     "facts.snapshot": {"importlib.resources", "sys"},

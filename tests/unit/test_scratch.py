@@ -94,8 +94,10 @@ def test_a_sweep_removes_what_is_not_finished_and_nothing_else(tmp_path: Path) -
     files = [tmp_path / name for name in ("one.img", "base/pi.img", "mine.part")]
     for file in files:
         file.touch()
-    (tmp_path / "elsewhere.part").symlink_to(tmp_path / "base")
+    (tmp_path / ".elsewhere.part").symlink_to(tmp_path / "base")
+    left = tmp_path / ".one.receipt.json-a.part"
+    left.touch()
     for root in (tmp_path, tmp_path / "cache/partial"):
         sweep(root, tmp_path / "cache")
         assert all(file.exists() for file in files)
-        assert [part.exists() for part in parts] == [True, True, False, False]
+        assert [part.exists() for part in (*parts, left)] == [True, True, False, False, False]
