@@ -29,7 +29,21 @@ def _loop(_appliance: Callable[[], Appliance]) -> Injector:
     return LoopInjector()
 
 
-INJECTORS: Mapping[str, Maker] = MappingProxyType({"guestfs": _guestfs, "loop": _loop})
+def _direct(_appliance: Callable[[], Appliance]) -> Injector:
+    from ..inject.direct import DirectInjector
+
+    return DirectInjector()
+
+
+def _auto(appliance: Callable[[], Appliance]) -> Injector:
+    from ..inject.auto import AutoInjector
+
+    return AutoInjector(_direct(appliance), lambda: _guestfs(appliance))
+
+
+INJECTORS: Mapping[str, Maker] = MappingProxyType(
+    {"guestfs": _guestfs, "loop": _loop, "direct": _direct, "auto": _auto}
+)
 
 
 def check(name: str) -> None:

@@ -1,0 +1,210 @@
+"""A FAT of an image as a tree, without mounting it: mtools(1) reads and changes it where it lies.
+
+mtools ends well although a file did not fit, takes what follows a colon for another name, and gives the files
+of a directory that is read. So names that it would not take as they are are refused, what it complains of is
+an error, and all that was written is read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import MetisError
+from ..machine import process
+from .tree import READ_LIMIT, NotExactError, Status, no_room, too_long
+
+_TIMEOUT = 600.0
+_LIMIT = 16 << 20
+"""Bytes of an answer: the names of all files."""
+_CHUNK = 1 << 20
+_TOP = "::"
+_UNSAYABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\[\\\]|]|[. ](/|$)')
+"""What cannot be in a name, or that mtools would take for something else."""
+_FULL = ("No free cluster", "No space left", "No directory slots", "Disk full")
+_ENVIRONMENT = {"HOME": "/nonexistent", "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
+"""No settings of the operator's; odd geometries are usual; times as the appliance has them."""
+
+
+class FatTree:
+    """The port `tree.Tree` on the FAT at a byte offset of `file`; `name` is what messages call it."""
+
+    def __init__(self, file: str, offset: int, name: str, *, read_only: bool) -> None:
+        self._place = ["-i", f"{file}@@{offset}"]
+        self._name = name
+        self._read_only = read_only
+        self._paths: Mapping[str, str] | None = None
+        self.is_changed = False
+
+    def status(self, path: str) -> Status | None:
+        """See `tree.Tree`."""
+        found = self._found(path)
+        if found is None:
+            return None
+        return Status("directory" if found.endswith("/") else "file", 0o755, 0, 0)
+
+    def read(self, path: str) -> bytes:
+        """See `tree.Tree`."""
+        content = bytearray()
+        for chunk in self._content([self._file(path)]):
+            content += chunk
+            if len(content) > READ_LIMIT:
+                raise too_long(path, len(content))
+        return bytes(content)
+
+    def sha256(self, path: str) -> str:
+        """See `tree.Tree`."""
+        return _digest(self._content([self._file(path)]))
+
+    def read_link(self, path: str) -> str:
+        """See `tree.Tree`."""
+        raise MetisError(f"{path} of {self._name} is not a symbolic link")
+
+    def list_names(self, path: str) -> Sequence[str]:
+        """See `tree.Tree`."""
+        found = self._found(path)
+        if found is None or not found.endswith("/"):
+            raise MetisError(f"{path} of {self._name}: Not a directory")
+        folder = found.rstrip("/") or "/"
+        paths = (each.rstrip("/") for each in self._all().values() if each != "/")
+        return [posixpath.basename(each) for each in paths if posixpath.dirname(each) == folder]
+
+    def remove(self, path: str) -> None:
+        """See `tree.Tree`."""
+        self._refuse_read_only(path)
+        found = self._found(path)
+        if found is not None:
+            self._do("mdeltree" if found.endswith("/") else "mdel", [found.rstrip("/")])
+            if self._found(path) is not None:
+                raise NotExactError(self._name, f"{path} cannot be removed")
+
+    def extract(self, archive: Path) -> None:
+        """See `tree.Tree`."""
+        self._refuse_read_only(str(archive))
+        written: list[str] = []
+        wanted = hashlib.sha256()
+        with tarfile.open(archive, "r:") as members:
+            for member in members:
+                path = f"/{member.name}"
+                self._refuse_other_case(path)
+                if member.isdir():
+                    self._make_directory(path)
+                elif member.isreg():
+                    content = members.extractfile(member)
+                    assert content is not None
+                    data = content.read()
+                    self.remove(path)
+                    self._do("mcopy", ["-", path], stdin=data, when=int(member.mtime))
+                    wanted.update(data)
+                    written.append(path)
+                else:
+                    raise NotExactError(self._name, f"{path} is neither a file nor a directory")
+        listed = set(self._all().values())
+        if not listed.issuperset(written) or _digest(self._content(written)) != wanted.hexdigest():
+            raise NotExactError(self._name, "what was written reads back otherwise")
+
+    def is_immutable(self, path: str) -> bool:
+        """See `tree.Tree`."""
+        return False
+
+    def set_immutable(self, path: str) -> None:
+        """See `tree.Tree`."""
+        self._refuse_read_only(path)
+        raise MetisError(f"{path} of {self._name}: Inappropriate ioctl for device")
+
+    # --------------------------------------------------------------------------------------- inside
+
+    def _all(self) -> Mapping[str, str]:
+        """All paths by their folded ones, directories with a slash at the end."""
+        if self._paths is None:
+            said = self._run("mdir", ["-/", "-a", "-b"], ["/"])
+            paths = [line.removeprefix(_TOP) for line in said.splitlines()]
+            self._paths = {"/": "/"} | {_folded(path.rstrip("/")): path for path in paths}
+            if len(self._paths) != len(paths) + 1 or not all(path.startswith("/") for path in paths):
+                raise NotExactError(self._name, "it has names that cannot be told apart")
+        return self._paths
+
+    def _found(self, path: str) -> str | None:
+        return self._all().get(_folded(path.rstrip("/") or "/"))
+
+    def _file(self, path: str) -> str:
+        found = self._found(path)
+        if found is None or found.endswith("/"):
+            what = "No such file or directory" if found is None else "is not a regular file"
+            raise MetisError(f"{path} of {self._name}: {what}")
+        return found
+
+    def _make_directory(self, path: str) -> None:
+        found = self._found(path)
+        if found is None:
+            self._do("mmd", [path])
+        elif not found.endswith("/"):
+            raise MetisError(f"{path} of {self._name}: File exists")
+
+    def _refuse_read_only(self, path: str) -> None:
+        if self._read_only:
+            raise MetisError(f"{path} of {self._name}: Read-only file system")
+
+    def _refuse_other_case(self, path: str) -> None:
+        """Refuse a name that differs from another one in the case of letters beyond ASCII only."""
+        same = {other for other in self._all() if other.casefold() == path.casefold()}
+        if same - {_folded(path)}:
+            raise NotExactError(self._name, f"{path} is there in another case")
+
+    def _do(self, tool: str, paths: Sequence[str], *, stdin: bytes = b"", when: int | None = None) -> None:
+        self._paths = None
+        self.is_changed = True
+        self._run(tool, [], paths, stdin=stdin, when=when)
+
+    def _run(
+        self,
+        tool: str,
+        options: Sequence[str],
+        paths: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        when: int | None = None,
+    ) -> str:
+        clock = {} if when is None else {"SOURCE_DATE_EPOCH": str(when)}
+        said = process.run(
+            [tool, *self._place, *options, *(self._sayable(path) for path in paths)],
+            stdin=stdin,
+            timeout=_TIMEOUT,
+            check=False,
+            extra_environment=_ENVIRONMENT | clock,
+        )
+        if any(words.encode() in said.err for words in _FULL):
+            raise no_room(self._name)
+        if said.code != 0 or said.err.strip():
+            raise NotExactError(self._name, f"{tool}: {said.last_words}")
+        return said.out.decode(errors="surrogateescape")
+
+    def _content(self, paths: Sequence[str]) -> Iterator[bytes]:
+        """The bytes of files, one after the other."""
+        if paths:
+            words = ["mtype", *self._place, *map(self._sayable, paths)]
+            with process.piped(words, (), extra_environment=_ENVIRONMENT) as content:
+                while chunk := content.read(_CHUNK):
+                    yield chunk
+
+    def _sayable(self, path: str) -> str:
+        if path == "-":
+            return path
+        if _UNSAYABLE.search(path):
+            raise NotExactError(self._name, f"the name {path!r} cannot be said to mtools")
+        return f"{_TOP}{path}"
+
+
+def _folded(path: str) -> str:
+    return re.sub("[A-Z]", lambda letter: letter[0].lower(), path)
+
+
+def _digest(chunks: Iterator[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
