@@ -107,8 +107,8 @@ class _Image:
     def grow(self, number: int, scratch: Path) -> None:
         """Make a root as large as its partition.
 
-        resize2fs takes a file system in the middle of a file, and then cuts the file off behind what it counts
-        from the file's start. So it gets a file of its own, and what that holds afterwards comes back.
+        resize2fs takes a file system in the middle of a file, and then cuts the file off as if it began with
+        the file. So it gets a file of its own, and what that holds afterwards comes back.
         """
         partition = self._partition(number)
         if partition.filesystem not in GROWABLE:
@@ -179,7 +179,7 @@ class _Image:
 
 
 def path_of(descriptor: int) -> str:
-    """A path by which our children open a file that we have open, whatever its name is or whether it has one."""
+    """A path by which our children open a file that we have open, whatever its name is."""
     return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 

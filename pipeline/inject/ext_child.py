@@ -18,6 +18,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any
 
 from ..machine.hardening import leave_no_cores
@@ -199,7 +200,7 @@ REQUESTS = frozenset("status read sha256 link names is_immutable remove extract 
 def main(image: str, offset: str, mode: str, extents: str) -> None:
     """Answer until nobody asks any more: `["name", argument…]` with `[value]`, or with a Refusal's parts."""
     leave_no_cores()
-    size = os.stat(image).st_size
+    size = Path(image).stat().st_size
     for what, limit in ((resource.RLIMIT_FSIZE, size), (resource.RLIMIT_AS, _MEMORY)):
         if size:  # a device has no size here, and ends by itself
             resource.setrlimit(what, (limit, limit))

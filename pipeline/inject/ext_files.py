@@ -71,7 +71,7 @@ class ExtFiles:
             if error.code in {ext2.FILE_NOT_FOUND, ext2.NO_DIRECTORY}:
                 return None
             raise
-        return number.value
+        return int(number.value)
 
     def inode(self, number: int) -> Inode:
         """The inode of that number."""
@@ -159,7 +159,7 @@ class ExtFiles:
             for chunk in chunks:
                 while chunk:
                     self._call("file_write", file, chunk, len(chunk), byref(written))
-                    chunk = chunk[written.value :]  # noqa: PLW2901 - what is left of it
+                    chunk = chunk[written.value :]
         self._describe(number, about, is_new=True)
 
     def add_link(self, path: str, target: bytes, about: About) -> None:

@@ -1,4 +1,4 @@
-"""An ext file system of an image as a tree, without mounting it: a child of ours has it open (`ext_child`)."""
+"""An ext file system of an image as a tree, without mounting it: a child has it open (see `ext_child`)."""
 
 from __future__ import annotations
 
@@ -100,9 +100,7 @@ class ExtTree:
 
 
 @contextmanager
-def opened(
-    image: str, name: str, offset: int, *, read_only: bool, extents: bool = True
-) -> Iterator[ExtTree]:
+def opened(image: str, name: str, offset: int, *, read_only: bool, extents: bool = True) -> Iterator[ExtTree]:
     """The tree of the file system at a byte offset of an open image, for as long as the block runs."""
     words = [sys.executable, "-P", "-m", f"{__package__}.ext_child"]
     about = [image, str(offset), "ro" if read_only else "rw", "yes" if extents else "no"]

@@ -26,6 +26,8 @@ _TOP = "::"
 _UNSAYABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\[\\\]|]|[. ](/|$)')
 """What cannot be in a name, or that mtools would take for something else."""
 _FULL = ("No free cluster", "No space left", "No directory slots", "Disk full")
+_EMPTY = b'File "::" not found'
+"""How mdir says that there is nothing at all."""
 _ENVIRONMENT = {"HOME": "/nonexistent", "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
 """No settings of the operator's; odd geometries are usual; times as the appliance has them."""
 
@@ -50,7 +52,7 @@ class FatTree:
     def read(self, path: str) -> bytes:
         """See `tree.Tree`."""
         content = bytearray()
-        for chunk in self._content([self._file(path)]):
+        for chunk in self._content(self._file(path)):
             content += chunk
             if len(content) > READ_LIMIT:
                 raise too_long(path, len(content))
@@ -58,7 +60,7 @@ class FatTree:
 
     def sha256(self, path: str) -> str:
         """See `tree.Tree`."""
-        return _digest(self._content([self._file(path)]))
+        return _digest(self._content(self._file(path)))
 
     def read_link(self, path: str) -> str:
         """See `tree.Tree`."""
@@ -85,27 +87,24 @@ class FatTree:
     def extract(self, archive: Path) -> None:
         """See `tree.Tree`."""
         self._refuse_read_only(str(archive))
-        written: list[str] = []
-        wanted = hashlib.sha256()
-        with tarfile.open(archive, "r:") as members:
-            for member in members:
-                path = f"/{member.name}"
-                self._refuse_other_case(path)
-                if member.isdir():
-                    self._make_directory(path)
-                elif member.isreg():
-                    content = members.extractfile(member)
-                    assert content is not None
-                    data = content.read()
-                    self.remove(path)
-                    self._do("mcopy", ["-", path], stdin=data, when=int(member.mtime))
-                    wanted.update(data)
-                    written.append(path)
-                else:
-                    raise NotExactError(self._name, f"{path} is neither a file nor a directory")
-        listed = set(self._all().values())
-        if not listed.issuperset(written) or _digest(self._content(written)) != wanted.hexdigest():
-            raise NotExactError(self._name, "what was written reads back otherwise")
+        with tarfile.open(archive, "r:") as opened:
+            members = {f"/{member.name}": member for member in opened}
+            files = [path for path, member in members.items() if member.isreg()]
+            folders = [path for path, member in members.items() if member.isdir()]
+            if len(files) + len(folders) < len(members):
+                raise NotExactError(self._name, "it is to get what is neither a file nor a directory")
+            self._clear(files, folders)
+            written: dict[str, str] = {}
+            for path in files:
+                content = opened.extractfile(members[path])
+                assert content is not None
+                data = content.read()
+                self._do("mcopy", ["-", path], stdin=data, when=int(members[path].mtime))
+                written[path] = hashlib.sha256(data).hexdigest()
+        listed = {*self._all().values()}
+        for path, digest in written.items():
+            if path not in listed or _digest(self._content(path)) != digest:
+                raise NotExactError(self._name, f"{path} reads back otherwise")
 
     def is_immutable(self, path: str) -> bool:
         """See `tree.Tree`."""
@@ -138,12 +137,16 @@ class FatTree:
             raise MetisError(f"{path} of {self._name}: {what}")
         return found
 
-    def _make_directory(self, path: str) -> None:
-        found = self._found(path)
-        if found is None:
-            self._do("mmd", [path])
-        elif not found.endswith("/"):
-            raise MetisError(f"{path} of {self._name}: File exists")
+    def _clear(self, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Make room for files under their names, which count in any case, and make directories."""
+        for path in (*files, *folders):
+            self._refuse_other_case(path)
+        old, there = [self._found(path) for path in files], [self._found(path) for path in folders]
+        for path, found in (*zip(files, old, strict=True), *zip(folders, there, strict=True)):
+            if found is not None and found.endswith("/") != (path in folders):
+                raise MetisError(f"{path} of {self._name}: File exists")
+        self._do("mdel", list(filter(None, old)))
+        self._do("mmd", [path for path, found in zip(folders, there, strict=True) if found is None])
 
     def _refuse_read_only(self, path: str) -> None:
         if self._read_only:
@@ -156,9 +159,10 @@ class FatTree:
             raise NotExactError(self._name, f"{path} is there in another case")
 
     def _do(self, tool: str, paths: Sequence[str], *, stdin: bytes = b"", when: int | None = None) -> None:
-        self._paths = None
-        self.is_changed = True
-        self._run(tool, [], paths, stdin=stdin, when=when)
+        if paths:
+            self._paths = None
+            self.is_changed = True
+            self._run(tool, [], paths, stdin=stdin, when=when)
 
     def _run(
         self,
@@ -179,24 +183,24 @@ class FatTree:
         )
         if any(words.encode() in said.err for words in _FULL):
             raise no_room(self._name)
+        if tool == "mdir" and said.err.strip() == _EMPTY:
+            return ""
         if said.code != 0 or said.err.strip():
             raise NotExactError(self._name, f"{tool}: {said.last_words}")
         return said.out.decode(errors="surrogateescape")
 
-    def _content(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """The bytes of files, one after the other."""
-        if paths:
-            words = ["mtype", *self._place, *map(self._sayable, paths)]
-            with process.piped(words, (), extra_environment=_ENVIRONMENT) as content:
-                while chunk := content.read(_CHUNK):
-                    yield chunk
+    def _content(self, path: str) -> Iterator[bytes]:
+        words = ["mtype", *self._place, self._sayable(path)]
+        with process.piped(words, (), extra_environment=_ENVIRONMENT) as content:
+            while chunk := content.read(_CHUNK):
+                yield chunk
 
     def _sayable(self, path: str) -> str:
         if path == "-":
             return path
         if _UNSAYABLE.search(path):
             raise NotExactError(self._name, f"the name {path!r} cannot be said to mtools")
-        return f"{_TOP}{path}"
+        return _TOP if path == "/" else f"{_TOP}{path}"
 
 
 def _folded(path: str) -> str:

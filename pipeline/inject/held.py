@@ -17,9 +17,9 @@ from ..machine import durable
 def held(image: Path, *, read_only: bool) -> Iterator[int]:
     """Keep an image or a card while the block runs, and give a descriptor of it.
 
-    Who reads a card gets what the medium has, not memory. Where it is written, nobody else does: a card has no
-    partition mounted and none can be (open(2), O_EXCL on block devices), and an image has a lock (flock(2)),
-    as burns to it ask for one.
+    Who reads a card gets what the medium has, not memory. Where it is written, nobody else does: a card has
+    no partition mounted and none can be (open(2), O_EXCL on block devices), and an image has a lock
+    (flock(2)), as burns to it ask for one.
     """
     is_card = image.is_block_device()
     flags = os.O_RDONLY if read_only else os.O_RDWR | (os.O_EXCL if is_card else 0)

@@ -130,9 +130,7 @@ class Library:
         """A file system at a byte offset of a file."""
         found = c_handle()
         flags = BITS_64 | (READ_WRITE if writable else 0)
-        self.call(
-            "open2", path.encode(), f"offset={offset}".encode(), flags, 0, 0, self._io, byref(found)
-        )
+        self.call("open2", path.encode(), f"offset={offset}".encode(), flags, 0, 0, self._io, byref(found))
         return found
 
     def close(self, filesystem: c_handle) -> None:

@@ -86,7 +86,7 @@ def has_extents(superblock: bytes) -> bool:
 
 
 def why_not_fat(head: bytes, size: int) -> str:
-    """Why a FAT in a partition of `size` bytes is left alone, by its boot sector; "" where there is no reason."""
+    """Why a FAT in a partition of `size` bytes is left alone, by its boot sector; "" where nothing is."""
     if len(head) < FAT_HEAD or head[510:512] != b"\x55\xaa":
         return "it has no boot sector"
     sector, short = struct.unpack_from("<H", head, 11)[0], struct.unpack_from("<H", head, 22)[0]

@@ -151,9 +151,7 @@ def piped(
     is left. Raises FilterError when the filter fails, ToolError when it is missing, and what `chunks` raised.
     """
     # Nobody reads stderr while the filter runs: into a pipe, a talkative filter would wait for ever.
-    with TemporaryFile() as complaints, _started(
-        argv, extra_environment, None, complaints.fileno()
-    ) as child:
+    with TemporaryFile() as complaints, _started(argv, extra_environment, None, complaints.fileno()) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         _widen(child.stdin)

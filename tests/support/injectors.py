@@ -71,6 +71,10 @@ def _no_mounts() -> str:
     return "" if Path("/dev/loop-control").exists() else "there are no loop devices"
 
 
+def _nothing() -> str:
+    return ""
+
+
 class Mounting:
     """The injector on folders, with somebody who grows the image's last partition and mounts it there."""
 
@@ -109,6 +113,8 @@ ADAPTERS = {
             rehearses=False,
         ),
         Adapter("loop", lambda: of_the_lab("loop"), _no_mounts),
+        Adapter("direct", lambda: of_the_lab("direct"), _nothing, mounts_fat=True),
+        Adapter("auto", lambda: of_the_lab("auto"), _nothing, mounts_fat=True),
         Adapter("directory", Mounting, _no_mounts, searches=False),
     )
 }
