@@ -1,4 +1,4 @@
-"""Files of an ext file system that is not mounted, by e2fsprogs's library; only loaded in a child.
+"""Changing files of an ext file system that is not mounted; only loaded in a child (see `ext_reading`).
 
 What the kernel would do beside what is asked for (inherit an access list, heed an immutable flag) is done
 here too, or refused: `NotExact` says that only the kernel does it just so.
@@ -11,22 +11,19 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from ctypes import byref
 from dataclasses import dataclass
-from types import TracebackType
 
 from . import libext2fs as ext2
+from .ext_reading import IMMUTABLE, SIZE, ExtReader
 from .libext2fs import Ext2Error, Inode
 
-_SIZE = ctypes.sizeof(Inode)
-_CHUNK = 1 << 20
 _DEPTH = 200
 """Directories in each other that are removed; no golden has so many."""
-_IMMUTABLE, _APPEND_ONLY, _EXTENTS = 0x10, 0x20, 0x8_0000
+_APPEND_ONLY = 0x20
 _INHERITED = 0x6201_C4CF
 """Flags that a new file gets from its directory (fs/ext4/ext4.h, EXT4_FL_INHERITED)."""
-_LONGEST_FAST_LINK = 59
 _WITH_TIMES = 24
 """Bytes after the first 128 of an inode that has room for the upper halves of its times."""
 
@@ -45,91 +42,13 @@ class About:
     when: int
 
 
-class ExtFiles:
-    """An open file system. Paths are bytes of names from its root; links in their parents are followed."""
+class ExtFiles(ExtReader):
+    """An open file system that can be changed; `extents` says how new files of it are mapped."""
 
-    def __init__(self, image: str, offset: int, *, writable: bool, extents: bool) -> None:
-        self._library = ext2.Library()
-        self._call = self._library.call
+    def __init__(self, image: str, offset: int, *, extents: bool) -> None:
+        super().__init__(image, offset, writable=True)
         self._extents = extents
-        self._fs = self._library.open(image, offset, writable=writable)
-        if writable:
-            self._call("read_bitmaps", self._fs)
-
-    def close(self) -> None:
-        """Write out what is in memory. Without it nothing holds of what was done."""
-        self._library.close(self._fs)
-
-    # ----------------------------------------------------------------------------------- reading
-
-    def find(self, path: str) -> int | None:
-        """The number of what is at a path, whose last name is not followed; None where nothing is."""
-        number = ctypes.c_uint32()
-        try:
-            self._call("namei", self._fs, ext2.ROOT, ext2.ROOT, os.fsencode(path), byref(number))
-        except Ext2Error as error:
-            if error.code in {ext2.FILE_NOT_FOUND, ext2.NO_DIRECTORY}:
-                return None
-            raise
-        return int(number.value)
-
-    def inode(self, number: int) -> Inode:
-        """The inode of that number."""
-        inode = Inode()
-        self._call("read_inode_full", self._fs, number, byref(inode), _SIZE)
-        return inode
-
-    def size(self, number: int) -> int:
-        """The length of a file, in bytes."""
-        inode = self.inode(number)
-        return inode.size | inode.size_high << 32
-
-    def names(self, number: int) -> list[bytes]:
-        """The names in a directory."""
-        found: list[bytes] = []
-
-        def take(_dir: int, entry: int, address: int, *_: object) -> int:
-            if entry == 3:  # noqa: PLR2004 - DIRENT_OTHER_FILE: neither itself nor its parent
-                length = ctypes.c_uint8.from_address(address + 6).value
-                found.append(ctypes.string_at(address + 8, length))
-            return 0
-
-        self._call("dir_iterate2", self._fs, number, 0, None, ext2.DirectoryEntry(take), None)
-        return found
-
-    def content(self, number: int) -> Iterator[bytes]:
-        """The bytes of a file or of a long link."""
-        size = min(self.size(number) + 1, _CHUNK)
-        buffer, count = ctypes.create_string_buffer(size), ctypes.c_uint()
-        with self._opened(number, 0) as file:
-            while True:
-                self._call("file_read", file, buffer, size, byref(count))
-                if not count.value:
-                    return
-                yield ctypes.string_at(buffer, count.value)
-
-    def target(self, number: int) -> bytes:
-        """What a symbolic link holds."""
-        inode = self.inode(number)
-        if self._library.silent("is_fast_symlink", byref(inode)):
-            return bytes(inode.block)[: min(inode.size, _LONGEST_FAST_LINK)]
-        return b"".join(self.content(number))
-
-    def attributes(self, number: int) -> set[str]:
-        """The names of a file's extended attributes (xattr(7))."""
-        handle, found = ctypes.c_void_p(), set()
-
-        def take(name: bytes, *_: object) -> int:
-            found.add(name.decode(errors="replace"))
-            return 0
-
-        self._call("xattrs_open", self._fs, number, byref(handle))
-        try:
-            self._call("xattrs_read", handle)
-            self._call("xattrs_iterate", handle, ext2.Attribute(take), None)
-        finally:
-            self._call("xattrs_close", byref(handle))
-        return found
+        self.call("read_bitmaps", self.fs)
 
     # ---------------------------------------------------------------------------------- changing
 
@@ -145,20 +64,20 @@ class ExtFiles:
         """Make a file; what is there under its name goes first, and nothing is written through a link."""
         parent, name = self._cleared(path, about)
         number = self._new_number(parent, stat.S_IFREG)
-        self._named(parent, lambda: self._call("link", self._fs, parent, name, number, 1))
-        self._library.silent("inode_alloc_stats2", self._fs, number, 1, 0)
+        self._named(parent, lambda: self.call("link", self.fs, parent, name, number, 1))
+        self.library.silent("inode_alloc_stats2", self.fs, number, 1, 0)
         inode = Inode(mode=stat.S_IFREG, links=1)
         if self._extents:
             handle = ctypes.c_void_p()
-            self._call("extent_open2", self._fs, number, byref(inode), byref(handle))
-            self._library.silent("extent_free", handle)
+            self.call("extent_open2", self.fs, number, byref(inode), byref(handle))
+            self.library.silent("extent_free", handle)
         _set_times(inode, about.when, "atime", "ctime", "mtime")
-        self._call("write_new_inode", self._fs, number, byref(inode))
-        with self._opened(number, ext2.WRITE) as file:
+        self.call("write_new_inode", self.fs, number, byref(inode))
+        with self.opened(number, ext2.WRITE) as file:
             written = ctypes.c_uint()
             for chunk in chunks:
                 while chunk:
-                    self._call("file_write", file, chunk, len(chunk), byref(written))
+                    self.call("file_write", file, chunk, len(chunk), byref(written))
                     chunk = chunk[written.value :]
         self._describe(number, about, is_new=True)
 
@@ -166,7 +85,7 @@ class ExtFiles:
         """Make a symbolic link, as `add_file` does."""
         parent, name = self._cleared(path, about)
         number = self._new_number(parent, stat.S_IFLNK)
-        self._named(parent, lambda: self._call("symlink", self._fs, parent, number, name, target))
+        self._named(parent, lambda: self.call("symlink", self.fs, parent, number, name, target))
         self._describe(number, about, is_new=True)
 
     def add_directory(self, path: str, about: About) -> None:
@@ -176,7 +95,7 @@ class ExtFiles:
             parent, name = self._parent(path)
             self._refuse_inheritance(parent, path)
             number = self._new_number(parent, stat.S_IFDIR)
-            self._named(parent, lambda: self._call("mkdir", self._fs, parent, number, name))
+            self._named(parent, lambda: self.call("mkdir", self.fs, parent, number, name))
             self._touch(parent, about.when)
             self._describe(number, about, is_new=True)
             return
@@ -194,20 +113,13 @@ class ExtFiles:
         if number is not None:
             self._touch(number, when)
 
-    def is_immutable(self, number: int) -> bool:
-        """Whether a file or directory has the attribute `i` of chattr(1)."""
-        return bool(self.inode(number).flags & _IMMUTABLE)
-
     def set_immutable(self, number: int) -> None:
         """Give it that attribute."""
         inode = self.inode(number)
-        inode.flags |= _IMMUTABLE
+        inode.flags |= IMMUTABLE
         self._write(number, inode)
 
     # --------------------------------------------------------------------------------------- inside
-
-    def _opened(self, number: int, flags: int) -> _Opened:
-        return _Opened(self._library, self._fs, number, flags)
 
     def _parent(self, path: str) -> tuple[int, bytes]:
         folder, name = posixpath.split(path)
@@ -235,7 +147,7 @@ class ExtFiles:
         return parent, name
 
     def _refuse_protected(self, inode: Inode) -> None:
-        if inode.flags & (_IMMUTABLE | _APPEND_ONLY):
+        if inode.flags & (IMMUTABLE | _APPEND_ONLY):
             raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     def _refuse_inheritance(self, parent: int, path: str) -> None:
@@ -246,7 +158,7 @@ class ExtFiles:
 
     def _new_number(self, parent: int, kind: int) -> int:
         number = ctypes.c_uint32()
-        self._call("new_inode", self._fs, parent, kind | 0o755, None, byref(number))
+        self.call("new_inode", self.fs, parent, kind | 0o755, None, byref(number))
         return number.value
 
     def _named(self, parent: int, make: Callable[[], None]) -> None:
@@ -256,7 +168,7 @@ class ExtFiles:
         except Ext2Error as error:
             if error.code != ext2.DIR_NO_SPACE:
                 raise
-            self._call("expand_dir", self._fs, parent)
+            self.call("expand_dir", self.fs, parent)
             make()
 
     def _remove(self, parent: int, name: bytes, number: int, when: int, depth: int = 0) -> None:
@@ -273,7 +185,7 @@ class ExtFiles:
                 above.links -= 1
                 self._write(parent, above)
             inode = self.inode(number)
-        self._call("unlink", self._fs, parent, name, number, 0)
+        self.call("unlink", self.fs, parent, name, number, 0)
         inode.links = 0 if is_directory else max(inode.links - 1, 0)
         _set_times(inode, when, "ctime")
         if inode.links == 0:
@@ -282,14 +194,14 @@ class ExtFiles:
 
     def _release(self, number: int, inode: Inode, when: int, *, is_directory: bool) -> None:
         inode.dtime = when & 0xFFFF_FFFF
-        self._call("free_ext_attr", self._fs, number, byref(inode))
-        if self._library.silent("inode_has_valid_blocks2", self._fs, byref(inode)):
-            self._call("punch", self._fs, number, byref(inode), None, 0, ext2.ALL_BLOCKS)
-        self._library.silent("inode_alloc_stats2", self._fs, number, -1, int(is_directory))
+        self.call("free_ext_attr", self.fs, number, byref(inode))
+        if self.library.silent("inode_has_valid_blocks2", self.fs, byref(inode)):
+            self.call("punch", self.fs, number, byref(inode), None, 0, ext2.ALL_BLOCKS)
+        self.library.silent("inode_alloc_stats2", self.fs, number, -1, int(is_directory))
 
     def _lookup(self, parent: int, name: bytes) -> int:
         number = ctypes.c_uint32()
-        self._call("lookup", self._fs, parent, name, len(name), None, byref(number))
+        self.call("lookup", self.fs, parent, name, len(name), None, byref(number))
         return number.value
 
     def _touch(self, number: int, when: int) -> None:
@@ -306,24 +218,7 @@ class ExtFiles:
         self._write(number, inode)
 
     def _write(self, number: int, inode: Inode) -> None:
-        self._call("write_inode_full", self._fs, number, byref(inode), _SIZE)
-
-
-class _Opened:
-    """A file of the library while the block runs; closing it writes what is in memory."""
-
-    def __init__(self, library: ext2.Library, filesystem: ctypes.c_void_p, number: int, flags: int) -> None:
-        self._library = library
-        self._file = ctypes.c_void_p()
-        library.call("file_open2", filesystem, number, None, flags, byref(self._file))
-
-    def __enter__(self) -> ctypes.c_void_p:
-        return self._file
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._library.call("file_close", self._file)
+        self.call("write_inode_full", self.fs, number, byref(inode), SIZE)
 
 
 def _set_times(inode: Inode, when: int, *names: str) -> None:

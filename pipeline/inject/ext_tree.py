@@ -15,6 +15,8 @@ from ..errors import MetisError
 from ..machine import process
 from .tree import READ_LIMIT, NotExactError, Status, no_room, status_of, too_long
 
+_CHILD = f"{__package__}.ext_child"
+_ROOT = Path(__file__).parents[_CHILD.count(".")]
 _LIMIT = 32 << 20
 """Bytes of an answer: a file of READ_LIMIT in base64, or a directory of a million names."""
 _QUICK, _LONG = 60.0, 1800.0
@@ -77,7 +79,7 @@ class ExtTree:
             raise MetisError(f"{path} of {self._name}: Read-only file system")
         self._ask(what, path)
 
-    def _ask(self, what: str, *arguments: str | int) -> Any:
+    def _ask(self, what: str, *arguments: str | int) -> Any:  # noqa: ANN401 - as the question is
         timeout = _LONG if what in _SLOW else _QUICK
         line = json.dumps([what, *arguments]).encode()
         try:
@@ -102,7 +104,11 @@ class ExtTree:
 @contextmanager
 def opened(image: str, name: str, offset: int, *, read_only: bool, extents: bool = True) -> Iterator[ExtTree]:
     """The tree of the file system at a byte offset of an open image, for as long as the block runs."""
-    words = [sys.executable, "-P", "-m", f"{__package__}.ext_child"]
+    # No packages but our own are needed, and looking for them takes longer than all else.
+    start = (
+        f"import sys; sys.path.append({str(_ROOT)!r}); import {_CHILD} as child; child.main(*sys.argv[1:])"
+    )
+    words = [sys.executable, "-I", "-S", "-c", start]
     about = [image, str(offset), "ro" if read_only else "rw", "yes" if extents else "no"]
     with process.conversing(f"what reads {name}", [*words, *about]) as child:
         yield ExtTree(child, name, read_only=read_only)

@@ -137,7 +137,7 @@ class Library:
         """Write out what is in memory; whoever needs it on the medium syncs the file."""
         self.call("close2", filesystem, _NO_SYNC)
 
-    def call(self, name: str, *arguments: Any) -> None:
+    def call(self, name: str, *arguments: object) -> None:
         """Make a call that gives an error code (errcode_t)."""
         function = self._function(name, _CALLS[name])
         function.restype = c_long
@@ -145,13 +145,13 @@ class Library:
         if code:
             raise Ext2Error(code, self._words(code).decode(errors="replace"))
 
-    def silent(self, name: str, *arguments: Any) -> int:
+    def silent(self, name: str, *arguments: object) -> int:
         """Make a call that cannot fail."""
         function = self._function(name, _SILENT[name])
         function.restype = c_int
         return int(function(*arguments))
 
-    def _function(self, name: str, types: tuple[Any, ...]) -> Any:
+    def _function(self, name: str, types: tuple[Any, ...]) -> Any:  # noqa: ANN401 - ctypes has no types
         function: Callable[..., int] = getattr(self._library, f"ext2fs_{name}")
         function.argtypes = types  # type: ignore[attr-defined]
         return function

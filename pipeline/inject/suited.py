@@ -61,23 +61,19 @@ def why_not_ext(superblock: bytes, size: int) -> str:
     if len(superblock) < SUPERBLOCK[1] or _word(superblock, 0x38) & 0xFFFF != _MAGIC:
         return "it has no superblock"
     found = dict(zip(_FEATURES, struct.unpack_from("<3I", superblock, 0x5C), strict=True))
-    if found["incompat"] & _RECOVER:
-        return "its journal waits to be replayed"
-    if _word(superblock, 0x38) >> 16 != _CLEAN:
-        return "it was not put away well"
-    if _word(superblock, 0xE8) or found["ro_compat"] & _ORPHANS:
-        return "files without a name wait to be removed"
     strange = list(_strange(found))
-    if strange:
-        return f"it has {', '.join(strange)}"
-    if _word(superblock, 0xE4):
-        return "its journal is on another device"
-    if not _word(superblock, 0x4C) or _word(superblock, 0x48):
-        return "it is not of Linux, or as old as the first ext2"
     blocks = _word(superblock, 0x4) | _word(superblock, 0x150) << 32
-    if blocks << 10 + _word(superblock, 0x18) % 64 > size:
-        return "it is larger than its partition"
-    return ""
+    reasons = {
+        "its journal waits to be replayed": found["incompat"] & _RECOVER,
+        "it was not put away well": _word(superblock, 0x38) >> 16 != _CLEAN,
+        "files without a name wait to be removed": _word(superblock, 0xE8) or found["ro_compat"] & _ORPHANS,
+        f"it has {', '.join(strange)}": strange,
+        "its journal is on another device": _word(superblock, 0xE4),
+        "it is not of Linux, or as old as the first ext2": _word(superblock, 0x48)
+        or not _word(superblock, 0x4C),
+        "it is larger than its partition": blocks << 10 + _word(superblock, 0x18) % 64 > size,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def has_extents(superblock: bytes) -> bool:

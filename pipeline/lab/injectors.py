@@ -46,6 +46,13 @@ INJECTORS: Mapping[str, Maker] = MappingProxyType(
 )
 
 
+def second_of(injector: Injector) -> Callable[[], Injector] | None:
+    """Makes the injector for what one found out too late that it cannot do, where it has such a second."""
+    from ..inject.auto import AutoInjector
+
+    return injector.second if isinstance(injector, AutoInjector) else None
+
+
 def check(name: str) -> None:
     """Raise UsageError for a name that stands for no injector."""
     if name not in INJECTORS:

@@ -181,14 +181,14 @@ class Lab:
     @cached_property
     def tools(self) -> Tools:
         """What the heavy steps work with."""
-        from ..inject.auto import AutoInjector
         from ..inventory.formats import size_in_bytes
         from ..steps.build import Tools
 
         limit = self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD)
         injector = self.injector()
-        second = injector.second if isinstance(injector, AutoInjector) else None
-        return Tools(injector, self.open_blob, self.reporter, size_in_bytes(limit), second)
+        return Tools(
+            injector, self.open_blob, self.reporter, size_in_bytes(limit), injectors.second_of(injector)
+        )
 
     @cached_property
     def appliance(self) -> Appliance:
