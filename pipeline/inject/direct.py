@@ -34,6 +34,9 @@ _WORDS = 1 << 20
 _LAYERS = frozenset({"LVM2_member", "crypto_LUKS", "linux_raid_member"})
 """What holds file systems that are in no partition, in blkid's words."""
 
+_HEADINGS = ("Pass ", "fsck.fat ")
+"""How lines begin that tell of no fault."""
+
 
 class DirectInjector:
     """Opens images by programs that run as we do; nothing outside of the image's file is ever written."""
@@ -168,8 +171,9 @@ class _Image:
     def _check(self, words: Sequence[str]) -> None:
         said = process.run(words, timeout=_LIMIT, limit=_WORDS, check=False)
         if said.code != 0:
-            found = [line for line in said.out.decode(errors="replace").splitlines()[1:] if line.strip()]
-            raise self._not_exact(f"{words[0]} then finds {found[0] if found else said.last_words!r}")
+            lines = said.out.decode(errors="replace").splitlines()
+            found = next((line for line in lines if not line.startswith(_HEADINGS)), said.last_words)
+            raise self._not_exact(f"{words[0]} then finds {found.strip()!r}")
 
     def _not_exact(self, why: str) -> NotExactError:
         return NotExactError(self._name, why)

@@ -26,7 +26,7 @@ _TOP = "::"
 _UNSAYABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\[\\\]|]|[. ](/|$)')
 """What cannot be in a name, or that mtools would take for something else."""
 _FULL = ("No free cluster", "No space left", "No directory slots", "Disk full")
-_EMPTY = b'File "::" not found'
+_EMPTY = b'mdir: File "::" not found'
 """How mdir says that there is nothing at all."""
 _ENVIRONMENT = {"HOME": "/nonexistent", "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
 """No settings of the operator's; odd geometries are usual; times as the appliance has them."""
