@@ -68,13 +68,13 @@ def prepared() -> Iterator[Pair]:
     """A lab with golden and base ready, and the tar streams for its peer."""
     with tempfile.TemporaryDirectory(prefix="metis-bench-") as folder:
         lab = make(Path(folder))
-        _build(lab)
-        words = _child("python", "-m", "benchmarks.one_image", folder, lab=lab).split()
+        build(lab)
+        words = child("python", "-m", "benchmarks.one_image", folder, lab=lab).split()
         target = Path(folder, "peer", f"{NODE}.img")
         target.parent.mkdir()
         about = {"accelerator": words[0], "base": _base(lab).stat().st_blocks * 512}
         # The base, the streams and an appliance were read or written just now: both find them in memory.
-        yield Pair(NAME, lambda: _build(lab), lambda: _by_hand(target, words), about, is_warm=True)
+        yield Pair(NAME, lambda: build(lab), lambda: _by_hand(target, words), about, is_warm=True)
 
 
 def make(root: Path) -> Lab:
@@ -95,7 +95,7 @@ def _base(lab: Lab) -> Path:
     return lab.artifacts / "base" / "pi.img"
 
 
-def _build(lab: Lab) -> None:
+def build(lab: Lab) -> None:
     """What an operator does whose image is gone."""
     image = lab.artifacts / f"{NODE}.img"
     for file in (image, bmap_of(image), receipt_of(image)):
@@ -112,7 +112,7 @@ def _by_hand(target: Path, words: Sequence[str]) -> None:
         raise MetisError("the script by hand left no block map")
 
 
-def _child(program: str, *arguments: str, lab: Lab) -> str:
+def child(program: str, *arguments: str, lab: Lab) -> str:
     done = process.run(
         [BIN / program, *arguments], cwd=REPOSITORY, extra_environment=lab.variables({}), timeout=TIMEOUT
     )

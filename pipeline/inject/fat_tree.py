@@ -1,8 +1,8 @@
 """A FAT of an image as a tree, without mounting it: mtools(1) reads and changes it where it lies.
 
-mtools ends well although a file did not fit, takes what follows a colon for another name, and gives the files
-of a directory that is read. So names that it would not take as they are are refused, what it complains of is
-an error, and all that was written is read back.
+mtools ends well although a file did not fit, takes what follows a colon for another name, writes `ġ` as `g`,
+and gives the files of a directory that is read. So names that it would not take as they are are refused, what
+it complains of is an error, and all that was written is read back.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _CHUNK = 1 << 20
 _TOP = "::"
 _UNSAYABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\[\\\]|]|[. ](/|$)')
 """What cannot be in a name, or that mtools would take for something else."""
+_SHORT = re.compile(r"[^ .]{1,8}(\.[^ .]{1,3})?")
+"""A name that needs no entries for a long one."""
 _FULL = ("No free cluster", "No space left", "No directory slots", "Disk full")
 _EMPTY = b'mdir: File "::" not found'
 """How mdir says that there is nothing at all."""
@@ -123,7 +125,8 @@ class FatTree:
             said = self._run("mdir", ["-/", "-a", "-b"], ["/"])
             paths = [line.removeprefix(_TOP) for line in said.splitlines()]
             self._paths = {"/": "/"} | {_folded(path.rstrip("/")): path for path in paths}
-            if len(self._paths) != len(paths) + 1 or not all(path.startswith("/") for path in paths):
+            told_apart = len(self._paths) == len(paths) + 1 and all(path.startswith("/") for path in paths)
+            if not told_apart or any(_is_changed(name) for path in paths for name in path.split("/")):
                 raise NotExactError(self._name, "it has names that cannot be told apart")
         return self._paths
 
@@ -198,9 +201,14 @@ class FatTree:
     def _sayable(self, path: str) -> str:
         if path == "-":
             return path
-        if _UNSAYABLE.search(path):
+        if _UNSAYABLE.search(path) or any(map(_is_changed, path.split("/"))):
             raise NotExactError(self._name, f"the name {path!r} cannot be said to mtools")
         return _TOP if path == "/" else f"{_TOP}{path}"
+
+
+def _is_changed(name: str) -> bool:
+    """Whether mtools may write or tell another name: letters of a short one go through a code page."""
+    return not name.isascii() and _SHORT.fullmatch(name) is not None
 
 
 def _folded(path: str) -> str:

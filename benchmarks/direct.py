@@ -1,0 +1,63 @@
+"""One image without an appliance, beside what people use instead, and beside the least that it can take.
+
+Golden and base are ready. `virt-customize` gets the same tar streams for a sparse copy of the same base, and
+then `bmaptool create` makes the block map; a copy and its block map are what no way of injecting can avoid.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.machine import process
+
+from . import one_image
+from .compare import Comparison, Pair, side_by_side
+
+NAME = "one image, direct"
+BOUND = 0.10
+"""Of virt-customize's time."""
+TIMEOUT = 1200
+
+
+def measured(runs: int) -> Sequence[Comparison]:
+    """Ours beside virt-customize, and beside a sparse copy with its block map."""
+    with tempfile.TemporaryDirectory(prefix="metis-bench-") as folder:
+        lab = one_image.make(Path(folder))
+        lab.environment["METIS_INJECTOR"] = "direct"
+        one_image.build(lab)
+        words = one_image.child("python", "-m", "benchmarks.one_image", folder, lab=lab).split()
+        base, target = Path(words[0]), Path(folder, "peer.img")
+        archives = [Path(word.partition(":")[2]) for word in words[2:]]
+        about = {"accelerator": words[1], "base": base.stat().st_blocks * 512}
+        pairs = (
+            (f"{NAME} : virt-customize", lambda: _customized(base, target, *archives), BOUND),
+            (f"{NAME} : copy and block map", lambda: _copied(base, target), None),
+        )
+        return [
+            side_by_side(Pair(name, lambda: one_image.build(lab), peer, about), runs=runs, bound=bound)
+            for name, peer, bound in pairs
+        ]
+
+
+def _copied(base: Path, target: Path) -> None:
+    _copy(base, target)
+    _describe(target)
+
+
+def _customized(base: Path, target: Path, boot: Path, root: Path) -> None:
+    _copy(base, target)
+    places = [f"{root}:/", f"{boot}:/boot/firmware"]
+    words = [word for place in places for word in ("--tar-in", place)]
+    process.run(["virt-customize", "--quiet", "--no-network", "-a", target, *words], timeout=TIMEOUT)
+    _describe(target)
+
+
+def _copy(base: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    process.run(["cp", "--sparse=always", base, target], timeout=TIMEOUT)
+
+
+def _describe(target: Path) -> None:
+    process.run(["bmaptool", "--quiet", "create", "--output", f"{target}.bmap", target], timeout=TIMEOUT)
