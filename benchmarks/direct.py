@@ -1,11 +1,12 @@
 """One image without an appliance, beside what people use instead, and beside the least that it can take.
 
-Golden and base are ready. `virt-customize` gets the same tar streams for a sparse copy of the same base, and
-then `bmaptool create` makes the block map; a copy and its block map are what no way of injecting can avoid.
+Golden and base are ready. `virt-customize` puts the same files into a sparse copy of the same base, and then
+`bmaptool create` makes the block map; a copy and its block map are what no way of injecting can avoid.
 """
 
 from __future__ import annotations
 
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,10 +30,11 @@ def measured(runs: int) -> Sequence[Comparison]:
         one_image.build(lab)
         words = one_image.child("python", "-m", "benchmarks.one_image", folder, lab=lab).split()
         base, target = Path(words[0]), Path(folder, "peer.img")
-        archives = [Path(word.partition(":")[2]) for word in words[2:]]
+        boot, root = (Path(word.partition(":")[2]) for word in words[2:])
+        commands = _commands(boot, root, Path(folder, "peer"))
         about = {"accelerator": words[1], "base": base.stat().st_blocks * 512}
         pairs = (
-            (f"{NAME} : virt-customize", lambda: _customized(base, target, *archives), BOUND),
+            (f"{NAME} : virt-customize", lambda: _customized(base, target, commands), BOUND),
             (f"{NAME} : copy and block map", lambda: _copied(base, target), None),
         )
         return [
@@ -46,12 +48,35 @@ def _copied(base: Path, target: Path) -> None:
     _describe(target)
 
 
-def _customized(base: Path, target: Path, boot: Path, root: Path) -> None:
+def _customized(base: Path, target: Path, commands: Path) -> None:
     _copy(base, target)
-    places = [f"{root}:/", f"{boot}:/boot/firmware"]
-    words = [word for place in places for word in ("--tar-in", place)]
-    process.run(["virt-customize", "--quiet", "--no-network", "-a", target, *words], timeout=TIMEOUT)
+    words = ["--quiet", "--no-network", "--commands-from-file", commands]
+    process.run(["virt-customize", "-a", target, *words], timeout=TIMEOUT)
     _describe(target)
+
+
+def _commands(boot: Path, root: Path, folder: Path) -> Path:
+    """What virt-customize is told so that it puts in what the tar streams hold."""
+    folder.mkdir()
+    lines = []
+    for archive, top in ((root, ""), (boot, "/boot/firmware")):
+        with tarfile.open(archive, "r:") as members:
+            for member in members:
+                path, source = f"{top}/{member.name}", folder / str(len(lines))
+                content = members.extractfile(member) if member.isreg() else None
+                if member.issym():
+                    lines.append(f"link {member.linkname}:{path}")
+                    continue
+                if content is None:
+                    lines.append(f"mkdir {path}")
+                else:
+                    source.write_bytes(content.read())
+                    lines.append(f"upload {source}:{path}")
+                if not top:
+                    lines.append(f"chmod {member.mode:04o}:{path}")
+    commands = folder / "commands"
+    commands.write_text("\n".join(lines) + "\n")
+    return commands
 
 
 def _copy(base: Path, target: Path) -> None:

@@ -34,7 +34,6 @@ from pipeline.steps.build import Tools, make_base
 from pipeline.steps.ids import BaseManifest
 from tests.support import goldens
 from tests.support.injectors import usable
-from tests.support.lab import Lab, class_text
 
 MIB = 1 << 20
 SEARCH = by_label_or_content({})
@@ -330,19 +329,3 @@ def test_a_crafted_file_system_gives_a_clean_one_or_a_line(
     assert after[: part.start] == before[: part.start]
     assert after[part.end :] == before[part.end :]
     assert [each.name for each in tmp_path.iterdir()] == ["crafted.img"]
-
-
-# ------------------------------------------------------------------------------------- a whole build
-
-
-def test_a_whole_build_needs_no_rights_no_mounts_and_no_appliance(tmp_path: Path) -> None:
-    """The same user without any capability: no mounting, no loop devices, no owners but one's own."""
-    golden = goldens.tiny_pi_golden()
-    lab = Lab(tmp_path, {"METIS_INJECTOR": "direct", "METIS_CACHE": str(tmp_path / "cache")})
-    lab.write("nodes/one.yaml", "class: only\nnetwork: {dhcp: true}\n")
-    lab.write("classes/only.yaml", class_text(golden, goldens.sha256(golden)))
-    powerless = "setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs --".split()
-    for command in (["image", "--node", "one"], ["verify", "--node", "one"]):
-        report = replace(lab, within=tuple(powerless)).metis(*command)
-        assert report.code == 0, report.err
-    assert not lab.leftovers()
