@@ -50,15 +50,23 @@ def _copied(base: Path, target: Path) -> None:
 
 def _customized(base: Path, target: Path, commands: Path) -> None:
     _copy(base, target)
-    words = ["--quiet", "--no-network", "--commands-from-file", commands]
-    process.run(["virt-customize", "-a", target, *words], timeout=TIMEOUT)
+    words: list[str | Path] = [
+        "virt-customize",
+        "--quiet",
+        "--no-network",
+        "-a",
+        target,
+        "--commands-from-file",
+        commands,
+    ]
+    process.run(words, timeout=TIMEOUT)
     _describe(target)
 
 
 def _commands(boot: Path, root: Path, folder: Path) -> Path:
     """What virt-customize is told so that it puts in what the tar streams hold."""
     folder.mkdir()
-    lines = []
+    lines: list[str] = []
     for archive, top in ((root, ""), (boot, "/boot/firmware")):
         with tarfile.open(archive, "r:") as members:
             for member in members:

@@ -11,11 +11,12 @@ from .tree import Chooser, Injector, NotExactError, Trees
 
 
 class AutoInjector:
-    """Opens images by the `first` injector; where that refuses one, by the `second`."""
+    """Opens images by the `first` injector; where that refuses one, by the `second`, and notes why."""
 
-    def __init__(self, first: Injector, second: Callable[[], Injector]) -> None:
+    def __init__(self, first: Injector, second: Callable[[], Injector], note: Callable[[str], None]) -> None:
         self._first = first
         self.second = second
+        self._note = note
 
     @contextmanager
     def open(
@@ -27,7 +28,8 @@ class AutoInjector:
                 trees = stack.enter_context(
                     self._first.open(image, disk, choose, grow=grow, read_only=read_only)
                 )
-            except NotExactError:
+            except NotExactError as why:
+                self._note(f"{why.message}: the appliance does it")
                 trees = stack.enter_context(
                     self.second().open(image, disk, choose, grow=grow, read_only=read_only)
                 )

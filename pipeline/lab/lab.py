@@ -200,7 +200,7 @@ class Lab:
 
     def injector(self) -> Injector:
         """What opens images, as the settings choose it."""
-        return injectors.INJECTORS[self.settings.injector](lambda: self.appliance)
+        return injectors.INJECTORS[self.settings.injector](lambda: self.appliance, self.reporter.note)
 
     def open_blob(self, blob: Blob) -> BinaryIO:
         """The bytes of a blob, if they are still those that its hash names."""

@@ -93,7 +93,7 @@ def _made(subject: str, tools: Tools, make: Callable[[Tools], None]) -> None:
     except NotExactError as error:
         if tools.second is None:
             raise
-        tools.reporter.note(f"{subject}: {error.message}: made with the appliance")
+        tools.reporter.note(f"{subject}: {error.message}: the appliance does it")
         make(replace(tools, injector=tools.second(), second=None))
 
 

@@ -183,9 +183,12 @@ def test_what_is_found_out_too_late_is_made_anew_by_the_second_injector(image: P
 def test_auto_opens_by_the_second_injector_what_the_first_one_refuses(image: Path) -> None:
     usable("loop")
     debugfs(image, "feature quota")
-    both = AutoInjector(DirectInjector(), LoopInjector)
+    said: list[str] = []
+    both = AutoInjector(DirectInjector(), LoopInjector, said.append)
     with both.open(image, disk.read(image), SEARCH, read_only=True) as trees:
         assert trees.root.read("/etc/hostname") == b"golden\n"
+    assert len(said) == 1
+    assert said[0].endswith("partition 1: it has quota: the appliance does it")
     with (
         pytest.raises(MetisError, match="no root partition with the label 'x'"),
         both.open(image, disk.read(image), by_label_or_content({"root": "x"})),

@@ -54,7 +54,10 @@ class Adapter:
 
 
 def of_the_lab(name: str) -> Injector:
-    return INJECTORS[name](lambda: Appliance(user_cache() / "appliance.json", QuietReporter(), CREDENTIALS))
+    reporter = QuietReporter()
+    return INJECTORS[name](
+        lambda: Appliance(user_cache() / "appliance.json", reporter, CREDENTIALS), reporter.note
+    )
 
 
 def _no_appliance() -> str:
