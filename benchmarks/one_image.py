@@ -77,11 +77,10 @@ def prepared() -> Iterator[Pair]:
         yield Pair(NAME, lambda: build(lab), lambda: _by_hand(target, words), about, is_warm=True)
 
 
-def make(root: Path) -> Lab:
-    """A lab of one Raspberry Pi node, as the lab's inventory has them."""
-    golden = goldens.pi_golden()
+def make(root: Path, class_text: str = "") -> Lab:
+    """A lab of one node, of a Raspberry Pi as the lab's inventory has them where no other class is given."""
     lab = Lab(root / "lab", {"METIS_CACHE": str(root / "cache"), "METIS_INJECTOR": "guestfs"})
-    lab.write("classes/pi.yaml", CLASS.format(golden=golden, sha256=goldens.sha256(golden)))
+    lab.write("classes/pi.yaml", class_text or _class_of_a_pi())
     lab.write(f"nodes/{NODE}.yaml", NODE_TEXT)
     lab.write_secrets(NODE, f"k3s_token: K10{'ab' * 32}::node:5ec2e7\n")
     for layer in ("pi", "own"):
@@ -89,6 +88,11 @@ def make(root: Path) -> Lab:
         for number in range(FILES_IN_OVERLAY):
             lab.write(f"overlays/{layer}/root/etc/{layer}.d/{number}.conf", f"{layer} {number}\n")
     return lab
+
+
+def _class_of_a_pi() -> str:
+    golden = goldens.pi_golden()
+    return CLASS.format(golden=golden, sha256=goldens.sha256(golden))
 
 
 def _base(lab: Lab) -> Path:
