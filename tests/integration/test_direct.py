@@ -307,7 +307,7 @@ def test_links_lead_around_in_the_image_only(image: Path) -> None:
         assert trees.root.status("/etc/hostname") is not None
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(
         st.tuples(st.integers(0, 700 << 10), st.binary(min_size=1, max_size=8)), min_size=1, max_size=30
