@@ -143,20 +143,15 @@ class Keeping:
 
 def streams(folder: Path) -> list[str]:
     """Make the tar streams that go into the node's image; give the peer's words."""
-    from pipeline.golden.schemes import CREDENTIALS
-    from pipeline.inject.appliance import Appliance
-    from pipeline.inject.guestfs import GuestfsInjector
     from pipeline.lab.lab import Lab as Composed
-    from pipeline.lab.lab import user_cache
 
     lab = Composed.from_environment()
-    appliance = Appliance(user_cache() / "appliance.json", lab.reporter, CREDENTIALS)
     base, scratch = lab.artifacts.base("pi"), folder / "scratch.img"
     places = Places(**json.loads(receipt_of(base).read_bytes())["places"])
     sparse.copy(base, scratch)
     layout = disk.with_own_ids(scratch, NODE)
     facts = disk.facts(layout, places.root, places.boot)
-    with GuestfsInjector(appliance).open(scratch, layout, exactly(places)) as trees:
+    with lab.injector().open(scratch, layout, exactly(places)) as trees:
         files: dict[Side, Path] = {"boot": folder / "boot.tar", "root": folder / "root.tar"}
         assert trees.boot is not None
         keeping = Trees(places, Keeping(trees.root, files["root"]), Keeping(trees.boot, files["boot"]))
@@ -166,7 +161,7 @@ def streams(folder: Path) -> list[str]:
     scratch.unlink()
     return [
         str(base),
-        appliance.accelerator(),
+        lab.appliance.accelerator(),
         f"{places.boot}:{files['boot']}",
         f"{places.root}:{files['root']}",
     ]
