@@ -102,9 +102,9 @@ def status(names: Sequence[str]) -> list[ImageState]:
     from doit.dependency import Dependency, MD5Checker, SqliteDB
     from doit.loader import load_tasks
 
+    lab = load().lab
     import dodo
 
-    lab = load().lab
     lab.refuse_unknown(*names)
     chosen = tuple(names) or lab.nodes
     lab.keyring.expect(chosen)

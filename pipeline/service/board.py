@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import MetisError, from_os
 from ..facts.finding import SEVERITIES
@@ -32,6 +32,10 @@ PATIENCE = 20.0
 SLOW = "whoever is asked for the state of the nodes takes long to answer: what is shown is from before"
 MOST, LONGEST = 20, 500
 """Complaints on a board, and characters of each."""
+MOST_MADE = 100
+"""So much that was made of a board is kept as long as the board is."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,16 @@ class Board:
     classes: Mapping[str, Any] = field(default_factory=dict)
     strangers: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` makes of this board, made once for all who ask by the same key; for one event loop."""
+        if key not in self._made:
+            if len(self._made) >= MOST_MADE:
+                self._made.clear()
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
 
 def look(asking: Asking, burns: Path, snapshots: Path, last: Board) -> Board:

@@ -24,9 +24,9 @@ BASE = 5.0
 """Pixels from the foot of a line to where its letters stand."""
 FULL = 100.0
 LEAST_PLACES = 12
-"""Fewer columns do not become wider."""
+"""Fewer columns do not become wider, they stand further apart."""
 FILLED = 0.75
-"""Of its place a column takes so much."""
+"""Of its place a column takes so much, where they stand close to each other."""
 LONGEST = 30
 """Characters of a label that are drawn; the table has all of it."""
 
@@ -103,14 +103,16 @@ def columns(title: str, heads: Sequence[str], figures: Sequence[Figure], unit: U
 
     `heads` say what labels are, and each series.
     """
-    place = FULL / max(len(figures), LEAST_PLACES)
+    width = FULL / max(len(figures), LEAST_PLACES) * FILLED
+    # The first one begins where the chart does and the last one ends there, as the words below them do.
+    place = (FULL - width) / max(len(figures) - 1, 1)
     floor = LINE + TALL
-    shapes = [Shape("line", 0, floor, FULL, 1)]
+    shapes = [Shape("line", 0, LINE, FULL, 1), Shape("line", 0, floor, FULL, 1)]
     for number, shares in enumerate(_shares(figures)):
         foot = floor
         for name, share in zip(heads[1:], shares, strict=True):
             foot -= share * TALL
-            shapes.append(Shape(name, number * place, max(foot, 0), place * FILLED, share * TALL))
+            shapes.append(Shape(name, number * place, max(foot, 0), width, share * TALL))
     words: list[Word] = []
     told = "Nothing is known yet."
     if figures:
@@ -118,8 +120,12 @@ def columns(title: str, heads: Sequence[str], figures: Sequence[Figure], unit: U
         most = max(figures, key=_total)
         words = [
             Word(_cut(f"most {unit(_total(most))}"), 0, LINE - BASE),
-            Word(_cut(f"last {unit(_total(last))}"), FULL, LINE - BASE, "end"),
             Word(_cut(first.label), 0, floor + LINE - BASE),
+        ]
+        told = one_line(f"{first.label}: {unit(_total(first))}.")
+    if len(figures) > 1:
+        words += [
+            Word(_cut(f"last {unit(_total(last))}"), FULL, LINE - BASE, "end"),
             Word(_cut(last.label), FULL, floor + LINE - BASE, "end"),
         ]
         told = one_line(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..history.jobs import Job
@@ -60,3 +60,12 @@ def startable(unfinished: list[Job], most: int) -> list[Job]:
                 chosen.append(job)
             held.add(needed)
     return chosen
+
+
+def waits_for(job: Job, unfinished: Iterable[Job]) -> Job | None:
+    """The first of the jobs that keep a waiting one from beginning, as they have what it needs."""
+    if job.kind not in KINDS or job.state != "waiting":
+        return None
+    needed = KINDS[job.kind].holds(job)
+    holding = (each for each in unfinished if each.kind in KINDS and KINDS[each.kind].holds(each) == needed)
+    return next((each for each in holding if each.state == "running" or each.id < job.id), None)

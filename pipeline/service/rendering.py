@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from functools import cache
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
 from ..amounts import sized
 from .access import form_token, who
-from .kinds import title_of
+from .kinds import title_of, waits_for
+from .words import ago, exact, left, took
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 TEMPLATES = HERE / "templates"
+SLOT = 15
+"""Seconds of such a moment."""
 
 
 @cache
@@ -32,10 +39,25 @@ def templates() -> Environment:
     )
     environment.filters["size"] = sized
     environment.filters["title_of"] = title_of
-    environment.filters["time"] = _time
+    environment.filters["held_by"] = waits_for
+    environment.filters["time"] = exact
+    environment.filters["ago"] = lambda text: _ago(text, slot())
+    environment.filters["took"] = took
+    environment.filters["left"] = left
     environment.globals["drawn"] = environment.get_template("charts.html").module
     environment.globals["parts"] = environment.get_template("parts.html").module  # also in a block alone
     return environment
+
+
+def macro(template: str, name: str) -> Callable[..., Markup]:
+    """A macro, for what is made once and shown on several pages."""
+    found: Callable[..., Markup] = getattr(templates().get_template(template).module, name)
+    return found
+
+
+def slot() -> int:
+    """The number of the moment in which nobody sees that a time is longer ago."""
+    return int(time.time()) // SLOT
 
 
 def page(request: Request, name: str, status: int = 200, /, **values: Any) -> HTMLResponse:  # noqa: ANN401
@@ -60,6 +82,11 @@ def _printable(value: object) -> object:
     return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in value)
 
 
-def _time(text: str | None) -> str:
-    """A time in UTC as people read it."""
-    return "never" if not text else text[:16].replace("T", " ")
+@lru_cache(maxsize=10_000)
+def _ago(text: str | None, slot: int) -> Markup:
+    """How long ago a time was, with the time itself: made once for all that show it within a while."""
+    words = _printable(ago(text, datetime.fromtimestamp(slot * SLOT, UTC)))
+    if not text:
+        return escape(words)
+    at = escape(_printable(text))
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(at, exact(at), words)

@@ -31,7 +31,11 @@ NOT_BEGUN = "its process ended before it began"
 
 
 class Runner:
-    """The one scheduler of a queue; `complaints` are what went wrong in its last look, a line each."""
+    """The one scheduler of a queue.
+
+    Of its last look `complaints` are what went wrong, a line each, and `unfinished` are the jobs that waited
+    or ran then.
+    """
 
     def __init__(self, history: Path, environment: Mapping[str, str], changed: Callable[[], None]) -> None:
         self._history = history
@@ -43,6 +47,7 @@ class Runner:
         # Its own thread: who waits for another must not keep jobs from being begun and stopped.
         self._thread = ThreadPoolExecutor(1, "runner")
         self.complaints: tuple[str, ...] = ()
+        self.unfinished: tuple[Job, ...] = ()
 
     def wake(self) -> None:
         """Have the queue looked at now, and told that it changed."""
@@ -70,6 +75,7 @@ class Runner:
             found = self.look()
         except (MetisError, OSError) as error:
             found, self.complaints = [], (str(known(error)),)
+        self.unfinished = tuple(found)
         return found, self.complaints
 
     def look(self) -> list[Job]:

@@ -73,6 +73,11 @@ class Service:
         found = (*self._background.complaints, *self._runner.complaints, *self.board.complaints)
         return tuple(dict.fromkeys(found))
 
+    @property
+    def unfinished(self) -> tuple[Job, ...]:
+        """What waits or runs, in its order, as the queue was when it was looked at last."""
+        return self._runner.unfinished
+
     def _look(self, last: Board) -> Board:
         return look(self.asking, self.artifacts.burns, self.artifacts.snapshots, last)
 

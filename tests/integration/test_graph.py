@@ -370,6 +370,14 @@ def test_what_a_killed_build_has_left_is_swept_up_by_the_next(lab: Lab) -> None:
 # --------------------------------------------------------------------------------- failure and others
 
 
+@pytest.mark.parametrize("command", ["status", "image"])
+def test_without_an_inventory_one_line_says_what_to_name(tmp_path: Path, command: str) -> None:
+    said = Lab(tmp_path).metis(command)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"metis: no inventory at {tmp_path}/inventory: name a folder")
+    assert said.err.count("\n") == 1
+
+
 def test_one_bad_node_fails_alone_and_the_exit_status_tells(fresh: Lab) -> None:
     fresh.write("nodes/broken.yaml", "class: plain\nhostnme: x\n")
     report = fresh.doit("-n", "4", "image")

@@ -13,17 +13,20 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 from playwright.sync_api import Locator, Page, expect
 
 from pipeline.facts.show import stamp
-from pipeline.history import audit, burns, events, rejoins
+from pipeline.history import audit, burns, events, jobs, rejoins
 from pipeline.history.audit import Act
 from pipeline.history.database import writing
 from pipeline.history.events import Wanted
+from pipeline.history.exports import Export, Exports
 from pipeline.history.records import fitting
 from pipeline.history.rejoins import Rejoin
 from pipeline.machine import process
 from pipeline.secret import Secret
+from pipeline.service.app import PAGES
 from pipeline.service.options import members
 from pipeline.service.queries import PAGE
 from tests.integration.conftest import PATIENCE
@@ -80,11 +83,28 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Lab:
         events.note(connection, [replace(burned, kind="golden", node="", why="no such host", code=5)])
     now = datetime.now(UTC)
     rejoins.keep(history, Rejoin("alpha", stamp(now - timedelta(hours=3)), stamp(now), stamp(now)))
+    job, _is_new = jobs.add(history, jobs.Wanted("image", "gamma", "ada"), now)
+    jobs.claim(history, job.id, now)
+    jobs.end(history, job.id, "failed", 5, fitting(HOSTILE), now)
+    export(lab, now)
     for number in range(PAGE + 5):
         act = Act(f"{HOSTILE} {number}", "POST /nodes/{node}/build", "node=alpha", "303 See Other", "::1")
         audit.note(history, act, now - timedelta(days=2))
     audit.note(history, Act("ada", "POST /nodes/{node}/burn", "node=beta", "409 Conflict", "::1"), now)
     return lab
+
+
+def export(lab: Lab, now: datetime) -> None:
+    """One of alpha that is open; nobody fetches it."""
+    exports = Exports(lab.artifacts / "history.sqlite3", lab.artifacts / "exports")
+    until = stamp(now + timedelta(days=1))
+    made = Export(
+        "e" * 16, "alpha", "plain", "amd64", "c" * 64, "ada", stamp(now), until, 4, "a" * 64, 8, "b" * 64
+    )
+    exports.folder.mkdir(mode=0o700, parents=True)
+    part = exports.folder / ".part"
+    part.write_bytes(b"gzip")
+    exports.add(part, made)
 
 
 @pytest.fixture(scope="module")
@@ -128,19 +148,77 @@ def builds(lab: Lab, node: str) -> list[int]:
     return [each.id for each in found]
 
 
+# --------------------------------------------------------------------------------------------- all pages
+
+NO_PAGES = {"/", "/burn", "/events", "/jobs/{number}/progress"}
+"""Two lead elsewhere, one is a stream, and one a part of other pages."""
+
+
+def addresses(lab: Lab) -> Iterator[str]:
+    """One of each page that the application has, whoever adds one."""
+    number = {"/jobs": 1, "/history/builds": builds(lab, "alpha")[0]}
+    for route in (route for module in PAGES for route in module.router.routes):
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()) and route.path not in NO_PAGES:
+            home = route.path.partition("/{number}")[0]
+            yield route.path.format(node="alpha", name="plain", number=number.get(home))
+
+
+def test_every_page_is_one_that_all_can_use(page: Page, looker: Looker, lab: Lab) -> None:
+    found = list(addresses(lab))
+    assert len(found) > 15
+    for address in found:
+        page.goto(address)
+        expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        assert page.title() != "Metis"
+        looker.keep(page, f"page{address.replace('/', '-')}")
+
+
+def test_the_link_of_an_export_is_shown_this_once(page: Page, looker: Looker) -> None:
+    page.goto("/nodes/alpha/exports")
+    page.get_by_role("button", name="Show a link").click()
+    expect(page.get_by_role("link", name="Open in Raspberry Pi Imager")).to_be_visible()
+    looker.keep(page, "export-link")
+
+
+@pytest.mark.parametrize(
+    ("how", "path"),
+    [
+        ({"forced_colors": "active"}, "/nodes"),
+        ({"viewport": {"width": 320, "height": 256}}, "/history"),
+        ({"reduced_motion": "reduce", "color_scheme": "dark"}, "/drift"),
+    ],
+    ids=["forced-colours", "zoomed", "still"],
+)
+@pytest.mark.parametrize("looker", ["desktop"], indirect=True)
+def test_who_needs_a_page_otherwise_can_use_it(
+    looker: Looker, served: Served, request: pytest.FixtureRequest, how: dict[str, Any], path: str
+) -> None:
+    with looker.page(served.url, extra_http_headers=ADMIN, **how) as page:
+        page.goto(path)
+        expect(page.get_by_role("rowheader").first).to_be_visible()
+        looker.keep(page, request.node.callspec.id.rpartition("-desktop")[0] or request.node.callspec.id)
+
+
+@pytest.mark.parametrize("looker", ["desktop"], indirect=True)
+def test_on_paper_there_is_what_one_reads_and_no_buttons(page: Page) -> None:
+    page.goto("/nodes")
+    page.emulate_media(media="print")
+    expect(page.get_by_role("rowheader").first).to_be_visible()
+    expect(page.get_by_role("button", name="Build gamma")).to_be_hidden()
+    expect(page.get_by_role("navigation", name="Pages", exact=True)).to_be_hidden()
+
+
 # ------------------------------------------------------------------------------------------- classes
 
 
-def test_a_class_shows_its_nodes_what_they_run_and_what_they_should(page: Page, looker: Looker) -> None:
+def test_a_class_shows_its_nodes_what_they_run_and_what_they_should(page: Page) -> None:
     page.goto("/classes")
     expect(line(page, "plain")).to_contain_text("2 fresh")
-    looker.keep(page, "classes")
     page.get_by_role("link", name="plain", exact=True).click()
     expect(page.get_by_role("heading", name="Class plain")).to_be_visible()
     expect(line(page, "containerd")).to_contain_text("2 of 2")
     expect(page.locator("#targets").get_by_text("6.1.0")).to_be_visible()
     expect(page.locator("#targets").get_by_text("classes/plain.yaml").first).to_be_visible()
-    looker.keep(page, "class")
 
 
 def test_the_recommended_patch_is_one_that_git_takes(page: Page, looker: Looker, lab: Lab) -> None:
@@ -176,7 +254,7 @@ def test_drift_is_shown_with_who_is_silent_and_who_is_a_stranger(page: Page, loo
     looker.keep(page, "drift")
 
 
-def test_drift_over_time_is_a_picture_with_its_figures_beside_it(page: Page, looker: Looker) -> None:
+def test_drift_over_time_is_a_picture_with_its_figures_beside_it(page: Page) -> None:
     page.goto("/drift")
     expect(page.get_by_role("img", name="Drift over time")).to_be_visible()
     page.get_by_text("Figures").click()
@@ -225,12 +303,11 @@ def test_what_a_node_sends_is_shown_by_itself_and_the_filter_stays(
 # ------------------------------------------------------------------------------------------- history
 
 
-def test_what_happened_is_found_by_node_kind_and_how_it_ended(page: Page, looker: Looker) -> None:
+def test_what_happened_is_found_by_node_kind_and_how_it_ended(page: Page) -> None:
     page.goto("/history?kind=build")
     expect(page.get_by_role("cell", name="built").first).to_be_visible()
     page.get_by_text("How long it takes").click()
     expect(page.get_by_role("img", name="How long a build takes")).to_be_visible()
-    looker.keep(page, "history")
     page.get_by_label("What").select_option("burn")
     page.get_by_label("Node").fill("ALPH")
     page.get_by_label("How it ended").select_option("failed")
@@ -252,14 +329,13 @@ def test_what_sentinels_showed_is_in_the_history(page: Page) -> None:
     expect(line(page, "mended").first).to_contain_text("beta")
 
 
-def test_a_build_is_held_against_the_one_before(page: Page, looker: Looker, lab: Lab) -> None:
+def test_a_build_is_held_against_the_one_before(page: Page, lab: Lab) -> None:
     last, first = builds(lab, "alpha")
     page.goto("/history?q=alpha&kind=build")
     page.get_by_role("link", name=f"build {last} of alpha").click()
     expect(page.get_by_role("heading", name=f"Build {last} of alpha")).to_be_visible()
     expect(page.get_by_role("columnheader", name=str(first))).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="/etc/issue").first).to_contain_text("sha256")
-    looker.keep(page, "build")
 
 
 def test_one_chooses_without_scripts_what_a_build_is_held_against(plain: Page, lab: Lab) -> None:
@@ -271,14 +347,12 @@ def test_one_chooses_without_scripts_what_a_build_is_held_against(plain: Page, l
     expect(plain.get_by_role("listitem").filter(has_text="/etc/issue").first).to_contain_text("sha256")
 
 
-def test_rejoins_and_who_did_what_are_beside_it(page: Page, looker: Looker) -> None:
+def test_rejoins_and_who_did_what_are_beside_it(page: Page) -> None:
     page.goto("/history")
     page.get_by_role("link", name="Rejoins").click()
     expect(line(page, "alpha")).to_contain_text("3 hours")
-    looker.keep(page, "rejoins")
     page.get_by_role("link", name="Who did what").click()
     expect(line(page, "409 Conflict")).to_contain_text("ada")
-    looker.keep(page, "audit")
     page.get_by_label("How it ended").select_option("done")
     page.get_by_label("Who").fill("script")
     expect(line(page, "node=alpha").first).to_contain_text("<script>alert(1)</script>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 import time
@@ -11,8 +12,9 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from pipeline.history import rejoins
 from pipeline.history.rejoins import Rejoin
@@ -25,6 +27,7 @@ from tests.support.lab import Lab, class_text
 from tests.support.service import Running, serving
 
 MIB = 1 << 20
+TOKEN = "s" * 32
 
 
 class Slow:
@@ -34,6 +37,7 @@ class Slow:
     """Seconds, so long that a journal has a line of what came after them."""
 
     def __init__(self, body: bytes) -> None:
+        self.body = body
         half, most = len(body) // 2, len(body) * 3 // 4
         self.go_on = threading.Event()
         outer = self
@@ -80,6 +84,7 @@ on_a_desk = pytest.mark.parametrize("looker", ["desktop"], indirect=True)
 @pytest.fixture
 def lab(tmp_path: Path, tiny_golden: Path) -> Lab:
     lab = make_lab(tmp_path, tiny_golden)
+    lab.environment["METIS_SENTINEL_TOKEN"] = TOKEN
     (tmp_path / "cards").mkdir()
     card(lab, "one")
     return lab
@@ -120,7 +125,7 @@ def card(lab: Lab, name: str, size: int = 64 * MIB) -> Path:
 
 def nodes_are_there(page: Page) -> None:
     page.goto("/nodes")
-    expect(page.get_by_role("link", name="alpha")).to_be_visible()
+    expect(page.get_by_role("link", name="alpha", exact=True)).to_be_visible()
 
 
 def build(page: Page, node: str) -> None:
@@ -140,36 +145,96 @@ def state(page: Page, word: str) -> None:
     expect(page.get_by_role("status").get_by_text(word, exact=True)).to_be_visible()
 
 
-# ------------------------------------------------------------------------------------------- nodes
+def of(page: Page, node: str) -> Locator:
+    """The line of a node in a table."""
+    return page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=node))
 
 
-def test_a_node_is_built_from_its_page_and_the_progress_seen(
-    slow: Slow, service: Running, looker: Looker, page: Page, lab: Lab
-) -> None:
-    build(page, "delta")
-    bar = page.get_by_role("progressbar")
-    expect(bar).to_have_attribute("value", re.compile("[5-7][0-9]"))
-    looker.keep(page, "building")
-    slow.go_on.set()
+def push(service: Running, content: bytes) -> None:
+    """Send a snapshot, as the sentinel of a node does."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    answer = httpx.post(f"{service.url}/internal/sentinel/snapshot", content=content, headers=headers)
+    assert answer.status_code == 201, answer.text
+
+
+def to_a_card(page: Page, looker: Looker, lab: Lab) -> None:
+    """From the job that built delta: burn it, and see it on its card."""
+    page.get_by_role("link", name="Burn a card").click()
+    page.get_by_role("radio", name="one").check()
+    page.get_by_label("to go on").fill("delta")
+    looker.keep(page, "burn")
+    page.get_by_role("button", name="Burn delta").click()
+    page.wait_for_url("**/jobs/*")
     state(page, "done")
-    expect(page.locator("#now").get_by_text("fresh")).to_be_visible()
-    expect(bar).to_have_count(0)
-    expect(page.locator("#history").get_by_text("built")).to_be_visible()
-    assert (lab.artifacts / "delta.img").is_file()
+    looker.keep(page, "job")
+    page.get_by_role("link", name="Cards", exact=True).click()
+    tile = page.get_by_role("listitem").filter(has_text="one")
+    expect(tile.locator("dl").get_by_role("link", name="delta", exact=True)).to_be_visible()
+    expect(tile.get_by_text("On no card yet")).to_have_count(0)
+    looker.keep(page, "cards")
+    looked = lab.metis("cards", "--inspect", str(lab.root / "cards/one"))
+    assert looked.out.startswith(f"{lab.root}/cards/one: delta, burned ")
 
 
-def test_a_build_is_cancelled_and_leaves_nothing(
-    slow: Slow, service: Running, looker: Looker, page: Page, lab: Lab
-) -> None:
-    build(page, "delta")
+def and_back(page: Page, looker: Looker, lab: Lab) -> None:
+    """Have gamma built, and cancel that."""
+    page.get_by_role("link", name="Nodes", exact=True).click()
+    page.get_by_role("button", name="Build gamma").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     page.wait_for_url("**/jobs/*")
     state(page, "cancelled")
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(page.get_by_role("button", name="Build again")).to_be_visible()
     looker.keep(page, "cancelled")
-    assert not (lab.artifacts / "delta.img").exists()
+    assert not (lab.artifacts / "gamma.img").exists()
     assert not lab.leftovers()
+
+
+# ------------------------------------------------------------------------------------------- an operator
+
+
+def test_an_operator_builds_and_burns_looks_back_cancels_and_sees_drift(
+    slow: Slow, service: Running, looker: Looker, page: Page, lab: Lab, tiny_golden: Path
+) -> None:
+    """All that issue 10 promises of the pages, by one person, from one page to the next as links lead."""
+    nodes_are_there(page)
+    looker.keep(page, "nodes")
+    page.get_by_role("button", name="Build delta").click()
+    bar = page.get_by_role("progressbar")
+    expect(bar).to_have_attribute("value", re.compile("[5-7][0-9]"))
+    looker.keep(page, "building")
+    page.get_by_role("link", name="Nodes", exact=True).click()
+    of(page, "delta").get_by_role("link", name="build running").click()
+    slow.go_on.set()
+    state(page, "done")
+    assert (lab.artifacts / "delta.img").is_file()
+
+    to_a_card(page, looker, lab)
+    page.get_by_role("link", name="History", exact=True).click()
+    for what in ("burn burned", "build built"):
+        expect(page.get_by_role("row").filter(has_text=what)).to_contain_text("delta")
+    looker.keep(page, "happened")
+
+    elsewhere = [{"interface": "eth0", "address": "192.0.2.13/24"}]
+    push(service, snapshots.written(snapshots.small("delta", at=datetime.now(UTC), addresses=elsewhere)))
+    # Another golden, which comes as far as the first one did.
+    with slowly(tiny_golden.read_bytes() + bytes(MIB)) as other:
+        text = class_text(tiny_golden, hashlib.sha256(other.body).hexdigest())
+        lab.write("classes/other.yaml", text.replace(f"file:{tiny_golden}", other.url))
+        and_back(page, looker, lab)
+    page.get_by_role("link", name="Nodes", exact=True).click()
+    expect(of(page, "delta")).to_contain_text("warning")
+    page.get_by_role("link", name=re.compile("drifting")).click()
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_role("link", name="delta", exact=True).click()
+    found = page.get_by_role("row").filter(has_text="address")
+    expect(found).to_contain_text("192.0.2.4/24")
+    expect(found).to_contain_text("192.0.2.13/24")
+    looker.keep(page, "drift-of-a-node")
+
+
+# ------------------------------------------------------------------------------------------- nodes
 
 
 def test_a_build_that_fails_says_why(page: Page, looker: Looker, lab: Lab) -> None:
@@ -190,20 +255,55 @@ def test_a_node_shows_its_plan_and_every_file(page: Page, looker: Looker) -> Non
     looker.keep(page, "node")
 
 
-def test_a_node_shows_its_drift_and_when_it_came_back(lab: Lab, looker: Looker) -> None:
-    heard = lab.artifacts / "snapshots/alpha.json"
-    heard.parent.mkdir(parents=True)
-    heard.write_bytes(snapshots.written(snapshots.small("alpha", at=datetime.now(UTC))))
+@on_a_desk
+def test_a_node_shows_when_it_came_back(lab: Lab, page: Page) -> None:
     times = ("2026-11-28T08:00:00Z", "2026-11-28T08:05:00Z", "2026-11-28T08:07:00Z")
     rejoins.keep(lab.artifacts / "history.sqlite3", Rejoin("alpha", *times))
-    with serving(lab) as service, looker.page(service.url) as page:
-        nodes_are_there(page)
-        page.goto("/nodes/alpha")
-        drift = page.get_by_role("listitem").filter(has_text="address")
-        expect(drift).to_contain_text("192.0.2.1/24")
-        expect(drift).to_contain_text("192.0.2.13/24")
-        expect(page.get_by_text("burned 2026-11-28 08:00")).to_be_visible()
-        looker.keep(page, "drift")
+    page.goto("/nodes/alpha")
+    expect(page.get_by_text("burned 2026-11-28 08:00")).to_be_visible()
+
+
+@on_a_desk
+def test_the_sums_are_filters_that_the_address_remembers(page: Page, lab: Lab) -> None:
+    page.get_by_role("searchbox", name="Name").fill("ALP")
+    expect(page.get_by_role("link", name="1 never built")).to_be_visible()
+    page.get_by_role("link", name="1 never built").click()
+    expect(page).to_have_url("/nodes?q=ALP&state=never+built&page=1")
+    expect(page.get_by_role("link", name="1 never built")).to_have_attribute("aria-current", "true")
+    page.reload()
+    expect(page.get_by_role("searchbox", name="Name")).to_have_value("ALP")
+    expect(page.get_by_role("rowheader")).to_have_count(1)
+
+
+@on_a_desk
+def test_what_is_as_it_was_stays_in_the_page_and_what_is_otherwise_is_put_in(
+    page: Page, looker: Looker
+) -> None:
+    mark = of(page, "alpha").evaluate_handle("line => { line.mark = true; return line; }")
+    with page.expect_response(re.compile("/nodes[?]")) as answer:
+        page.evaluate("htmx.trigger('#table > [hx-get]', 'sse:board')")
+    answer.value.finished()
+    expect(page.locator(".htmx-request")).to_have_count(0)
+    assert mark.evaluate("line => line.isConnected")
+    other = page.context.new_page()
+    other.goto("/nodes")
+    other.get_by_role("button", name="Build alpha").click()
+    expect(of(page, "alpha")).to_contain_text("fresh")
+    assert not mark.evaluate("line => line.isConnected")
+
+
+@on_a_desk
+def test_a_page_says_that_the_service_is_gone_and_takes_it_back(
+    page: Page, looker: Looker, service: Running
+) -> None:
+    gone = page.get_by_text("Nothing is heard of the service")
+    expect(gone).to_be_hidden()
+    service.stop()
+    expect(gone).to_be_visible()
+    service.start()
+    expect(gone).to_be_hidden()
+    # The browser itself and htmx say so too, on the console.
+    looker.faults[:] = [each for each in looker.faults if "net::ERR_" not in each and "Event]" not in each]
 
 
 def test_a_cluster_is_asked_about_a_node_where_one_is_named(lab: Lab, looker: Looker) -> None:
@@ -237,22 +337,6 @@ def test_what_another_build_changed_is_shown(page: Page, looker: Looker, lab: La
 
 
 # ------------------------------------------------------------------------------------------- cards
-
-
-def test_a_node_is_burned_to_a_card(page: Page, looker: Looker, lab: Lab) -> None:
-    page.goto("/nodes/alpha/burn")
-    expect(page.get_by_role("radio", name="one")).to_be_visible()
-    looker.keep(page, "burn")
-    fill_in(page, "alpha", chosen="one", typed="alpha")
-    page.wait_for_url("**/jobs/*")
-    state(page, "done")
-    looker.keep(page, "job")
-    page.goto("/cards")
-    tile = page.get_by_role("listitem").filter(has_text="one")
-    expect(tile.get_by_role("link", name="alpha")).to_be_visible()
-    looker.keep(page, "cards")
-    looked = lab.metis("cards", "--inspect", str(lab.root / "cards/one"))
-    assert looked.out.startswith(f"{lab.root}/cards/one: alpha, burned ")
 
 
 def test_a_burn_is_refused_where_another_name_is_typed(page: Page, looker: Looker, lab: Lab) -> None:
@@ -343,12 +427,6 @@ def test_it_can_be_done_with_the_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url("**/jobs/*")
     state(page, "done")
-
-
-def test_lists_hold_what_all_pages_are_held_to(page: Page, looker: Looker) -> None:
-    looker.keep(page, "nodes")
-    page.goto("/jobs")
-    looker.keep(page, "jobs")
 
 
 @on_a_desk

@@ -43,7 +43,7 @@ class Looker:
     @contextmanager
     def page(self, url: str, **more: Any) -> Iterator[Page]:
         """A page of this size; its addresses count from `url`, `more` is Playwright's."""
-        with self.browser.new_context(**SIZES[self.size], base_url=url, **more) as context:
+        with self.browser.new_context(**SIZES[self.size] | more, base_url=url) as context:
             page = context.new_page()
             page.on("pageerror", lambda error: self.faults.append(str(error)))
             page.on("console", self._heard)
@@ -62,7 +62,8 @@ class Looker:
         expect(page.locator(".htmx-request")).to_have_count(0)
         page.screenshot(path=self.folder / f"{name}-{self.size}.png", full_page=True)
         width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= SIZES[self.size]["viewport"]["width"], f"{name} is {width} pixels wide"
+        assert page.viewport_size is not None
+        assert width <= page.viewport_size["width"], f"{name} is {width} pixels wide"
         found = Axe().run(page).response["violations"]
         serious = [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in SERIOUS]
         assert not serious, serious

@@ -46,7 +46,7 @@ FLOORS = {
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
     "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.charts "
     "service.ci_figures service.csrf service.denial service.doors service.identity service.imager_list "
-    "service.limits service.options show tables wording",
+    "service.limits service.options service.words show tables wording",
     "machine": "cache.* facts.keeping facts.listing facts.opened facts.reading history.* hooks "
     "inventory.index inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files "
     "service.kinds",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline.errors import RefusedError
 from pipeline.history import jobs
 from pipeline.history.jobs import Job, Wanted
-from pipeline.service.kinds import KINDS, startable
+from pipeline.service.kinds import KINDS, startable, waits_for
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -186,6 +186,26 @@ def test_a_burn_asks_the_cluster_unless_it_was_chosen_otherwise(
 ) -> None:
     burn = replace(job(1, "waiting", "burn", "/dev/sda"), options={"card": "/dev/sda", **options})
     assert KINDS["burn"].words(burn) == ["burn", "--node", burn.node, "--device", "/dev/sda", "--yes", *words]
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "first"),
+    [
+        ([job(1, "running", "image"), job(3, "waiting", "image"), job(9, "waiting", "image")], 1),
+        ([job(3, "waiting", "export"), job(9, "waiting", "image")], 3),
+        ([job(9, "waiting", "image"), job(10, "waiting", "image")], None),
+        ([job(9, "waiting", "image"), job(10, "running", "image")], 10),
+        ([job(1, "running", "burn", "/dev/a"), job(9, "waiting", "image")], None),
+        ([job(1, "running", "burn", "/dev/a"), job(9, "waiting", "burn", "/dev/a")], 1),
+        ([job(1, "running", "burn", "/dev/a"), job(9, "waiting", "burn", "/dev/b")], None),
+        ([job(1, "running", "image"), job(9, "running", "image")], None),
+        ([job(1, "running", "newer"), job(9, "waiting", "newer")], None),
+    ],
+)
+def test_a_job_that_waits_says_for_which_one(unfinished: list[Job], first: int | None) -> None:
+    last = next(each for each in unfinished if each.id == 9)
+    found = waits_for(last, unfinished)
+    assert (found and found.id) == first
 
 
 def test_no_more_begin_than_there_is_room_for() -> None:

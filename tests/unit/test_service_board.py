@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,24 @@ def test_only_so_many_ask_at_once_and_none_is_waited_for_at_the_end(hanging: Non
     answered = [each for each in ended if isinstance(each, Answer)]
     assert all(each.data is None and each.code < 0 for each in answered)
     assert len(answered) <= AT_ONCE
+
+
+def _counted(made: list[str]) -> int:
+    made.append("x")
+    return len(made)
+
+
+def test_what_is_made_of_a_board_is_made_once_and_of_another_board_anew() -> None:
+    made: list[str] = []
+    first, second = Board(), replace(Board(), complaints=("another",))
+    for each in (first, first, second):
+        assert each.once("key", partial(_counted, made)) == len(made)
+    assert len(made) == 2
+    assert first == Board()
+
+
+def test_no_more_is_kept_of_a_board_than_is_looked_at() -> None:
+    lab = Board()
+    for key in range(3 * board.MOST_MADE):
+        assert lab.once(key, partial(str, key)) == str(key)
+    assert len(lab._made) <= board.MOST_MADE

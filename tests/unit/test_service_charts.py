@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -79,7 +80,9 @@ def test_a_chart_has_a_name_and_says_in_words_what_it_shows(figures: Sequence[Fi
     assert svg.get("role") == "img"
     by_id = {each.get("id"): each.text for each in svg}
     assert by_id[svg.get("aria-labelledby")] == "A title"
-    assert (by_id[svg.get("aria-describedby")] or "").startswith("From ")
+    told = by_id[svg.get("aria-describedby")] or ""
+    assert told.startswith("From ") == (len(figures) > 1)
+    assert told
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, -1e-300])
@@ -101,6 +104,18 @@ def test_columns_are_as_high_as_their_figures_and_stand_on_each_other() -> None:
     assert heights(chart, "high") == pytest.approx([82.5, 0.0])
     low, high = (next(each for each in chart.shapes if each.series == name) for name in SERIES[1:])
     assert high.y + high.height == pytest.approx(low.y)
+
+
+@pytest.mark.parametrize("count", [2, 3, 12, 500])
+def test_the_first_and_the_last_column_stand_where_their_words_do(count: int) -> None:
+    found = [shape for shape in shown(*[(1, 1)] * count).shapes if shape.series == "low"]
+    assert found[0].x == 0
+    assert found[-1].x + found[-1].width == pytest.approx(100)
+    assert all(before.x + before.width < after.x for before, after in pairwise(found))
+
+
+def test_one_figure_is_told_once() -> None:
+    assert [word.text for word in shown((1, 3)).words] == ["most 4", "0"]
 
 
 def test_bars_are_as_long_as_their_figures() -> None:

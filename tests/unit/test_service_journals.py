@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,47 @@ def test_it_tells_what_goes_on_and_what_was_said(file: Path) -> None:
     with reporter.step("copying", 10):
         assert told(file).steps == (Step("copying", 0, 10),)
     assert told(file) == Told((), ("token=***",))
+
+
+def step(at: float, done: int) -> bytes:
+    """A line of a step of 1,000 bytes, so many seconds after it began."""
+    time = datetime.fromtimestamp(at, UTC).isoformat()
+    return json.dumps({"at": time, "step": 1, "label": "copying", "done": done, "total": 1000}).encode()
+
+
+@pytest.mark.parametrize(
+    ("lines", "rate", "left"),
+    [
+        ([(0, 0)], None, None),
+        ([(0, 0), (1, 500)], None, None),
+        ([(0, 0), (4, 400)], 100, 6),
+        ([(0, 0), (100, 100), (102, 300)], 100, 7),
+        ([(0, 0), (2, 1000)], 500, 0),
+        ([(0, 0), (2, 2000)], 1000, 0),
+        ([(5, 0), (2, 400)], None, None),
+        ([(0, 400), (4, 400)], None, None),
+    ],
+)
+def test_a_step_is_as_fast_as_it_was_of_late(
+    lines: list[tuple[float, int]], rate: float | None, left: float | None
+) -> None:
+    (found,) = read([step(*line) for line in lines]).steps
+    assert (found.rate, found.left) == (rate, left)
+
+
+@pytest.mark.parametrize("at", [None, "soon", 7, "9999-12-31T23:59:59-23:59", "2026-11-29T03:00:00"])
+def test_without_a_time_nobody_says_how_fast_it_is(at: object) -> None:
+    about = {"at": at, "step": 1, "label": "copying", "total": 1000}
+    (found,) = read([json.dumps(about | {"done": done}).encode() for done in (0, 500)]).steps
+    assert (found.done, found.rate) == (500, None)
+
+
+@pytest.mark.parametrize("about", [{"done": -1}, {"done": 1 << 63}, {"total": -1}, {"total": 10**400}])
+def test_what_no_file_can_have_is_passed_over(about: dict[str, int]) -> None:
+    assert (
+        read([json.dumps({"step": 1, "label": "copying", "done": 0, "total": 9} | about).encode()]).steps
+        == ()
+    )
 
 
 def test_what_is_added_is_seen(file: Path) -> None:

@@ -20,7 +20,7 @@ from pipeline.history.events import Wanted
 from pipeline.history.rejoins import Rejoin
 from pipeline.history.watches import Past, Span, past, watched
 from pipeline.service.board import Board, Row
-from pipeline.service.pages import classes, difference, drift, history
+from pipeline.service.pages import classes, difference, drift, history, nodes
 from pipeline.service.pages import rejoins as rejoins_page
 from pipeline.service.queries import PAGE, page_number, part, query
 from pipeline.service.rendering import templates
@@ -95,6 +95,43 @@ def test_pages_have_all_lines_once_and_say_whether_there_are_more(count: int, nu
 def test_no_more_lines_are_made_than_a_page_takes() -> None:
     endless = iter(int, 1)
     assert part(endless, 1) == ([0] * PAGE, True)
+
+
+# ---------------------------------------------------------------------------------------------- nodes
+
+LAB = Board(
+    rows=rows(
+        row("titan-1"),
+        replace(row("titan-2", state="stale"), drift={"critical": 1, "info": 2}),
+        replace(row("atlas-1", "pc"), drift={"info": 1}),
+        replace(row("atlas-2", "pc", "never built"), is_silent=True),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("wish", "counts"),
+    [
+        (nodes.Wish(), {"all": 4, "fresh": 2, "stale": 1, "never built": 1, "drifting": 1, "silent": 1}),
+        (nodes.Wish(klass="pc"), {"all": 2, "fresh": 1, "never built": 1, "silent": 1}),
+        (nodes.Wish("TITAN", state="silent"), {"all": 2, "fresh": 1, "stale": 1, "drifting": 1, "silent": 0}),
+        (nodes.Wish("nobody"), {"all": 0}),
+    ],
+)
+def test_nodes_are_told_in_sums_that_lead_to_as_many(wish: nodes.Wish, counts: dict[str, int]) -> None:
+    found = nodes.sums(LAB, wish)
+    assert {each.name: each.count for each in found} == counts
+    assert [each.name for each in found if each.is_chosen] == [wish.state or "all"]
+    for each in found:
+        state = "" if each.name == "all" else each.name
+        shown, _more = nodes.chosen(LAB.rows.values(), replace(wish, state=state))
+        assert len(shown) == each.count
+        assert each.query == replace(wish, state=state).query(1)
+
+
+def test_sums_are_of_the_board_that_is_shown() -> None:
+    assert nodes.sums(LAB, nodes.Wish())[0].count == 4
+    assert nodes.sums(replace(LAB, rows=rows(row("a"))), nodes.Wish())[0].count == 1
 
 
 # ---------------------------------------------------------------------------------------------- drift
@@ -213,6 +250,10 @@ def test_a_class_has_its_nodes_by_how_their_images_are() -> None:
     assert pi.nodes == ("b", "d", "a")
 
 
+def test_a_node_that_cannot_be_read_is_of_no_class() -> None:
+    assert [each.name for each in classes.seen(Board(rows=rows(row("a"), row("bad", ""))))] == ["pi"]
+
+
 def test_a_class_of_which_nobody_has_heard_says_nothing_of_what_it_runs() -> None:
     (pi,) = classes.seen(Board(rows=rows(row("a"))))
     assert (pi.heard, pi.versions, pi.drift, pi.differing) == (0, (), {}, ())
@@ -275,7 +316,7 @@ def test_builds_of_several_nodes_are_told_by_class_the_longest_first() -> None:
         event(node="c", klass="pc", seconds=300),
         event(node="b", klass="pi", seconds=11),
     ]
-    assert history.times(done).rows == (("pc", "5 minutes"), ("pi", "11.0 s"))
+    assert history.times(done).rows == (("pc", "5 min 0 s"), ("pi", "11.0 s"))
 
 
 def test_builds_of_one_node_are_told_one_by_one_the_oldest_first() -> None:

@@ -26,10 +26,11 @@ async def show(request: Request, seen: str = "") -> Response:
     """Which cards there are, unless that is what the page has `seen` already."""
     service = request.app.state.service
     shown, complaint = await look(service)
-    now = digest(shown, complaint)
+    rows = service.board.rows
+    on_none = waiting(rows.values())
+    now = digest(shown, " ".join((complaint, *on_none)))
     if seen == now and request.headers.get("HX-Request"):
         return Response(status_code=UNCHANGED)
-    rows = service.board.rows
     return page(
         request,
         "cards.html",
@@ -37,7 +38,7 @@ async def show(request: Request, seen: str = "") -> Response:
         complaint=complaint,
         seen=now,
         nodes=sorted(rows),
-        waiting=waiting(rows.values()),
+        waiting=on_none,
     )
 
 

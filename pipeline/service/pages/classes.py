@@ -101,9 +101,9 @@ def known(board: Board, name: str) -> Class:
 
 
 def seen(board: Board) -> Iterator[Class]:
-    """The classes that nodes are of, by name."""
+    """The classes that nodes are of, by name; a node whose file cannot be read is of none."""
     rows: dict[str, list[Row]] = {}
-    for row in board.rows.values():
+    for row in (row for row in board.rows.values() if row.klass):
         rows.setdefault(row.klass, []).append(row)
     for name in sorted(rows):
         facts = board.classes.get(name, {})

@@ -18,7 +18,6 @@ from ...history.events import Wanted, events
 from ...history.records import Event
 from ..queries import HIGHEST, Number
 from ..rendering import page
-from .history import took
 
 router = APIRouter(include_in_schema=False)
 CHOICES = 50
@@ -44,7 +43,7 @@ async def show(
     """A build of this number, held against another one."""
     service = request.app.state.service
     pair = await asyncio.to_thread(_look, service.history, number, against)
-    return page(request, "build.html", board=service.board, pair=pair, took=took)
+    return page(request, "build.html", board=service.board, pair=pair)
 
 
 def _look(history: Path, number: int, against: int | None) -> Pair:

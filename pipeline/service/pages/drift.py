@@ -130,7 +130,8 @@ def days_of(before: Past, now: datetime, days: int = DAYS) -> Iterator[Day]:
 def chart(days: Iterable[Day]) -> Chart:
     """How many findings there were in the end of each day."""
     figures = [Figure(f"{day:%Y-%m-%d}", tuple(counts.values())) for day, counts in days]
-    return columns("Drift over time", ("Day", *SEVERITIES), figures, "{:.0f}".format)
+    title = "Drift over time: findings in the end of each day"
+    return columns(title, ("Day", *SEVERITIES), figures, "{:.0f}".format)
 
 
 def counted(before: Past, at: str) -> dict[Severity, int]:

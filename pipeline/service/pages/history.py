@@ -13,13 +13,14 @@ from typing import get_args
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from ...amounts import duration, seconds
+from ...amounts import seconds
 from ...history import events
 from ...history.events import Wanted
 from ...history.records import KINDS, Event, Kind, Verdict
 from ..charts import Chart, Figure, bars, columns
 from ..queries import LONGEST, PAGE, Before, query
 from ..rendering import page
+from ..words import took
 
 router = APIRouter(include_in_schema=False)
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -29,8 +30,6 @@ LATEST = 500
 """So many builds, or burns, are looked at to say how long they take."""
 MOST_BARS = 12
 MOST_COLUMNS = 40
-ENOUGH = 120.0
-"""Seconds from which on tenths say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,6 @@ async def history(
         kinds=KINDS,
         verdicts=VERDICTS,
         ages=AGES,
-        took=took,
     )
 
 
@@ -116,20 +114,17 @@ def times(done: Sequence[Event]) -> Chart:
     """
     if len({each.node for each in done}) == 1:
         figures = [Figure(_minute(each.at), (max(0.0, each.seconds),)) for each in done[:MOST_COLUMNS]]
-        title = f"How long each {done[0].kind} of {done[0].node} took"
+        last = f", the last {MOST_COLUMNS}" if len(done) > MOST_COLUMNS else ""
+        title = f"How long each {done[0].kind} of {done[0].node} took{last}"
         return columns(title, ("Began, UTC", "took"), figures[::-1], took)
     classes: dict[str, list[float]] = {}
     for each in done:
         classes.setdefault(each.klass, []).append(max(0.0, each.seconds))
     found = [Figure(name, (median(values),)) for name, values in classes.items()]
     found.sort(key=lambda each: each.values, reverse=True)
-    title = f"How long a {done[0].kind} takes: the median of the last {len(done)}"
+    longest = f", the {MOST_BARS} longest" if len(found) > MOST_BARS else ""
+    title = f"How long a {done[0].kind} takes by class{longest}: the median of the last {len(done)}"
     return bars(title, ("Class", "took"), found[:MOST_BARS], took)
-
-
-def took(length: float) -> str:
-    """How long something took, in seconds, in words."""
-    return f"{length:.1f} s" if length < ENOUGH else duration(length)
 
 
 def _minute(at: str) -> str:
