@@ -35,7 +35,8 @@ from .commands.status import status
 from .commands.verify import verify
 from .commands.watch import watch
 from .errors import MetisError, known
-from .machine.hardening import end_as_by_ctrl_c, leave_no_cores
+from .machine.hardening import end_as_by_ctrl_c
+from .machine.system import system
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended; SIGTERM is as good here
 
@@ -79,7 +80,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `metis`; the one place that turns errors into lines and exit codes."""
-    leave_no_cores()
+    system().leave_no_cores()
     end_as_by_ctrl_c()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:
