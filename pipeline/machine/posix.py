@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-CAN_ASK = CAN_WATCH_PIPES = True
+NAME = "Linux"
+BUILDS = CAN_ASK = CAN_WATCH_PIPES = True
 WITHOUT_WINDOW = 0
 CAN_RENAME_OPEN = True
 

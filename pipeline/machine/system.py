@@ -20,6 +20,10 @@ class System(Protocol):
 
     CAN_RENAME_OPEN: bool
     """Whether a file that is open can get another name, or be removed."""
+    NAME: str
+    """As people know it."""
+    BUILDS: bool
+    """Whether images are made and fetched there, and not only burned."""
     CAN_ASK: bool
     """Whether one process can ask another to end, and that one put things away first."""
     CAN_WATCH_PIPES: bool

@@ -11,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-CAN_ASK = CAN_WATCH_PIPES = False
+NAME = "Windows"
+BUILDS = CAN_ASK = CAN_WATCH_PIPES = False
 WITHOUT_WINDOW = 0x08000000  # CREATE_NO_WINDOW: a console of its own, which nobody sees and nobody closes
 CAN_RENAME_OPEN = False
 

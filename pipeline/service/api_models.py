@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..facts.finding import Severity
+from ..steps import image_state
 from .board import Row
 from .cards import Plugged
 from .preflights import Preflight
 
-ImageState = Literal["fresh", "stale", "never built"]
+ImageState = image_state.State
 Time = Annotated[str, Field(description="UTC, as ISO 8601 has it", examples=["2026-11-29T02:20:00+00:00"])]
 NodeName = Annotated[
     str, Field(min_length=1, max_length=253, description="A node's name", examples=["titan-13"])

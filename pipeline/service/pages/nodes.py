@@ -14,6 +14,8 @@ from ..rendering import page
 
 router = APIRouter(include_in_schema=False)
 STATES = ("fresh", "stale", "never built")
+ONLY_STATE = ("finished",)
+"""Where nothing is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ async def home() -> RedirectResponse:
 @router.get("/nodes")
 async def nodes(request: Request, q: str = "", state: str = "") -> HTMLResponse:
     """The nodes that are wished for."""
-    board = request.app.state.service.board
+    service = request.app.state.service
+    board = service.board
     number = page_number(request.query_params.get("page", ""))
     wish = Wish(q[:100], request.query_params.get("class", ""), state, number)
     rows, has_more = chosen(board.rows.values(), wish)
@@ -64,5 +67,5 @@ async def nodes(request: Request, q: str = "", state: str = "") -> HTMLResponse:
         wish=wish,
         has_more=has_more,
         classes=sorted({row.klass for row in board.rows.values()}),
-        states=STATES,
+        states=ONLY_STATE if service.only_burns else STATES,
     )
