@@ -66,7 +66,7 @@ class FilterError(ToolError):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment that children get: the allowed part of ours, a plain locale, and `extra`.
+    """The environment that children get: the allowed part of ours, a plain locale with UTF-8, and `extra`.
 
     The folders of mkfs and sfdisk, which an ordinary user's PATH leaves out, come last on it.
     """
@@ -76,7 +76,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
     }
     path = os.pathsep.join([kept.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", **(extra or {})}
+    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", **(extra or {})}
 
 
 def run(

@@ -78,7 +78,8 @@ class Service:
         return tuple(dict.fromkeys(found))
 
     def _look(self, last: Board) -> Board:
-        return look(self.asking, self.artifacts.burns, self.artifacts.snapshots, last)
+        snapshots = None if self.only_burns else self.artifacts.snapshots
+        return look(self.asking, self.artifacts.burns, snapshots, last)
 
     def _jobs_changed(self) -> None:
         self.events.tell("jobs")

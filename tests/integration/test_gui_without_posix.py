@@ -60,7 +60,7 @@ class Gui:
     def burn(self) -> int:
         """Have the card burned; the number of the job."""
         (card,) = self.api("/cards")
-        assert card["path"] == PATH
+        assert (card["path"], card["content"]) == (PATH, "not known")
         place = self.post(f"/nodes/{NODE}/burn", confirm=NODE, card=card["id"])
         return int(place.removeprefix("/jobs/"))
 
@@ -83,6 +83,7 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     artifacts.mkdir()
     for file in (host.image, bmap_of(host.image), receipt_of(host.image)):
         shutil.copy2(file, artifacts)
+    (artifacts / "snapshots").mkdir()
     with subprocess.Popen(
         host.words("gui"),
         cwd=ROOT,
@@ -109,7 +110,9 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
 
 
 def test_the_images_that_are_there_are_shown(gui: Gui) -> None:
-    (node,) = gui.api("/nodes")["nodes"]
+    board = gui.api("/nodes")
+    (node,) = board["nodes"]
+    assert board["complaints"] == []
     assert (node["node"], node["state"], node["why"]) == (NODE, "finished", "")
     page = gui.get("/nodes")
     assert NODE in page
