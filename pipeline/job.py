@@ -79,6 +79,8 @@ def do(history: Path, number: int) -> None:
             durable.make_private(journal.parent)
             with _heeding(history, number):
                 code, said = _done(job, JournalReporter(journal))
+        except KeyboardInterrupt:  # before `main` began, or when it was over already
+            code, said = INTERRUPTED, "interrupted"
         except OSError as error:
             code, said = 1, str(durable.out_of_room(journal, error))
         state: jobs.State = "done" if code == 0 else "cancelled" if code == INTERRUPTED else "failed"
@@ -105,6 +107,8 @@ def _heeding(history: Path, number: int) -> Iterator[None]:
         yield
     finally:
         over.set()
+        if watch.is_alive():  # so that nobody is interrupted later
+            watch.join()
 
 
 def _end(history: Path, number: int, state: jobs.State, code: int, said: str) -> None:

@@ -143,12 +143,17 @@ def test_a_burn_goes_to_the_card_that_is_plugged_in_and_into_the_history(gui: Gu
     assert "burned" in gui.get("/history")
 
 
-def test_a_burn_that_is_cancelled_stops_and_leaves_no_card_that_boots(gui: Gui) -> None:
+def test_a_burn_shows_how_far_it_is_and_cancelled_leaves_no_card_that_boots(gui: Gui) -> None:
     gui.host.gate.touch()
-    number = gui.burn()
-    gui.waited_for("jobs", lambda: gui.is_like(number, "running"))
-    assert gui.post(f"/jobs/{number}/cancel") == f"/jobs/{number}"
-    job = gui.waited_for("jobs", lambda: gui.is_like(number, "done", "failed", "cancelled"))
+    try:
+        number = gui.burn()
+        gui.waited_for("jobs", lambda: gui.is_like(number, "running"))
+        while "<progress" not in gui.get(f"/jobs/{number}/progress"):
+            assert gui.is_like(number, "running")
+        assert gui.post(f"/jobs/{number}/cancel") == f"/jobs/{number}"
+        job = gui.waited_for("jobs", lambda: gui.is_like(number, "done", "failed", "cancelled"))
+    finally:
+        gui.host.gate.unlink(missing_ok=True)
     assert (job["state"], job["said"]) == ("cancelled", "interrupted; nothing half-made counts as done")
     assert gui.host.card.read_bytes()[:MIB] == bytes(MIB)
 

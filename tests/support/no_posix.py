@@ -101,14 +101,17 @@ def put_in(setup: dict[str, Any]) -> None:
 
 
 def _hold_while_there_is(gate: Path) -> None:
-    """Have no byte written to a card as long as there is this file; who is interrupted there removes it."""
+    """Have nothing written behind a card's first MiB as long as there is this file.
+
+    Who is interrupted there removes it, since a card is cleared then.
+    """
     from pipeline.card.physical_drive import WindowsMedium
 
     write = WindowsMedium.write
 
     def held(medium: WindowsMedium, offset: int, data: memoryview) -> None:
         try:
-            while gate.exists():
+            while offset >= 1 << 20 and gate.exists():
                 time.sleep(0.02)
         except KeyboardInterrupt:
             gate.unlink()
