@@ -131,6 +131,11 @@ def test_what_needs_a_build_is_not_offered_and_is_refused_with_the_reason(gui: G
         gui.post(f"/nodes/{NODE}/build")
 
 
+def test_a_card_is_offered_with_its_drive_letter(gui: Gui) -> None:
+    assert ">E:" in gui.get("/cards")
+    assert ", E:" in gui.get(f"/nodes/{NODE}/burn")
+
+
 def test_a_burn_goes_to_the_card_that_is_plugged_in_and_into_the_history(gui: Gui) -> None:
     number = gui.burn()
     job = gui.waited_for("jobs", lambda: gui.is_like(number, "done", "failed", "cancelled"))
