@@ -9,6 +9,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -95,6 +96,7 @@ def install() -> None:
         (os, {"O_BINARY": 0x8000, "startfile": _startfile}),
         (signal, {"SIGBREAK": signal.SIGTTIN}),
         (socket, {"SO_EXCLUSIVEADDRUSE": socket.SO_KEEPALIVE}),
+        (shutil, {"_use_fd_functions": False}),
         (asyncio, {"ProactorEventLoop": asyncio.SelectorEventLoop}),
     ):
         vars(module).update(own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -143,6 +144,7 @@ def test_files_are_written_where_a_flush_wants_a_file_that_may_be_written(
     for name, own in (("open", windows_os.no_folder), ("fsync", windows_os.of_what_is_written)):
         monkeypatch.setattr(os, name, own)
     monkeypatch.setattr(os, "rename", windows_os.not_over)
+    monkeypatch.setattr(shutil, "_use_fd_functions", False)
     durable.write(tmp_path / "file", b"a\nb")
     durable.write_once(tmp_path / "once", b"first")
     durable.write_once(tmp_path / "once", b"second")
