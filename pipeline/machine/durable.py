@@ -240,7 +240,7 @@ def write(target: Path, data: bytes) -> None:
 def write_once(target: Path, data: bytes) -> bool:
     """Write a whole file of mode 0600 where there is none: who comes second leaves the file of the first.
 
-    Say whether it was written. Both find a whole file afterwards, as it gets its name when it is on the medium.
+    Say whether it was written. Both find a whole file afterwards, as it has its name once it is on disk.
     """
     if target.exists():  # nothing is needed for it, not even room
         return False

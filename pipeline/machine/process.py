@@ -10,6 +10,7 @@ import errno
 import os
 import selectors
 import shutil
+import signal
 import subprocess
 import threading
 import time
