@@ -34,9 +34,12 @@ from .commands.serve import gui, serve
 from .commands.status import status
 from .commands.verify import verify
 from .commands.watch import watch
-from .errors import MetisError, known
-from .machine.hardening import end_as_by_ctrl_c, leave_no_cores
+from .errors import MetisError, UsageError, known
+from .machine.hardening import end_as_by_ctrl_c
+from .machine.system import system
 
+OF_FINISHED_IMAGES = frozenset("burn cards gui history serve status".split())
+"""What works where nothing is built."""
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended; SIGTERM is as good here
 
 
@@ -46,8 +49,12 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended; SIGTE
     "secret, 3 refused for safety, 4 a hash or an identity did not match, 5 a source could not be reached.",
 )
 @click.version_option(package_name="metis")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Recovery cards for lab nodes, from a declared inventory."""
+    name = context.invoked_subcommand
+    if not (system().BUILDS or name in OF_FINISHED_IMAGES):
+        raise UsageError(f"metis {name} is not to be had on {system().NAME}", "run it where images are built")
 
 
 for command in (
@@ -79,7 +86,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `metis`; the one place that turns errors into lines and exit codes."""
-    leave_no_cores()
+    system().leave_no_cores()
     end_as_by_ctrl_c()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:

@@ -6,12 +6,14 @@ it lives it holds the job's lock, so whoever finds a running job without one kno
 
 from __future__ import annotations
 
+import _thread
 import io
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +24,15 @@ from .history import jobs
 from .history.jobs import Job
 from .machine import durable
 from .machine.journal import JournalReporter
+from .machine.system import system
 from .service.cards import as_seen
 from .service.job_files import journal_of, lock_of
 from .service.kinds import KINDS
 from .steps.choosing import seen_again
 
 PREFIX = "metis: "
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether the job is to stop."""
 TRIES, PAUSE = 120, 5.0
 """How often the end of a job is told at most, and the seconds between."""
 
@@ -72,11 +77,38 @@ def do(history: Path, number: int) -> None:
         os.environ |= {"METIS_JOURNAL": str(journal), "METIS_WAIT": "1"}
         try:
             durable.make_private(journal.parent)
-            code, said = _done(job, JournalReporter(journal))
+            with _heeding(history, number):
+                code, said = _done(job, JournalReporter(journal))
+        except KeyboardInterrupt:  # before `main` began, or when it was over already
+            code, said = INTERRUPTED, "interrupted"
         except OSError as error:
             code, said = 1, str(durable.out_of_room(journal, error))
         state: jobs.State = "done" if code == 0 else "cancelled" if code == INTERRUPTED else "failed"
         _end(history, number, state, code, said)
+
+
+@contextmanager
+def _heeding(history: Path, number: int) -> Iterator[None]:
+    """End as by Ctrl-C when the job is to stop, where no process can ask that of another."""
+    over = threading.Event()
+
+    def heed() -> None:
+        while not over.wait(LOOK_EVERY):
+            with suppress(MetisError):
+                job = jobs.get(history, number)
+                if job is None or job.stop:
+                    _thread.interrupt_main()
+                    return
+
+    watch = threading.Thread(target=heed, name="heed", daemon=True)
+    if not system().CAN_ASK:
+        watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if watch.is_alive():  # so that nobody is interrupted later
+            watch.join()
 
 
 def _end(history: Path, number: int, state: jobs.State, code: int, said: str) -> None:

@@ -14,11 +14,12 @@ from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
 from .errors import MetisError, common_exit_code, one_line
 from .graph.doit_setup import LineReporter, of_lab
 from .graph.outcomes import Outcomes
-from .graph.status import ImageState, states
+from .graph.status import states
 
 if TYPE_CHECKING:
     from .graph.tasks import Tasks
     from .lab.lab import Lab
+    from .steps.image_state import ImageState
 
 
 class StderrReporter(LineReporter):

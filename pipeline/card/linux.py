@@ -112,8 +112,6 @@ class LinuxOpener:
 def platform() -> Platform:
     """What a burn asks of Linux."""
     return Platform(
-        name="Linux",
-        builds=True,
         knows_file_systems=True,
         find=find,
         card_at=card_at,

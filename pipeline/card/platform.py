@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What a platform, which people know by its `name`, can do.
+    """What a platform can do.
 
-    Where it `builds`, images are made and fetched, not only burned. Where it `knows_file_systems`, there are
-    the programs that read those of a card or an image. `find` lists devices, `card_at` finds what an operator
-    named, `openers` are programs that have it open, `system_mounts` says which mount points must not be lost,
-    given the folder of artifacts, and what they are. `opener` opens cards to be written.
+    Where it `knows_file_systems`, there are the programs that read those of a card or an image. `find` lists
+    devices, `card_at` finds what an operator named, `openers` are programs that have it open, `system_mounts`
+    says which mount points must not be lost, given the folder of artifacts, and what they are. `opener` opens
+    cards to be written.
     """
 
-    name: str
-    builds: bool
     knows_file_systems: bool
     find: Callable[[], tuple[Card, ...]]
     card_at: Callable[[str], Card]

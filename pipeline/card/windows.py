@@ -109,8 +109,6 @@ def system_mounts(artifacts: Path) -> Mapping[str, str]:
 def platform() -> Platform:
     """What a burn asks of Windows."""
     return Platform(
-        name="Windows",
-        builds=False,
         knows_file_systems=False,
         find=find,
         card_at=card_at,

@@ -10,7 +10,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..errors import MetisError, UsageError
+from ..machine.system import system
 from ..settings import DELTAS, LARGEST_CARD
+from ..steps.artifacts import Artifacts
 from . import burning
 from .options import (
     artifacts_folder,
@@ -126,10 +128,11 @@ def burn(
     folders = mounted_folders(boot, root, other=other)
     if auto_mount and not nodes:
         raise UsageError("a finished image is written as it is", "leave --auto-mount out, or name a --node")
-    if image is None:
-        _refuse_where_nothing_is_built("no registry is read" if source else "nothing is built")
     if image is not None:
         burning.write_image(image, choice)
+    elif not system().BUILDS:
+        plain = nodes[0] if nodes and folders is None and not auto_mount else ""
+        _burn_what_is_there(plain, choice, "no registry is read" if source else "nothing is built")
     elif source is not None:
         burning.write_pulled(source, identity, flags, choice)
     elif folders is not None:
@@ -142,9 +145,9 @@ def burn(
         burning.write_node(nodes[0], flags, choice)
 
 
-def _refuse_where_nothing_is_built(what: str) -> None:
-    from ..card.here import here
-
-    platform = here()
-    if not platform.builds:
-        raise UsageError(f"{what} on {platform.name}", "bring a finished image, and name it with --image")
+def _burn_what_is_there(node: str, choice: burning.Choice, otherwise: str) -> None:
+    """The finished image of a node, where nothing is built. Raises UsageError where there is none."""
+    if not (node and Artifacts(artifacts_folder()).image(node).is_file()):
+        where = system().NAME
+        raise UsageError(f"{otherwise} on {where}", "bring a finished image, and name it with --image")
+    burning.write_finished(node, choice)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import SeveralErrors, UsageError
+from ..errors import MismatchError, SeveralErrors, UsageError
 from ..machine.reporters import reporter
 from ..settings import LARGEST_CARD
 from . import prompts
@@ -49,6 +49,27 @@ class Choice:
 
 def write_image(path: Path, choice: Choice) -> None:
     """Burn a finished image, for which nothing but its own files is asked."""
+    subject, reports = _burned_as_it_is(path, choice)
+    _end(subject, reports, choice)
+
+
+def write_finished(name: str, choice: Choice) -> None:
+    """Burn the image of a node that was brought into the artifacts, and keep what came of it.
+
+    Raises MismatchError where its receipt says that it is another node's.
+    """
+    from ..lab import burned
+    from ..steps.artifacts import Artifacts
+
+    artifacts = Artifacts(artifacts_folder())
+    _, reports = _burned_as_it_is(artifacts.image(name), choice, name)
+    try:
+        burned.keep(artifacts, reporter(os.environ), name, "", reports)
+    finally:
+        _end(name, reports, choice)
+
+
+def _burned_as_it_is(path: Path, choice: Choice, wanted: str = "") -> tuple[str, list[Report]]:
     from ..card.here import here
     from ..steps.burn import Tools
     from ..steps.burnable import opened
@@ -58,8 +79,12 @@ def write_image(path: Path, choice: Choice) -> None:
     rules = Rules(LARGEST_CARD, artifacts_folder(), allow_fixed=choice.allow_fixed)
     _refuse_early(platform, rules, choice)
     with opened(path, told) as image:
-        reports = _burned(image, rules, Tools(platform, told, choice.delta), choice)
-    _end(image.subject, reports, choice)
+        if wanted not in {"", image.subject}:
+            raise MismatchError(
+                f"{path} is the image of {image.subject} by its receipt",
+                "give it that name",
+            )
+        return image.subject, _burned(image, rules, Tools(platform, told, choice.delta), choice)
 
 
 def write_pulled(source: str, identity: str | None, flags: dict[str, str | None], choice: Choice) -> None:

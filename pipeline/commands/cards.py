@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MetisError
+from ..machine.system import system
 from ..settings import LARGEST_CARD
 from .options import artifacts_folder, common, lab_of, print_json, set_flags
 
 if TYPE_CHECKING:
     from ..card.cards import Card
     from ..card.platform import Platform
+    from ..steps.choosing import Rules
 
 
 @click.command()
@@ -44,14 +46,7 @@ def cards(
     if inspected is not None:
         _print_content(platform, platform.card_at(inspected), as_json=as_json)
         return
-    rules = Rules(LARGEST_CARD, artifacts_folder())
-    try:
-        from ..lab.cards import LabCards
-
-        rules = LabCards(lab_of(flags)).rules(None)
-    except (MetisError, OSError):  # where nobody named an inventory, what holds for all
-        if os.environ.get("METIS_INVENTORY"):
-            raise
+    rules = (system().BUILDS and _of_lab(flags)) or Rules(LARGEST_CARD, artifacts_folder())
     found_cards = listed(platform, rules, everything=everything, files=files and files.absolute())
     if as_json:
         print_json([item.to_data() for item in found_cards])
@@ -60,6 +55,18 @@ def cards(
             click.echo(item.to_text())
         if not found_cards:
             click.echo("no card is there; --all lists the disks that are refused", err=True)
+
+
+def _of_lab(flags: dict[str, str | None]) -> Rules | None:
+    """What cards are judged by in a lab; None where nobody named one, for what holds for all."""
+    try:
+        from ..lab.cards import LabCards
+
+        return LabCards(lab_of(flags)).rules(None)
+    except (MetisError, OSError):
+        if os.environ.get("METIS_INVENTORY"):
+            raise
+        return None
 
 
 def _print_content(platform: Platform, card: Card, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -19,15 +19,13 @@ from ..wording import shown
 from . import exported, opened
 from .listing import MOST, TRIES, Listing, listed
 from .opened import Folder, Limit
-from .snapshot import LARGEST, Snapshot, parse
+from .snapshot import AHEAD, LARGEST, Snapshot, parse
 
 MANY = 10_000
 """Snapshots of a node that are more than anybody needs."""
 LINES = 100
 LARGEST_OF_ALL = 512 << 20
 """Bytes of the snapshots that are used: 10,000 nodes have them."""
-AHEAD = timedelta(days=1)
-"""How far a node's clock may be ahead of ours."""
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 """A clock that says something earlier was never set."""
 

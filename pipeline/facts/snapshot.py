@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -29,6 +29,8 @@ MOST_MARKS = 400_000
 """Of what stands around values in JSON: as many as the schema allows. There could be a million empty lists in
 4 MiB, each of which takes 20 times the memory of its three bytes."""
 _MARKS = b"[{,:"
+AHEAD = timedelta(days=1)
+"""How far a node's clock may be ahead of ours."""
 VERSIONS = ("kernel", "k3s", "containerd", "runc")
 """What a class's nodes should agree on, packages aside."""
 _ARCHITECTURES = {"aarch64": "arm64", "armv7l": "armhf", "x86_64": "amd64"}

@@ -17,7 +17,8 @@ from doit.reporter import ConsoleReporter
 from ..errors import MetisError
 from ..lab.lab import Lab
 from ..machine.durable import make_private
-from ..machine.hardening import end_as_by_ctrl_c, leave_no_cores
+from ..machine.hardening import end_as_by_ctrl_c
+from ..machine.system import system
 from ..settings import DELTAS
 from .tasks import Tasks
 
@@ -56,7 +57,7 @@ def load_tasks() -> Tasks:
     """The tasks of the lab that the environment names, its names read; an error is one line of doit's."""
     # All tasks live until the end: to look through thousands of them for garbage takes a tenth of a run.
     gc.set_threshold(GARBAGE_AFTER)
-    leave_no_cores()
+    system().leave_no_cores()
     _end_quietly()
     try:
         lab = Lab.from_environment()

@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
 
 from ..errors import MetisError
 from ..lab.lab import Lab
 from ..lab.plan import is_there
-from ..steps import receipts
-from ..steps.artifacts import receipt_of
-
-State = Literal["fresh", "stale", "never built"]
+from ..steps.image_state import ImageState, built_at
 
 IsCurrent = Callable[[str], bool]
 """Whether a task has nothing to do, by its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageState:
-    """An image as a build would find it; `built` is a time in UTC.
-
-    `why` says what made it stale, or what keeps it from being built; it is empty for a fresh one.
-    """
-
-    node: str
-    klass: str
-    state: State
-    why: str
-    built: str | None
-
-    def to_data(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        data = asdict(self)
-        data["class"] = data.pop("klass")
-        return data
 
 
 def states(lab: Lab, names: tuple[str, ...], is_current: IsCurrent) -> Iterator[ImageState]:
@@ -49,21 +23,12 @@ def states(lab: Lab, names: tuple[str, ...], is_current: IsCurrent) -> Iterator[
         return known[task]
 
     for name in names:
-        built, klass = _built(lab, name), lab.class_of(name)
+        built, klass = built_at(lab.artifacts.image(name)), lab.class_of(name)
         if built is None:
             yield ImageState(name, klass, "never built", _obvious(lab, name), None)
         else:
             why = _why(lab, name, remembered)
             yield ImageState(name, klass, "stale" if why else "fresh", why, built)
-
-
-def _built(lab: Lab, name: str) -> str | None:
-    """When the image was finished, which its receipt was written for."""
-    image = lab.artifacts.image(name)
-    if receipts.read(image) is None or not image.is_file():
-        return None
-    when = datetime.fromtimestamp(receipt_of(image).stat().st_mtime, UTC)
-    return when.isoformat(timespec="seconds")
 
 
 def _obvious(lab: Lab, name: str) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ..errors import MetisError
 from ..machine import durable
+from ..machine.system import system
 
 FORMAT = 1
 """Of the tables, kept as the file's user_version (sqlite.org/pragma.html).
@@ -128,11 +129,9 @@ def _alone(file: Path) -> Iterator[None]:
 
     SQLite's own lock is not enough: two who both read already would both wait to be alone.
     """
-    import fcntl  # of systems on which such a log can be met: nothing is kept elsewhere
-
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(file.parent, os.O_RDONLY)  # which Windows refuses, as it has no locks for folders
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        system().lock(folder, waits=True)
         yield
     finally:
         os.close(folder)

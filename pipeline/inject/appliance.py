@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import MetisError
-from ..machine import durable, emulated, process
+from ..machine import durable, emulated, posix, process
 from ..machine.hardening import forget_credentials
 from ..machine.progress import Reporter
 
@@ -193,7 +193,7 @@ def _ended_after(seconds: float, name: str) -> Iterator[threading.Event]:
         over = left.wait(seconds)
         while not over:
             ended.set()
-            process.kill_children_with(name)
+            posix.kill_children_with(name)
             over = left.wait(_PAUSE)
 
     watch = threading.Thread(target=end, name="launch", daemon=True)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ..machine.hardening import leave_no_cores
+from ..machine.system import system
 from .ext_answers import Changes, Looks, Refusal, said_of
 from .ext_files import ExtFiles
 from .ext_reading import ExtReader
@@ -25,7 +25,7 @@ _MEMORY = 4 << 30
 
 def main(image: str, offset: str, mode: str, extents: str) -> None:
     """Answer until nobody asks any more: `["name", argument…]` with `[value]`, or with a Refusal's parts."""
-    leave_no_cores()
+    system().leave_no_cores()
     size = Path(image).stat().st_size
     if size:  # a device has none here, and ends by itself
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,10 +12,9 @@ from ..card.here import here
 from ..errors import SourceError
 from ..machine import durable
 from ..settings import LARGEST_CARD
-from ..steps import receipts
 from ..steps.burn import Report, Tools
 from ..steps.choosing import Rules, seen_again
-from .history import keep_burns
+from . import burned
 
 if TYPE_CHECKING:
     from ..card.cards import Card
@@ -72,20 +70,8 @@ class LabCards:
 
     def keep(self, name: str, reports: Sequence[Report]) -> None:
         """Leave a receipt of each burn among the artifacts, also of a failed one; the history has it too."""
-        image = receipts.to_data(self._lab.artifacts.image(name))
-        try:
-            for report in reports:
-                when = report.at.translate(str.maketrans("", "", "-:")).partition("+")[0]
-                about = {"node": name, **report.to_data(), "image": image}
-                self._keep_receipt(name, f"{when}Z", durable.as_json(about))
-        finally:
-            keep_burns(self._lab, name, reports)
-
-    def _keep_receipt(self, name: str, when: str, about: bytes) -> None:
-        """Where no receipt of a burn of the same second is: also others may burn cards side by side."""
-        names = (f"{when}-{number}" if number else when for number in itertools.count())
-        places = (self._lab.artifacts.burn(name, each) for each in names)
-        next(place for place in places if durable.write_once(place, about))
+        lab = self._lab
+        burned.keep(lab.artifacts, lab.reporter, name, lab.class_of(name), reports)
 
     # ------------------------------------------------------------------------ files, and no image
 

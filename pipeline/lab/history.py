@@ -17,7 +17,9 @@ from ..history.records import Build, Burn, Event, Kind, reason
 from ..steps import receipts
 
 if TYPE_CHECKING:
+    from ..machine.progress import Reporter
     from ..model import Manifest
+    from ..steps.artifacts import Artifacts
     from ..steps.burn import Report
     from .lab import Lab
 
@@ -42,7 +44,9 @@ def keeping_build(lab: Lab, name: str) -> Iterator[Attempt]:
     finally:
         if error or attempt.made:
             seconds = round(time.monotonic() - started, 3)
-            _unless_it_fails(lab, name, lambda: _keep_build(lab, name, at, seconds, error))
+            _unless_it_fails(
+                lab.artifacts, lab.reporter, name, lambda: _keep_build(lab, name, at, seconds, error)
+            )
 
 
 @contextmanager
@@ -56,7 +60,9 @@ def keeping_failure(lab: Lab, kind: Kind, klass: str) -> Iterator[None]:
         yield
     except (MetisError, OSError) as raised:
         error, seconds = known(raised), round(time.monotonic() - started, 3)
-        _unless_it_fails(lab, klass, lambda: _keep_failure(lab, kind, klass, at, seconds, error))
+        _unless_it_fails(
+            lab.artifacts, lab.reporter, klass, lambda: _keep_failure(lab, kind, klass, at, seconds, error)
+        )
         raise
 
 
@@ -70,14 +76,16 @@ def _keep_failure(lab: Lab, kind: Kind, klass: str, at: datetime, seconds: float
         note(connection, [Event(kind, stamp(at), "", klass, "failed", seconds, why=why, code=code)])
 
 
-def keep_burns(lab: Lab, name: str, reports: Sequence[Report]) -> None:
+def keep_burns(
+    artifacts: Artifacts, reporter: Reporter, name: str, klass: str, reports: Sequence[Report]
+) -> None:
     """Keep what came of the cards that were burned for a node."""
     from ..history import burns
 
-    receipt = receipts.read(lab.artifacts.image(name))
-    image, klass = receipt.id if receipt else "", lab.class_of(name)
+    receipt = receipts.read(artifacts.image(name))
+    image = receipt.id if receipt else ""
     found = [_burn(name, klass, image, report) for report in reports]
-    _unless_it_fails(lab, name, lambda: burns.keep(lab.artifacts.history, found))
+    _unless_it_fails(artifacts, reporter, name, lambda: burns.keep(artifacts.history, found))
 
 
 def _keep_build(lab: Lab, name: str, at: datetime, seconds: float, error: MetisError | None) -> None:
@@ -141,11 +149,11 @@ def _burn(name: str, klass: str, image: str, report: Report) -> Burn:
     return Burn(event, about["card"], done.skipped, done.rewritten, report.files)
 
 
-def _unless_it_fails(lab: Lab, name: str, keep: Callable[[], object]) -> None:
+def _unless_it_fails(artifacts: Artifacts, reporter: Reporter, name: str, keep: Callable[[], object]) -> None:
     from ..history import keeping
 
     try:
         keep()
-        keeping.tidy(lab.artifacts.history, datetime.now(UTC))
+        keeping.tidy(artifacts.history, datetime.now(UTC))
     except (MetisError, OSError) as error:
-        lab.reporter.note(f"{name}: the history does not have it: {known(error)}")
+        reporter.note(f"{name}: the history does not have it: {known(error)}")

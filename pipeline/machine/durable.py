@@ -10,13 +10,16 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from ..errors import MetisError, reason_of
+from .system import system
 
 PART = ".part"
 """The ending of whatever is not finished; nothing that ends so is ever a target."""
 _LOCK = ".lock"
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # on Windows only who may administer it makes links
 _PID_WIDTH = 20
 """Digits of the process that holds a lock, with zeros before it."""
 
@@ -34,7 +37,7 @@ def make_private(folder: Path) -> Path:
 def own_folder(place: Path, purpose: str, note: Callable[[str], None] = lambda _line: None) -> Iterator[Path]:
     """Yield a new folder of mode 0700 in `place`, which is gone afterwards.
 
-    Whoever works in one holds a lock on it, which the kernel gives back when they die (flock(2)): so what a
+    Whoever works in one holds a lock on it, which goes with them when they die (`System.lock`): so what a
     kill has left is known, and `remove_left` takes it. `note` is told where it cannot be removed.
     """
     folder, lock = _made(place, purpose)
@@ -66,15 +69,19 @@ def remove_if_left(part: Path, note: Callable[[str], None] = lambda _line: None)
         except FileNotFoundError:  # a kill came before its lock did
             part.rmdir()
             return
+        is_left = False
         try:
-            if not lock_now(lock):
-                return
-            if is_folder:
-                _remove(part, note)
-            else:
+            is_left = lock_now(lock)
+            if is_left and is_folder:
+                shutil.rmtree(part, ignore_errors=True)
+            elif is_left and system().CAN_RENAME_OPEN:
                 part.unlink()
         finally:
             os.close(lock)
+        if is_left and is_folder:  # Windows removes no file that is open, so not the lock until now
+            _remove(part, note)
+        elif is_left:
+            part.unlink(missing_ok=True)
 
 
 def _made(place: Path, purpose: str) -> tuple[Path, int]:
@@ -106,7 +113,7 @@ def _is_free(lock: int) -> bool:
 
 def _opened(lock: Path, flags: int) -> int:
     """A file, and not a folder: over NFS only what is open for writing can be locked."""
-    return os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+    return os.open(lock, os.O_RDWR | _NO_LINK | flags, 0o600)
 
 
 def _remove(folder: Path, note: Callable[[str], None]) -> None:
@@ -150,45 +157,35 @@ def settle(part: Path, target: Path) -> None:
     """Give a finished file its name, once what it holds is on the medium (rename(2), fsync(2))."""
     _sync(part)
     part.replace(target)
-    sync_folder(target.parent)
+    system().sync_folder(target.parent)
 
 
 def _sync(file: Path) -> None:
-    with file.open("rb") as written:
+    with file.open("r+b") as written:  # Windows flushes only what is open for writing
         os.fsync(written.fileno())
 
 
 @contextmanager
 def locked(file: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock that the kernel gives back when we die (flock(2)); it holds between threads too.
+    """Hold a lock that goes with us when we die (`System.lock`); it holds between threads too.
 
     `on_wait` is called once, with words for who holds it, when there is somebody to wait for. The file stays:
     removing it would let two in.
     """
-    import fcntl  # Windows has none, and no use for it: nothing is built there
-
     make_private(file.parent)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if not lock_now(descriptor):
-            on_wait(_holder(descriptor))
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with open(file, "r+b", buffering=0, opener=_private_or_made) as opened:
+        if not lock_now(opened.fileno()):
+            on_wait(_holder(opened))
+            system().lock(opened.fileno(), waits=True)
         # As wide each time: it is written over the last holder's, so that nobody finds the file empty.
-        os.pwrite(descriptor, f"{os.getpid():0{_PID_WIDTH}}".encode(), 0)
+        opened.seek(0)
+        opened.write(f"{os.getpid():0{_PID_WIDTH}}".encode())
         yield
-    finally:
-        os.close(descriptor)
 
 
 def lock_now(descriptor: int) -> bool:
-    """Whether nobody else had a lock on an open file (flock(2)): then we have it, until it is closed."""
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    """Whether nobody else had a lock on an open file: then we have it, until it is closed."""
+    return system().lock(descriptor)
 
 
 def holder_of(file: Path) -> int | None:
@@ -197,13 +194,10 @@ def holder_of(file: Path) -> int | None:
     Who asks takes the lock for a moment: ask only where its next holder would try again.
     """
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        with file.open("r+b", buffering=0) as opened:
+            return None if lock_now(opened.fileno()) else int(_content(opened) or 0)
     except FileNotFoundError:
         return None
-    try:
-        return None if lock_now(descriptor) else int(os.pread(descriptor, _PID_WIDTH, 0) or 0)
-    finally:
-        os.close(descriptor)
 
 
 def last_holder_of(file: Path) -> int:
@@ -214,8 +208,13 @@ def last_holder_of(file: Path) -> int:
         return 0
 
 
-def _holder(descriptor: int) -> str:
-    holder = os.pread(descriptor, _PID_WIDTH, 0)
+def _content(opened: FileIO) -> bytes:
+    opened.seek(0)
+    return opened.read(_PID_WIDTH)
+
+
+def _holder(opened: FileIO) -> str:
+    holder = _content(opened)
     if not holder.isdigit():
         return "another process"
     return "another task of this run" if int(holder) == os.getpid() else f"process {int(holder)}"
@@ -241,18 +240,17 @@ def write(target: Path, data: bytes) -> None:
 def write_once(target: Path, data: bytes) -> bool:
     """Write a whole file of mode 0600 where there is none: who comes second leaves the file of the first.
 
-    Say whether it was written. Both find a whole file afterwards, as a name is linked to it when it is on the
-    medium (link(2)).
+    Say whether it was written. Both find a whole file afterwards, as it has its name once it is on disk.
     """
     if target.exists():  # nothing is needed for it, not even room
         return False
     with _written(target, data) as part:
         _sync(part)
         try:
-            target.hardlink_to(part)
+            system().name_once(part, target)
         except FileExistsError:
             return False
-        sync_folder(target.parent)
+        system().sync_folder(target.parent)
     return True
 
 
@@ -262,16 +260,27 @@ def _written(target: Path, data: bytes) -> Iterator[Path]:
     try:
         remove_left(make_private(target.parent), f"{target.name}-")
         part, lock = _made_file(target)
-        try:
-            with os.fdopen(lock, "wb", closefd=False) as file:
+        with os.fdopen(lock, "wb") as file:
+            try:
                 file.write(data)
-            yield part
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            os.close(lock)
+                file.flush()
+                if not system().CAN_RENAME_OPEN:
+                    file.close()
+                yield part
+            finally:
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
     except OSError as error:
         raise out_of_room(target, error) from error
+
+
+def private(name: str, flags: int) -> int:
+    """For the `opener` of open(), whose flags it takes: a file that is made is for us alone."""
+    return os.open(name, flags, 0o600)
+
+
+def _private_or_made(name: str, flags: int) -> int:
+    return private(name, flags | os.O_CREAT)
 
 
 def write_if_changed(target: Path, data: bytes) -> bool:
@@ -288,12 +297,3 @@ def write_if_changed(target: Path, data: bytes) -> bool:
 def as_json(value: object) -> bytes:
     """JSON for people and for diffs: sorted keys, two spaces, a newline at the end."""
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring to the medium which names a folder has (fsync(2))."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterable
 
@@ -17,25 +16,6 @@ CREDENTIALS = (
     "METIS_REGISTRY_PASSWORD",
 )
 """Variables that log in somewhere, of those that the settings read themselves."""
-
-NO_CORE = 1
-"""Bytes, too few for any core file. At just this limit the kernel starts no program that would take the core
-from a pipe either (fs/coredump.c), as systemd-coredump and apport do; at 0 it starts them, see core(5)."""
-
-
-def leave_no_cores() -> None:
-    """Let neither us nor our children leave what is in memory in a core file; nobody can undo it.
-
-    QEMU holds what goes into an image in its memory just as we do.
-    """
-    if sys.platform == "win32":  # it makes none
-        return
-    import resource
-
-    try:
-        resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE, NO_CORE))
-    except (OSError, ValueError):  # the limit is 0, and only root may raise it
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def end_as_by_ctrl_c() -> None:

@@ -25,7 +25,7 @@ class JournalReporter:
     """Appends to a private file; several processes may, as each line is one write (open(2), O_APPEND)."""
 
     def __init__(self, file: Path) -> None:
-        self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._lock = threading.Lock()
         self._steps = 0
 

@@ -12,17 +12,18 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, cast
 
 from ..errors import MetisError
+from .durable import private
+from .system import system
 
 # What programs need to find themselves, their temporary space and the network; LIBGUESTFS_* and the
 # proxies are set by operators on purpose.
@@ -38,6 +39,7 @@ PIPE = 64 << 10
 """Bytes that a pipe holds (pipe(7))."""
 _WIDE = 1 << 20
 """Bytes; no pipe of an ordinary user may be wider (proc_sys_fs(5), pipe-max-size)."""
+_WAITED_FOR: set[subprocess.Popen[bytes]] = set()
 _OF_THE_MEDIUM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -65,7 +67,7 @@ class FilterError(ToolError):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment that children get: the allowed part of ours, a plain locale, and `extra`.
+    """The environment that children get: the allowed part of ours, a plain locale with UTF-8, and `extra`.
 
     The folders of mkfs and sfdisk, which an ordinary user's PATH leaves out, come last on it.
     """
@@ -75,7 +77,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
     }
     path = os.pathsep.join([kept.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", **(extra or {})}
+    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", **(extra or {})}
 
 
 def run(
@@ -98,11 +100,13 @@ def run(
         try:
             out, err = (
                 child.communicate(stdin, timeout)
-                if limit is None
+                if limit is None or not system().CAN_WATCH_PIPES
                 else _communicate(str(argv[0]), child, stdin, timeout, limit)
             )
         except subprocess.TimeoutExpired:
             raise ToolError(f"{argv[0]} did not end within {timeout:g} s") from None
+    if limit is not None and max(len(out), len(err)) > limit:
+        raise ToolError(f"{argv[0]} said more than {limit} bytes")
     finished = Finished(child.returncode, out, err)
     if check and finished.code != 0:
         raise ToolError(f"{argv[0]} failed: {finished.last_words}")
@@ -312,22 +316,24 @@ def background(
         yield Background(child, log)
 
 
+class _Beside(subprocess.Popen[bytes]):
+    """Outlives us on purpose, also where nobody looks after it any more: nothing to warn of."""
+
+    def __del__(self, *_: object) -> None:
+        pass
+
+
 class Detached:
     """A child that outlives us; while we live we learn of its end."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._is_running = True
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self.pid = child.pid
 
     @property
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
-        if self._is_running:
-            try:
-                self._is_running = os.waitpid(self._pid, os.WNOHANG) == (0, 0)
-            except ChildProcessError:  # somebody else has waited for it
-                self._is_running = False
-        return self._is_running
+        return self._child.poll() is None
 
 
 def detached(
@@ -339,59 +345,54 @@ def detached(
     it cannot be started.
     """
     words = [os.fspath(word) for word in argv]
-    append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     try:
-        pid = os.posix_spawn(
-            words[0],
-            words,
-            environment(extra_environment),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-        )
+        with open(log, "ab", opener=private) as sink:
+            child = _Beside(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env=environment(extra_environment),
+                start_new_session=True,
+                creationflags=system().WITHOUT_WINDOW,
+            )
     except OSError as error:
         raise ToolError(f"cannot start {words[0]}: {error.strerror}") from None
-    return Detached(pid)
+    return Detached(child)
+
+
+def shown(file: Path) -> bool:
+    """Have a file opened with the program for its kind, where the system does that itself, as Windows."""
+    start: Callable[[Path], None] | None = getattr(os, "startfile", None)
+    try:
+        if start is not None:
+            start(file)
+    except OSError:  # no program is for it
+        return False
+    return start is not None
 
 
 def end_session(leader: int, *, at_once: bool = False) -> None:
-    """Ask the leader of a session to end as by SIGTERM, or kill all that is in its session."""
+    """Ask the leader of a session to end as by Ctrl-C, or kill all that is in its session.
+
+    Where nobody can be asked (`System.CAN_ASK`) that does nothing.
+    """
     if leader <= 1:
         raise ValueError(leader)  # kill(2) would mean our own group, or all there is
-    with suppress(ProcessLookupError):
-        os.kill(leader, signal.SIGKILL if at_once else signal.SIGTERM)
-    if at_once:
-        _kill_session(leader)
+    system().end(leader, at_once=at_once)
 
 
 def end_orphans(leader: int) -> None:
-    """Kill what is left of a session whose leader has ended, so that its work is really over.
-
-    As long as some of it is there, no new process gets the number of its leader (kernel/pid.c, free_pid): one
-    that lives with that number is a stranger, and what is in its session as well.
-    """
-    if leader > 1 and all(pid != leader or stat[0] == "Z" for pid, stat in _processes()):
-        _kill_session(leader)
+    """Kill what is left of a session whose leader has ended, so that its work is really over."""
+    if leader > 1:
+        system().end_rest(leader)
 
 
-def _kill_session(leader: int) -> None:
-    """Look again until there is nobody new, since some may just be starting others."""
-    killed: set[int] = set()
-    while found := {pid for pid, stat in _processes() if int(stat[3]) == leader} - killed:
-        killed |= found
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def _processes() -> Iterator[tuple[int, list[str]]]:
-    """All processes, each with the fields of its stat from the state on (proc_pid_stat(5))."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            yield int(folder.name), (folder / "stat").read_text().rpartition(")")[2].split()
+def kill_started_with(word: str) -> None:
+    """Kill the children that are waited for here and have `word` as an argument."""
+    for child in tuple(_WAITED_FOR):
+        if word in cast("list[str]", child.args):
+            _kill(child)
 
 
 class _Feeder(threading.Thread):
@@ -447,9 +448,11 @@ def _started(
         raise ToolError(f"{words[0]} is not installed", "run `make setup`") from None
     except OSError as error:
         raise ToolError(f"cannot start {words[0]}: {error.strerror}") from None
+    _WAITED_FOR.add(child)
     try:
         yield child
     finally:
+        _WAITED_FOR.discard(child)
         _kill(child)
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
@@ -460,17 +463,5 @@ def _started(
 def _kill(child: subprocess.Popen[bytes]) -> None:
     """End a child that still runs, with everything that it started."""
     if child.poll() is None:
-        if sys.platform == "win32":  # it has no groups of processes that could be killed
-            child.kill()
-        else:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+        system().end_group(child.pid)
         child.wait()
-
-
-def kill_children_with(word: str) -> None:
-    """Kill our own children with `word` in one of their arguments; a library may have started them."""
-    for pid, stat in _processes():
-        with suppress(OSError):
-            if int(stat[1]) == os.getpid() and word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import MetisError, MismatchError, RefusedError, from_os
 from ..machine import durable
+from ..machine.system import system
 from . import private
 from .age_keys import AgeKeys
 from .folder import PLAIN, SEALED
@@ -78,7 +79,7 @@ def _seal(folder: Path, owner: str, keys: AgeKeys) -> None:
         )
     _write(file, found.content, keys)
     plain.unlink()
-    durable.sync_folder(folder)
+    system().sync_folder(folder)
 
 
 def _renew(file: Path, keys: AgeKeys) -> None:

@@ -34,7 +34,9 @@ def known(service: Service, node: str) -> Row:
 
 
 async def build(service: Service, node: str, who: str) -> Job:
-    """Have a node's image built. Raises HTTPException as `known` does."""
+    """Have a node's image built. Raises HTTPException as `known` does, and 409 where nothing is built."""
+    if service.only_burns:
+        raise HTTPException(409, service.only_burns)
     return await service.ask_for(Wanted("image", known(service, node).node, who))
 
 

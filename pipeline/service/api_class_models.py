@@ -9,7 +9,8 @@ from fastapi import Path
 from pydantic import Field
 
 from ..facts.finding import Severity
-from .api_models import ImageState, Model
+from ..steps.image_state import State
+from .api_models import Model
 from .board import Board
 from .pages.classes import Class, Runs
 
@@ -23,7 +24,7 @@ class Klass(Model):
 
     name: str
     nodes: int
-    images: dict[ImageState, int]
+    images: dict[State, int]
     drift: dict[Severity, int]
     silent: int
     versions: dict[str, str | None]
@@ -69,7 +70,7 @@ class KlassInFull(Model):
     """A class with what its nodes run; `heard` is how many have said it."""
 
     name: str
-    images: dict[ImageState, list[str]]
+    images: dict[State, list[str]]
     heard: int
     drift: dict[Severity, int]
     versions: list[Running]

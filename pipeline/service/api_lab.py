@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import HTTPException, Query
 
 from ..facts.finding import Severity
+from ..steps.image_state import State
 from . import actions
 from . import api_class_models as class_models
 from . import api_models as models
@@ -30,7 +31,7 @@ async def nodes(
     service: Serving,
     q: Annotated[str, Query(max_length=100, description="Part of a name")] = "",
     klass: OfClass = "",
-    state: Annotated[models.ImageState | None, Query(description="Only with images like this")] = None,
+    state: Annotated[State | None, Query(description="Only with images like this")] = None,
     page: PageNumber = 1,
 ) -> models.NodePage:
     """The nodes of the inventory: their images, when they were burned and heard of, and their drift."""

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..facts.finding import Severity
+from ..steps.image_state import State
 from .board import Row
 from .cards import Plugged
 from .preflights import Preflight
 
-ImageState = Literal["fresh", "stale", "never built"]
 Time = Annotated[str, Field(description="UTC, as ISO 8601 has it", examples=["2026-11-29T02:20:00+00:00"])]
 NodeName = Annotated[
     str, Field(min_length=1, max_length=253, description="A node's name", examples=["titan-13"])
@@ -48,7 +48,7 @@ class Node(Model):
 
     node: NodeName
     klass: str = Field(alias="class", examples=["rpi4-armbian"])
-    state: ImageState = Field(description="how its image is")
+    state: State = Field(description="how its image is")
     why: str = Field(description="why the image is stale")
     built: Time | None
     burned: Time | None = Field(description="its last burn that ended well")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.staticfiles import StaticFiles
 
 from . import (
@@ -44,9 +44,10 @@ from .pages import (
 from .rendering import STATIC
 from .service import Service
 
-OF_NODES = (nodes, node, plan, changes, preflight, burn, cards, classes, drift)
-OF_WHAT_HAPPENED = (jobs, history, difference, rejoins, audit)
-PAGES = (*OF_NODES, *OF_WHAT_HAPPENED, exports, listening)
+OF_BURNS = (nodes, node, burn, cards, jobs, history, audit, listening)
+OF_BUILDS = (plan, changes, preflight, classes, drift, difference, rejoins, exports)
+"""Pages that there is nothing for where nothing is built."""
+PAGES = (*OF_BURNS, *OF_BUILDS)
 API = (api_lab, api_jobs, api_exports, api_history)
 FOR_PROGRAMS = (imager, *API, sentinel, health, metrics)
 
@@ -69,7 +70,9 @@ def create_app(service: Service) -> FastAPI:
         dependencies=[Depends(_heard)],
     )
     app.state.service = service
-    for each in (*PAGES, *FOR_PROGRAMS):
+    for each in OF_BUILDS:
+        app.include_router(each.router, dependencies=[Depends(_built_here)])
+    for each in (*OF_BURNS, *FOR_PROGRAMS):
         app.include_router(each.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     problems.install(app)
@@ -82,6 +85,12 @@ def guarded(service: Service) -> Guard:
     key = private_files.key(service.artifacts.state)
     history = service.history
     return Guard(app, service.options, key=key, note=noting(history), begin=beginning(history))
+
+
+async def _built_here(request: Request) -> None:
+    """Answer 404 where nothing is built."""
+    if request.app.state.service.only_burns:
+        raise HTTPException(404, request.app.state.service.only_burns)
 
 
 async def _heard(request: Request) -> None:

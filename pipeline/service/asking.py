@@ -91,8 +91,8 @@ class Asking:
         with self._changed:
             self._is_closed = True
             while self._children:
-                # Again and again, since one that is just being started has no words yet.
-                process.kill_children_with(START)
+                # Again and again, since one may just be being started.
+                process.kill_started_with(START)
                 self._changed.wait(0.1)
 
     @contextmanager

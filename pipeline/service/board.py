@@ -85,8 +85,11 @@ class Board:
         return made
 
 
-def look(asking: Asking, burns: Path, snapshots: Path, last: Board) -> Board:
-    """Ask for everything; what has no answer is as it was on the last board, and its complaint is there."""
+def look(asking: Asking, burns: Path, snapshots: Path | None, last: Board) -> Board:
+    """Ask for everything; what has no answer is as it was on the last board, and its complaint is there.
+
+    Without a place for snapshots nobody asks for facts.
+    """
     complaints: list[str] = []
 
     def asked(*words: str) -> Any:  # noqa: ANN401 - JSON
@@ -100,7 +103,7 @@ def look(asking: Asking, burns: Path, snapshots: Path, last: Board) -> Board:
     images = asked("status")
     if images is None:
         return replace(last, complaints=few(complaints))
-    facts = asked("facts", "--since", FACTS_SINCE) if snapshots.is_dir() else {}
+    facts = asked("facts", "--since", FACTS_SINCE) if snapshots and snapshots.is_dir() else {}
     if facts is None:
         facts = {"classes": last.classes, "strangers": last.strangers}
     burned = _burned(burns, complaints)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from ..card.cards import Card
+from ..card.cards import Card, Mount
 from ..errors import MetisError
 from .asking import Asking
 
@@ -60,4 +60,6 @@ async def plugged(asking: Asking, files: str = "") -> tuple[Plugged, ...]:
 
 def _plugged(item: Mapping[str, Any]) -> Plugged:
     about = {name: item[name] for name in (*_IDENTITY, "vendor", "model", "bus", "removable")}
-    return Plugged(Card(names=tuple(item["names"]), **about), str(item["content"]), str(item["node"]))
+    mounts = tuple(Mount(**each) for each in item["mounts"])
+    card = Card(names=tuple(item["names"]), mounts=mounts, **about)
+    return Plugged(card, str(item["content"]), str(item["node"]))

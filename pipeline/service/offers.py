@@ -23,8 +23,8 @@ _KINDS = {"disk": "Card", "loop": "Loop device"}
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A card in words. `id` names it as long as it is there. `node` is the one that it is of now, if we know
-    that node; `burn` is the job that writes it, or is to.
+    """A card in words. `id` names it as long as it is there. `letters` are those of its drives on Windows.
+    `node` is the one that it is of now, if we know that node; `burn` is the job that writes it, or is to.
     """
 
     id: str
@@ -33,6 +33,7 @@ class Offer:
     path: str
     name: str
     serial: str
+    letters: str
     content: str
     node: str
     burn: Job | None
@@ -55,6 +56,7 @@ def offers(
             path=each.card.path,
             name=each.card.names[0] if each.card.names else "",
             serial=each.card.serial,
+            letters=", ".join(mount.point for mount in each.card.mounts if mount.released),
             content=_half_burned(each, latest) if each.content == EMPTY else each.content,
             node=each.node if each.node in known else "",
             burn=burns.get(each.card.path),

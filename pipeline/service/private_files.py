@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ..errors import RefusedError, SourceError, reason_of
 from ..machine import durable
+from ..machine.system import system
 from ..secret import Secret
 from .options import LONGEST_TOKEN
 
 KEY = "service.key"
 _KEY_BYTES = 32
-_OTHERS = 0o077
 
 
 def token(file: str) -> Secret:
@@ -42,15 +42,19 @@ def key(state: Path) -> bytes:
 
 def _read(file: Path) -> bytes:
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would be waited for
-        with os.fdopen(descriptor, "rb") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            if not stat.S_ISREG(mode):
+        with open(file, "rb", opener=_at_once) as opened:
+            status = os.fstat(opened.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise RefusedError(f"{file} is no file", "put one there")
-            if mode & _OTHERS:
+            if system().is_open_to_others(status):
                 raise RefusedError(f"{file} is open to others than its owner", f"run `chmod 0600 {file}`")
             return opened.read(LONGEST_TOKEN + 2)
     except OSError as error:
         raise SourceError(
             f"{file} cannot be read: {reason_of(error)}", "see the flag that names it"
         ) from None
+
+
+def _at_once(name: str, flags: int) -> int:
+    """Open a file; the other end of a pipe would be waited for, of which Windows has none in its folders."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))

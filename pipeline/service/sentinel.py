@@ -16,8 +16,7 @@ from fastapi.responses import JSONResponse
 
 from ..errors import MetisError
 from ..facts.keeping import keep
-from ..facts.reading import AHEAD
-from ..facts.snapshot import LARGEST, Snapshot, parse
+from ..facts.snapshot import AHEAD, LARGEST, Snapshot, parse
 from .actions import known
 from .service import Service
 

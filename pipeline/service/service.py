@@ -14,6 +14,7 @@ from ..history import jobs
 from ..history.database import writing
 from ..history.exports import Exports
 from ..history.jobs import Job, Wanted
+from ..machine.system import system
 from ..settings import Settings
 from ..steps.artifacts import Artifacts
 from .asking import Answer, Asking
@@ -28,6 +29,8 @@ from .shared import Shared
 from .sweeping import keep_swept
 
 THREADS = 32
+ONLY_BURNS = "Nothing is built on {}: images that were built elsewhere are burned to cards here"
+"""Why most of what the service does elsewhere is not offered; `only_burns` is empty where it is."""
 
 
 class Service:
@@ -40,6 +43,7 @@ class Service:
         self.environment = environment
         self.artifacts = Artifacts(settings.artifacts)
         self.cache = settings.cache
+        self.only_burns = "" if system().BUILDS else ONLY_BURNS.format(system().NAME)
         self.ci_figures = folder / (environment.get("METIS_CI_METRICS") or self.artifacts.root / "ci.prom")
         self.history = self.artifacts.history
         self.exports = Exports(self.history, self.artifacts.exports)
@@ -79,7 +83,8 @@ class Service:
         return self._runner.unfinished
 
     def _look(self, last: Board) -> Board:
-        return look(self.asking, self.artifacts.burns, self.artifacts.snapshots, last)
+        snapshots = None if self.only_burns else self.artifacts.snapshots
+        return look(self.asking, self.artifacts.burns, snapshots, last)
 
     def _jobs_changed(self) -> None:
         self.events.tell("jobs")

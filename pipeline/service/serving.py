@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ import uvicorn
 
 from ..errors import MetisError, UsageError, reason_of
 from ..machine import durable
+from ..machine.system import system
 from .app import guarded
 from .listening import CONNECTIONS, server_settings
 from .options import TOKENS, Options
@@ -37,7 +37,7 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
         durable.make_private(service.artifacts.root)
         with durable.locked(service.artifacts.state / LOCK, _refuse):
             config = uvicorn.Config(guarded(service), log_config=None, **server_settings(options))
-            _allow_files()
+            system().allow_files(FILES)
             # What is there by now stays: no search for garbage need walk through it while somebody waits.
             gc.collect()
             gc.freeze()
@@ -59,14 +59,6 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _allow_files() -> None:
-    """Have room for as many connections as we take, and files beside them; usual is a thousand for all."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
 def bound(options: Options) -> socket.socket:
     """The socket, had before anything else is begun. Raises UsageError where it cannot be had.
 
@@ -77,7 +69,7 @@ def bound(options: Options) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        system().keep_port(listening)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.bind((host, options.port))
         listening.listen()  # who is told the address may ask at once

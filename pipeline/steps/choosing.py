@@ -17,6 +17,9 @@ from ..card.waiting import wait_for_card
 from ..errors import MetisError, RefusedError, UsageError, as_one, one_line
 from ..machine.paths import lies_below
 
+NOT_KNOWN = "not known"
+"""What is on a card where nothing can read it: it may well be full."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -116,7 +119,7 @@ class Listed:
         """A card with what can be seen on it."""
         on_card = platform.content(card)
         if on_card is None:
-            return cls(card, "", refusals)
+            return cls(card, "" if platform.knows_file_systems else NOT_KNOWN, refusals)
         return cls(card, on_card.summary, refusals, on_card.subject)
 
     def to_data(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_a_burn_without_a_card_fails_by_itself(history: Path, runner: Runner) ->
 def test_processes_that_ended_are_waited_for_and_forgotten(history: Path, runner: Runner) -> None:
     job = asked(history)
     runner.look()
-    pid = runner._begun[job.id]._pid
+    pid = runner._begun[job.id].pid
     ended(runner, history, job)
     while runner._begun:
         runner.look()

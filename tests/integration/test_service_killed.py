@@ -20,7 +20,7 @@ import pytest
 from pipeline.history import jobs
 from pipeline.history.jobs import Job, Wanted
 from pipeline.machine import durable, process
-from pipeline.machine.process import _processes as processes
+from pipeline.machine.posix import _processes as processes
 from pipeline.service.job_files import journal_of, lock_of
 from pipeline.service.runner import CUT_OFF
 from tests.integration.test_graph import make_lab, node_text

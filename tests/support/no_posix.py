@@ -1,8 +1,8 @@
 """Runs `metis` in a Python without what Windows lacks, on a machine with stand-ins for disks and PowerShell.
 
-A child does it: `no_posix.py SETUP WORDS…`. It is Windows as far as a Python of POSIX can pretend to be:
-`os.name` stays, as `pathlib` would fail otherwise. What libraries need of POSIX they were given before; on
-Windows they need it of others.
+A child does it: `no_posix.py SETUP WORDS…`, and the children that it starts with its own Python do it too. It
+is Windows as far as a Python of POSIX can pretend to be: `os.name` stays, as `pathlib` would fail otherwise.
+What libraries need of POSIX they were given before; on Windows they need it of others.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ import errno
 import importlib
 import json
 import os
+import runpy
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tests.support import windows_os
+
 OTHERS = (
-    "click concurrent.futures ctypes getpass importlib.metadata mmap platform selectors shutil sqlite3 "
-    "subprocess threading"
+    "asyncio click concurrent.futures ctypes getpass importlib.metadata mmap multiprocessing.connection "
+    "platform selectors shutil sqlite3 subprocess threading"
 ).split()
 MODULES = frozenset("fcntl grp guestfs posix pty pwd readline resource syslog termios tty".split())
 ATTRIBUTES = {
@@ -59,16 +63,16 @@ class _Missing:
 
 
 def become_windows() -> None:
-    """Take away what Windows lacks."""
+    """Take away what Windows lacks, and give what it has instead."""
     for name in OTHERS:
         importlib.import_module(name)
+    windows_os.install()
     for name in MODULES & sys.modules.keys():
         del sys.modules[name]
     sys.meta_path.insert(0, _Missing())  # type: ignore[arg-type]
     for module, names in ATTRIBUTES.items():
         for name in set(names.split()) & vars(module).keys():
             delattr(module, name)
-    os.O_BINARY = 0x8000  # type: ignore[attr-defined]
     sys.platform = "win32"
 
 
@@ -83,25 +87,71 @@ def put_in(setup: dict[str, Any]) -> None:
         machine.add(Path(disk["file"]), int(number), serial=disk["serial"].encode())
     machine.volumes = [Volume(each["name"], tuple(map(tuple, each["extents"]))) for each in setup["volumes"]]
 
-    def run(argv: Sequence[str | Path], **_: object) -> process.Finished:
-        assert str(argv[0]).endswith("powershell.exe")
+    really_run = process.run
+
+    def run(argv: Sequence[str | Path], **more: Any) -> process.Finished:
+        if not str(argv[0]).endswith("powershell.exe"):
+            return really_run(argv, **more)
         assert base64.b64decode(str(argv[-1])).decode("utf-16-le") == get_disk.QUESTION
         return process.Finished(0, json.dumps(setup["answer"]).encode(), b"")
 
     process.run = run
     windows.kernel32 = machine.kernel  # type: ignore[attr-defined]
+    _hold_while_there_is(Path(setup["gate"]))
+
+
+def _hold_while_there_is(gate: Path) -> None:
+    """Have nothing written behind a card's first MiB as long as there is this file.
+
+    Who is interrupted there removes it, since a card is cleared then.
+    """
+    from pipeline.card.physical_drive import WindowsMedium
+
+    write = WindowsMedium.write
+
+    def held(medium: WindowsMedium, offset: int, data: memoryview) -> None:
+        try:
+            while offset >= 1 << 20 and gate.exists():
+                time.sleep(0.02)
+        except KeyboardInterrupt:
+            gate.unlink()
+            raise
+        write(medium, offset, data)
+
+    WindowsMedium.write = held  # type: ignore[assignment,method-assign]
 
 
 def main() -> None:
-    """Import everything, and then run the command."""
+    """Import everything, and then run the command; or what a child of it is to run, as Python has it."""
+    setup, words = Path(sys.argv[1]), sys.argv[2:]
+    sys.executable = _this_python(setup)
     become_windows()
-    for name in EVERYTHING:
-        importlib.import_module(f"pipeline.{name}")
-    assert not MODULES & sys.modules.keys()
-    put_in(json.loads(Path(sys.argv[1]).read_bytes()))
-    from pipeline import cli
+    put_in(json.loads(setup.read_bytes()))
+    sys.argv = ["metis", *words]
+    if words[0] == "-c":
+        sys.argv = [words[0], *words[2:]]
+        exec(words[1], {"__name__": "__main__"})
+    elif words[0] == "-m":
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        for name in EVERYTHING:
+            importlib.import_module(f"pipeline.{name}")
+        assert not MODULES & sys.modules.keys()
+        from pipeline import cli
 
-    cli.main(sys.argv[2:])
+        cli.main(words)
+
+
+def _this_python(setup: Path) -> str:
+    """A program that stands for the Python of this Windows."""
+    program = setup.with_name("python.exe")
+    if not program.exists():
+        part = program.with_suffix(f".{os.getpid()}")
+        part.write_text(f'#!/bin/sh\nexec {sys.executable} -m {__spec__.name} {setup} "$@"\n')
+        part.chmod(0o700)
+        part.rename(program)
+    return str(program)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ PARTS = {
 Of `sys` a snapshot takes what keeps a text once.
 """
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
-ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split())
+ASK_THE_PLATFORM = frozenset("card.here machine.system".split())
 LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schema_faults"},

@@ -19,10 +19,9 @@ def test_a_platform_has_a_module_that_gives_it(module: str) -> None:
     assert get_type_hints(gives) == {"return": Platform}
 
 
-def test_linux_builds_and_knows_file_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linux_knows_file_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux2")
-    found = here()
-    assert (found.name, found.builds, found.knows_file_systems) == ("Linux", True, True)
+    assert here().knows_file_systems
 
 
 def test_a_platform_that_nobody_knows_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

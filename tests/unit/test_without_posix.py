@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -50,8 +51,23 @@ class Host:
     def system(self) -> Path:
         return self.folder / "system"
 
-    def metis(self, *words: str) -> Finished:
+    @property
+    def gate(self) -> Path:
+        """Nothing is written to a card while it is there."""
+        return self.folder / "gate"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "METIS_ARTIFACTS": str(self.folder / "artifacts"),
+            "METIS_TEST_SHOWN": str(self.folder / "shown"),
+            "TMPDIR": str(self.folder),
+        }
+
+    def words(self, *words: str) -> list[str]:
+        """What starts `metis` there."""
         setup = {
+            "gate": str(self.gate),
             "disks": {
                 "0": {"file": str(self.system), "serial": "SYSTEM"},
                 "2": {"file": str(self.card), "serial": GOOD["SerialNumber"]},
@@ -64,21 +80,22 @@ class Host:
         }
         file = self.folder / "setup.json"
         file.write_text(json.dumps(setup))
+        return [sys.executable, "-m", "tests.support.no_posix", str(file), *words]
+
+    def metis(self, *words: str) -> Finished:
         return process.run(
-            [sys.executable, "-m", "tests.support.no_posix", file, *words],
-            cwd=ROOT,
-            check=False,
-            timeout=120,
-            extra_environment={
-                "METIS_ARTIFACTS": str(self.folder / "artifacts"),
-                "TMPDIR": str(self.folder),
-            },
+            self.words(*words), cwd=ROOT, check=False, timeout=120, extra_environment=self.environment
         )
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    made = Host(tmp_path)
+    return make_host(tmp_path)
+
+
+def make_host(folder: Path) -> Host:
+    """A host as it is set up."""
+    made = Host(folder)
     made.card.write_bytes(os.urandom(CARD))
     made.system.write_bytes(os.urandom(CARD))
     chance = random.Random(13)
@@ -215,6 +232,19 @@ def test_a_nodes_image_is_not_built_here(host: Host) -> None:
     assert (
         said.err == b"metis: nothing is built on Windows: bring a finished image, and name it with --image\n"
     )
+    assert host.card.read_bytes() == before
+
+
+def test_a_finished_image_that_has_the_name_of_another_node_is_not_burned(host: Host) -> None:
+    artifacts = Path(host.environment["METIS_ARTIFACTS"])
+    artifacts.mkdir()
+    image = artifacts / "titan-14.img"
+    for place in (lambda path: path, bmap_of, receipt_of):
+        shutil.copy2(place(host.image), place(image))
+    before = host.card.read_bytes()
+    said = host.metis("burn", "--node", "titan-14", "--device", PATH, "--yes")
+    assert said.code == 4
+    assert b"titan-14.img is the image of titan-13 by its receipt" in said.err
     assert host.card.read_bytes() == before
 
 

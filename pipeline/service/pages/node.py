@@ -56,7 +56,7 @@ async def show(request: Request, node: str) -> HTMLResponse:
         row=row,
         findings=findings(service.board.classes, row.klass, node),
         done=done,
-        can_ask=can_ask(service.environment),
+        can_ask=not service.only_burns and can_ask(service.environment),
     )
 
 

@@ -17,7 +17,8 @@ from ..queries import page_number, part, query
 from ..rendering import macro, page, slot
 
 router = APIRouter(include_in_schema=False)
-STATES = ("fresh", "stale", "never built")
+STATES = ("fresh", "stale", "never built", "finished")
+"""How images are; they are finished where nothing is built."""
 DRIFTING, SILENT = "drifting", "silent"
 """What nodes may be besides: drift that is more than good to know, and not heard of for long."""
 
@@ -104,7 +105,8 @@ async def nodes(request: Request, q: str = "", state: str = "") -> HTMLResponse:
     may = who(request).may("maintenance")
     busy = tuple((job.node, job.id, job.kind, job.state) for job in reversed(service.unfinished))
     key = (wish, busy, may, slot())
-    lines, has_more = board.once(key, lambda: _lines(chosen(board.rows.values(), wish), busy, may))
+    is_all = not service.only_burns
+    lines, has_more = board.once(key, lambda: _lines(chosen(board.rows.values(), wish), busy, may, is_all))
     return page(
         request,
         "nodes.html",
@@ -118,9 +120,14 @@ async def nodes(request: Request, q: str = "", state: str = "") -> HTMLResponse:
     )
 
 
-def _lines(found: tuple[list[Row], bool], busy: Iterable[Busy], may: bool) -> tuple[Markup, bool]:
-    """The lines of a page as HTML, for all who look at it; `busy` are the unfinished jobs, the first last."""
+def _lines(
+    found: tuple[list[Row], bool], busy: Iterable[Busy], may: bool, is_all: bool
+) -> tuple[Markup, bool]:
+    """The lines of a page as HTML, for all who look at it; `busy` are the unfinished jobs, the first last.
+
+    Without `is_all`, what only builders know of a node is left out.
+    """
     rows, has_more = found
     jobs = {job[0]: job for job in busy}
     line = macro("node_line.html", "line")
-    return Markup().join(line(row, jobs.get(row.node), may) for row in rows), has_more
+    return Markup().join(line(row, jobs.get(row.node), may, is_all) for row in rows), has_more
