@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import MetisError
 from .appliance import Drive
 from .tree import LostError
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 MOST = 8
 """Images in one appliance."""
-LINGER = 0.2
-"""Seconds that a launch waits for more images after the last that came; a launch takes seconds by itself."""
+LINGER = 1.0
+"""Seconds that a launch waits for more images after the last that came; they are being copied meanwhile."""
 MEMORY = 2 << 30
 """Bytes that one appliance may take of this machine."""
 
@@ -57,6 +58,8 @@ class _Batch:
                 self.handle.shutdown()
             finally:
                 self.handle.close()
+        except RuntimeError as error:
+            self.error = MetisError(f"libguestfs: {str(error).strip().splitlines()[0]}", "run again")
         except BaseException as error:  # noqa: BLE001 - raised again where it matters
             self.error = error
         finally:
