@@ -20,16 +20,20 @@ TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon etcd-cl
 # These would change how a machine starts or who can reach it. Where they are missing, and CI is not set, the tests
 # that need them are skipped.
 ifdef CI
-TEST_PACKAGES += cloud-init docker-registry etcd-server network-manager openssh-server prometheus
+TEST_PACKAGES += cloud-init docker-registry etcd-server network-manager nginx-light openssh-server prometheus
 # A browser is large, and a desk has one that people use.
 TEST_PACKAGES += chromium
 endif
 
 SENTINEL := artifacts/metis-sentinel.pyz
 
-# Tests run side by side where there are several cores, a file on each; what is measured is measured alone. Machines
-# that boot take longest: begun last, they would leave the other cores idle.
-WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Each worker of each run of tests would compile all tests anew, which takes longer than to read them.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Tests run side by side, a file on each worker; what is measured is measured alone. They wait for disks, servers and
+# machines too: one worker more than there are cores has something to do meanwhile. What takes longest begins first:
+# begun last, it would leave the other cores idle.
+WORKERS := --numprocesses $(shell echo $$(($$(nproc) + 1))) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 PYTEST := $(VENV)/bin/pytest --durations 15 --durations-min 1
 
 help: ## Say what each target does

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import MetisError
 
-from . import burning, facts, nights, nothing_to_do, one_image, pulling, service
+from . import burning, facts, nights, nothing_to_do, one_image, pulling, service, unpacking
 from .compare import Comparison, Pair, machine, side_by_side, table
 
 OUTPUT = Path("artifacts/bench/results.json")
@@ -35,12 +35,23 @@ SUITE: Mapping[str, tuple[Measure, int]] = {
     "facts": (facts.measured, 5),
     "one_image": (_pairs(one_image.prepared, one_image.BOUND), 5),
     "pull": (_pairs(pulling.prepared, pulling.BOUND), 5),
+    "unpacking": (unpacking.measured, 7),
     "burn_plain": (burning.on_a_plain_card, 5),
     "burn_slow": (burning.on_a_slow_card, 3),
     "service": (service.measured, 1),
     "many_nodes": (_pairs(lambda: nothing_to_do.prepared(MANY_NODES), None), 3),
 }
-USUAL = ("nothing_to_do", "nightly", "facts", "one_image", "pull", "burn_plain", "burn_slow", "service")
+USUAL = (
+    "nothing_to_do",
+    "nightly",
+    "facts",
+    "one_image",
+    "pull",
+    "unpacking",
+    "burn_plain",
+    "burn_slow",
+    "service",
+)
 
 
 def main() -> int:

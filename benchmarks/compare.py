@@ -12,7 +12,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.machine import process
@@ -38,12 +38,16 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Ours and the peer, ready to run any number of times; `about` says on what."""
+    """Ours and the peer, ready to run any number of times; `about` says on what.
+
+    Where it is warm, the caches of both are full.
+    """
 
     name: str
     ours: Callable[[], object]
     peer: Callable[[], object]
     about: Mapping[str, Any]
+    is_warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,26 @@ class Comparison:
         return {**asdict(self), "ratio": self.ratio, "ratios": self.ratios}
 
 
-def side_by_side(pair: Pair, *, runs: int, bound: float | None) -> Comparison:
-    """Time both in turn, after one run of each that is not counted: it fills the caches of both."""
-    costs = [(_timed(pair.ours), _timed(pair.peer)) for _ in range(runs + 1)][1:]
-    return Comparison(pair.name, bound, [each[0] for each in costs], [each[1] for each in costs], pair.about)
+def side_by_side(pair: Pair, *, runs: int, bound: float | None, briefly: bool = False) -> Comparison:
+    """Time both in turn, where they are not warm after one run of each that is not counted.
+
+    `briefly` leaves out the runs that cannot change any more whether the bound is kept.
+    """
+    if not pair.is_warm:
+        _timed(pair.ours), _timed(pair.peer)
+    found = Comparison(pair.name, bound, (), (), pair.about)
+    while len(found.ours) < runs and not (briefly and _is_settled(found, runs)):
+        ours, peer = _timed(pair.ours), _timed(pair.peer)
+        found = replace(found, ours=(*found.ours, ours), peer=(*found.peer, peer))
+    return found
+
+
+def _is_settled(found: Comparison, runs: int) -> bool:
+    """Whether more than half of so many runs are on one side of the bound, where their median is then too."""
+    if found.bound is None:
+        return False
+    kept = sum(ratio <= found.bound for ratio in found.ratios)
+    return max(kept, len(found.ratios) - kept) > runs / 2
 
 
 def _timed(work: Callable[[], object]) -> Cost:

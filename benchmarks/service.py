@@ -40,6 +40,8 @@ CORE = 0.7
 """Of one core that the service itself may use for all this, however busy the machine is."""
 PARTS = 6
 """The load is in so many parts, with one of the peer's after each."""
+BRIEFLY = 1.0
+"""Seconds of the peer's load after each part of ours."""
 GROWTH = 12 << 10
 """KiB that the memory may grow between the end of the first part and the last."""
 PATHS = [f"/nodes?page={number}" for number in range(1, NODES // PAGE + 1)]
@@ -60,16 +62,20 @@ Server(uvicorn.Config(app, port=0, http="h11", lifespan="off", log_config=None, 
 """
 
 
-def measured(runs: int, seconds: float = SECONDS) -> Sequence[Comparison]:
-    """Load both in turn, all of it so many times. Raises MetisError where a promise is broken."""
-    found = [asyncio.run(_measured(seconds)) for _ in range(runs)]
+def measured(runs: int, seconds: float = SECONDS, *, briefly: bool = False) -> Sequence[Comparison]:
+    """Load both in turn, all of it so many times. Raises MetisError where a promise is broken.
+
+    `briefly` asks the peer, which has promised nothing, just enough to have its figure.
+    """
+    peers = BRIEFLY if briefly else seconds / PARTS / 4
+    found = [asyncio.run(_measured(seconds, peers)) for _ in range(runs)]
     ours = [Cost(times.median / 1000, 0) for _about, mine, _peer in found for times in mine]
     peer = [Cost(times.median / 1000, 0) for _about, _mine, theirs in found for times in theirs]
     about = {"runs": [about for about, _mine, _theirs in found]}
     return [Comparison(f"the list of {NODES:,} nodes, median of an answer", None, ours, peer, about)]
 
 
-async def _measured(seconds: float) -> tuple[dict[str, Any], list[Times], list[Times]]:
+async def _measured(seconds: float, peers: float) -> tuple[dict[str, Any], list[Times], list[Times]]:
     ours: list[Times] = []
     theirs: list[Times] = []
     memory: list[int] = []
@@ -86,7 +92,7 @@ async def _measured(seconds: float) -> tuple[dict[str, Any], list[Times], list[T
                 ours.append(await load(port, PATHS, RATE, seconds / PARTS))
                 used.append((_cpu(service.pid) - before) / (seconds / PARTS))
                 memory.append(_memory(service.pid))
-                theirs.append(await load(peer, PATHS, RATE, seconds / PARTS / 4))
+                theirs.append(await load(peer, PATHS, RATE, peers))
                 _say(ours[-1], theirs[-1], memory[-1], used[-1])
     about = {
         "ours": list(map(asdict, ours)),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ..machine import process
+from ..machine import emulated, process
 from .programs import require, require_file
 
 OVMF = Path("/usr/share/OVMF")
@@ -26,8 +26,8 @@ CONSOLES = MappingProxyType({"amd64": "ttyS0", "arm64": "ttyAMA0"})
 
 PROGRAMS = MappingProxyType({"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"})
 
-# `max` emulates so much on arm64 that it takes several times as long.
-_BOARDS = MappingProxyType({"amd64": ("q35", "max"), "arm64": ("virt", "cortex-a72")})
+# On arm64 `max` emulates so much that it takes several times as long.
+_BOARDS = MappingProxyType({"amd64": ("q35", emulated.AMD64), "arm64": ("virt", "cortex-a72")})
 _HOSTS = MappingProxyType({"x86_64": "amd64", "aarch64": "arm64"})
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|.)|\r")
 WITH_BOOT_LOADERS = frozenset({"amd64"})
@@ -91,11 +91,11 @@ def is_native(arch: str) -> bool:
 
 def command(machine: Machine, log: Path, variables: Path) -> list[str]:
     """The words that start a machine; `variables` is where its UEFI keeps what it is told to remember."""
-    board, emulated = _BOARDS[machine.arch]
+    board, processor = _BOARDS[machine.arch]
     kvm = machine.accelerator == "kvm"
     words = [PROGRAMS[machine.arch], "-machine", board, "-smp", str(CPUS), "-m", str(MEMORY_MIB)]
     words += ["-accel", "kvm"] if kvm else ["-accel", "tcg,thread=multi"]
-    words += ["-cpu", "host" if kvm else emulated]
+    words += ["-cpu", "host" if kvm else processor]
     words += ["-display", "none", "-monitor", "none", "-no-reboot", "-nodefaults"]
     words += ["-serial", f"file:{log}", "-nic", machine.nic]
     words += _PI_CLOCK if machine.kernel is not None else []

@@ -18,7 +18,11 @@ LIMIT = 50
 @click.command()
 @common
 @node_option(required=False)
-@click.option("--kind", type=click.Choice(KINDS), help="Only builds, burns, or what sentinels showed.")
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    help="Only what is of this kind; of goldens and bases only failures are kept.",
+)
 @click.option("--failed", is_flag=True, help="Only what failed.")
 @click.option(
     "--since", metavar="WHEN", help="Only what is younger: 12h, 30d, or since a date as 2026-11-01."

@@ -46,7 +46,8 @@ class FileSource:
         if size > limit:
             raise TooLargeError(self.name, limit, size)
         try:
-            with reporter.step(f"copying {self.name}", 2 * size) as advance:
+            data = sparse.mapped_bytes(self._path)
+            with reporter.step(f"copying {self.name}", data + size) as advance:
                 sparse.copy(self._path, into, advance)
                 return digest(into, advance)
         except BaseException:

@@ -2,12 +2,17 @@
 
 What a file is, its first bytes say; names on the web are often wrong. Whether the image can be used is for
 others to judge: here it is only bytes.
+
+The programs of the forms do the work. Where one of them leaves out zeros and can be held to a size, it writes
+to the file itself; what the others make comes through a pipe.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -17,9 +22,13 @@ from ..machine import durable, process
 from ..machine.progress import Advance, Reporter
 from ..raw import sparse
 
+_WITHIN_MEMORY = "--memlimit-decompress=1GiB"
+"""For xz(1): its strongest preset needs 65 MiB for a thread, and a file may ask for 4 GiB."""
+_LONGEST_LIST = 4 << 20
+"""Bytes; xz(1) says some 150 of each block, and 64 GiB have 3,000 of the usual size."""
 # What file(1) knows them by; pzstd(1) begins with a frame to be skipped (RFC 8878, 3.1.2).
 _FILTERS = (
-    (b"\xfd7zXZ\0", ("xz", "-T0", "-dc")),
+    (b"\xfd7zXZ\0", ("xz", "-T0", "-dc", _WITHIN_MEMORY)),
     (b"\x1f\x8b", ("gzip", "-dc")),
     (b"\x28\xb5\x2f\xfd", ("zstd", "-dcq")),
     (b"\x50\x2a\x4d\x18", ("zstd", "-dcq")),
@@ -133,8 +142,12 @@ def _written(source: _Hashed, argv: tuple[str, ...], packed: Path, raw: Path, sh
     size = 0
     trouble: MetisError | None = None
     try:
-        with _raw(source, argv) as chunks:
-            size = sparse.write_stream(chunks, raw, limit)
+        pour = _pour(source, argv, packed, limit)
+        if pour:
+            size = sparse.write_by(pour, raw, limit)
+        else:
+            with _raw(source, argv) as chunks:
+                size = sparse.write_stream(chunks, raw, limit)
     except process.ToolError as error:
         hint = error.hint or "its hash is right, so it was published like this: take another image"
         trouble = MetisError(f"cannot unpack {packed}: {error.message}", hint)
@@ -146,3 +159,55 @@ def _written(source: _Hashed, argv: tuple[str, ...], packed: Path, raw: Path, sh
     if trouble:
         raise trouble
     return size
+
+
+def _pour(source: _Hashed, argv: tuple[str, ...], packed: Path, limit: int) -> Callable[[int], None] | None:
+    """What has the image written by the program that unpacks it, None where it could not be held to `limit`.
+
+    What is written is held to it by the kernel, but zeros are not written: a file of nothing else has to be
+    ended in another way. xz tells the length beforehand of what it can unpack with several threads, and zstd
+    goes forward in the file for each GiB of zeros (programs/fileio_asyncio.c there).
+
+    Raises TooLongError for what is known to be too long.
+    """
+    if argv[:1] == ("xz",):
+        length = _length_of_xz(packed)
+        if length is None:
+            return None
+        if length > limit:
+            raise sparse.TooLongError(f"{packed} would be larger than {limit} bytes")
+    elif argv[:1] == ("zstd",):
+        argv = (*argv, "--sparse")
+    else:
+        return None
+
+    def pour(sink: int) -> None:
+        try:
+            process.poured(argv, _within(source, sink, limit), sink, limit)
+        except OSError as error:
+            if error.errno == errno.EFBIG:
+                raise sparse.TooLongError(f"{packed} is larger than {limit} bytes") from None
+            raise
+
+    return pour
+
+
+def _within(chunks: Iterable[bytes], sink: int, limit: int) -> Iterator[bytes]:
+    """Chunks for a program that writes to a file that we have open too, up to a place in it."""
+    for chunk in chunks:
+        if os.lseek(sink, 0, os.SEEK_CUR) > limit:
+            raise sparse.TooLongError(f"larger than {limit} bytes")
+        yield chunk
+
+
+def _length_of_xz(packed: Path) -> int | None:
+    """What an .xz file unpacks to in bytes, None where not each of its blocks says so at its start.
+
+    xz compares these with the index here, and with what comes out when it unpacks (xz(1), --robot).
+    """
+    try:
+        said = process.run(["xz", "--robot", "-lvv", _WITHIN_MEMORY, "--", packed], limit=_LONGEST_LIST)
+    except process.ToolError:  # damaged, or too long a list: to be told by who unpacks it
+        return None
+    last = said.out.decode(errors="replace").splitlines()[-1].split("\t")
+    return int(last[4]) if last[0] == "totals" and last[10] == "yes" else None

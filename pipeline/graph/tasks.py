@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
 from ..inventory import overlay
-from ..lab.history import keeping_build
+from ..lab.history import keeping_build, keeping_failure
 from ..lab.lab import Lab
 from ..machine import durable
 from ..manifest_json import to_data
@@ -77,12 +77,17 @@ class Tasks(Actions):
     @building
     def fetch_golden(self, name: str) -> None:
         """Bring a class's golden into the cache and verify it."""
-        receipt = self.lab.goldens.receipt(name, self.lab.goldens.fetched(name))
-        durable.write_if_changed(self.artifacts.golden_receipt(name), durable.as_json(receipt))
+        with keeping_failure(self.lab, "golden", name):
+            receipt = self.lab.goldens.receipt(name, self.lab.goldens.fetched(name))
+            durable.write_if_changed(self.artifacts.golden_receipt(name), durable.as_json(receipt))
 
     @building
     def make_base(self, name: str) -> None:
         """Unpack a class's golden, make room in it, lay the class's files over it."""
+        with keeping_failure(self.lab, "base", name):
+            self._make_base(name)
+
+    def _make_base(self, name: str) -> None:
         from ..steps import build
 
         wanted = self.lab.base_manifest(name)

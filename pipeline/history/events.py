@@ -22,7 +22,9 @@ from sqlalchemy import (
     desc,
     func,
     insert,
+    literal,
     select,
+    union_all,
 )
 
 from ..facts.show import stamp
@@ -46,6 +48,21 @@ EVENTS = Table(
     Index("events_of_a_node", "node", "kind"),
     Index("events_of_a_kind", "kind", "verdict"),
 )
+
+
+BOUNDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+"""Seconds: a delta onto a card takes one, a golden made of packages on a Raspberry Pi an hour."""
+BYGONE = Table(
+    "bygone",
+    TABLES,
+    *(Column(name, String, primary_key=True) for name in ("kind", "verdict")),
+    Column("code", Integer, primary_key=True),
+    Column("bound", Float, primary_key=True),
+    Column("events", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("size", Integer, nullable=False),
+)
+"""Sums of events that are not kept any more (`keeping`); `bound` is how long they took at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +156,21 @@ def last(file: Path, wanted: Wanted = ALL) -> dict[tuple[str, Kind], Event]:
 
 
 def tallies(file: Path, wanted: Wanted = ALL) -> list[Tally]:
-    """How many events there are of which kind and end. Raises MetisError for a file that is no history."""
-    by = (EVENTS.c.kind, EVENTS.c.verdict, EVENTS.c.code)
-    sums = (func.count(), func.sum(EVENTS.c.seconds), func.sum(EVENTS.c.size))
-    rows = select(*by, *sums).where(*_conditions(wanted)).group_by(*by).order_by(*by)
+    """How many events there are of which kind and end; of ALL those too that are not kept any more.
+
+    Raises MetisError for a file that is no history.
+    """
+    names = ("kind", "verdict", "code")
+    about = EVENTS.c
+    kept_now = select(*(about[name] for name in names), literal(1).label("events"), about.seconds, about.size)
+    found = kept_now.where(*_conditions(wanted)).subquery()
+    if wanted == ALL:
+        bygone = select(*(BYGONE.c[name] for name in (*names, "events", "seconds", "size")))
+        found = union_all(kept_now, bygone).subquery()
+    by: list[Any] = [found.c[name] for name in names]
+    sums = (func.sum(found.c.events), func.sum(found.c.seconds), func.sum(found.c.size))
+    columns: list[Any] = [*by, *sums]
+    rows = select(*columns).group_by(*by).order_by(*by)
     with reading(file) as connection:
         return [Tally(*row) for row in connection.execute(rows)]
 
@@ -150,11 +178,15 @@ def tallies(file: Path, wanted: Wanted = ALL) -> list[Tally]:
 def durations(file: Path, bounds: Sequence[float]) -> dict[Kind, Durations]:
     """How long builds and burns took that ended well, by kind. `bounds` are seconds, the lowest first.
 
-    Raises MetisError for a file that is no history.
+    Those too that are not kept any more, if bounds are some of BOUNDS. Raises MetisError as `tallies` does.
     """
-    within = [func.sum(case((EVENTS.c.seconds <= bound, 1), else_=0)) for bound in bounds]
-    rows = select(EVENTS.c.kind, func.count(), func.sum(EVENTS.c.seconds), *within)
-    rows = rows.where(EVENTS.c.verdict.in_(["built", "burned"])).group_by(EVENTS.c.kind)
+    one = literal(1).label("events")
+    names = ("kind", "verdict", "events", "seconds")
+    kept_now = select(EVENTS.c.kind, EVENTS.c.verdict, one, EVENTS.c.seconds, EVENTS.c.seconds.label("bound"))
+    found = union_all(kept_now, select(*(BYGONE.c[name] for name in names), BYGONE.c.bound)).subquery().c
+    within = [func.sum(case((found.bound <= bound, found.events), else_=0)) for bound in bounds]
+    rows = select(found.kind, func.sum(found.events), func.sum(found.seconds), *within)
+    rows = rows.where(found.verdict.in_(["built", "burned"])).group_by(found.kind)
     with reading(file) as connection:
         return {row[0]: Durations(tuple(row[3:]), row[1], row[2]) for row in connection.execute(rows)}
 

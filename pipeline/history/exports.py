@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -120,9 +120,10 @@ class Exports:
             # In the transaction: whoever sweeps takes turns with us, and finds no file without its row.
             durable.settle(part, self.place(export))
 
-    def listed(self, node: str | None = None, limit: int = 50) -> list[Export]:
-        """Exports, the newest first; those of one node, or all."""
-        wanted = select(EXPORTS).order_by(EXPORTS.c.made_at.desc(), EXPORTS.c.id).limit(limit)
+    def listed(self, node: str | None = None, limit: int = 50, *, skipped: int = 0) -> list[Export]:
+        """Exports, the newest first; those of one node, or all, without so many that are newer."""
+        newest_first = EXPORTS.c.made_at.desc(), EXPORTS.c.id
+        wanted = select(EXPORTS).order_by(*newest_first).limit(limit).offset(skipped)
         if node is not None:
             wanted = wanted.where(EXPORTS.c.node == node)
         with reading(self._history) as connection:
@@ -130,17 +131,17 @@ class Exports:
 
     # ---------------------------------------------------------------------------------------- links
 
-    def link(self, name: str, now: datetime) -> tuple[Export, Secret]:
+    def link(self, name: str, now: datetime) -> tuple[Export, Secret] | None:
         """The one link to an open export: a new one, with which an earlier one ends.
 
-        Raises MetisError where there is no open export of that id.
+        None where there is no open export of that id.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         digest = self._digest(token, makes_key=True)
         with writing(self._history) as connection:
             found = _open(connection, EXPORTS.c.id == name, now)
             if found is None:
-                raise MetisError("this export is over", "make another one")
+                return None
             connection.execute(update(EXPORTS).where(EXPORTS.c.id == name).values(link=digest, sent="[]"))
             return found, Secret(token)
 
@@ -191,9 +192,10 @@ class Exports:
         """End an export, and every download of it that runs; None where there was no open one of that id."""
         with writing(self._history) as connection:
             found = _open(connection, EXPORTS.c.id == name, now)
-            if found is not None:
-                self._end(connection, name, "revoked", now)
-            return found
+            if found is None:
+                return None
+            self._end(connection, name, "revoked", now)
+            return replace(found, ended="revoked", ended_at=_at(now))
 
     def sweep(self, now: datetime) -> None:
         """End exports whose time is over, and remove all files that belong to no open export."""

@@ -1,15 +1,17 @@
-"""What is kept of a build, of a burn and of what sentinels showed, as values. Pure."""
+"""What is kept of builds, burns, what sentinels showed and what failed of a class, as values. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import MetisError, one_line
 
-Kind = Literal["build", "burn", "sentinel"]
-KINDS: tuple[Kind, ...] = ("build", "burn", "sentinel")
+Kind = Literal["build", "burn", "sentinel", "golden", "base"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+OF_CLASSES: tuple[Kind, ...] = ("golden", "base")
+"""Of these only failures are kept; they are of a class, and of no node."""
 Verdict = Literal["built", "burned", "failed", "drift", "mended", "silent", "heard"]
 """Builds and burns end well or fail. Sentinels show drift that came or is otherwise, and that it went; or
 they fall silent, and are heard again."""
@@ -21,9 +23,10 @@ LONGEST = 500
 class Event:
     """Something that was done for a node, or seen of it, and what came of that.
 
-    `at` is when it began, in UTC as ISO 8601 has it. `why` is a line of words, and `code` the exit code of a
-    failure. `size` is in bytes: those that an image maps, those that were written to a card. `image` is the
-    id of the image, empty where none came to be. `id` counts up; it is 0 until the event is kept.
+    `at` is when it began, in UTC as ISO 8601 has it. `node` is empty for what is of a class alone. `why` is a
+    line of words, and `code` the exit code of a failure. `size` is in bytes: those that an image maps, those
+    that were written to a card. `image` is the id of the image, empty where none came to be. `id` counts up;
+    it is 0 until the event is kept.
     """
 
     kind: Kind

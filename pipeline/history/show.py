@@ -22,7 +22,7 @@ def events_text(events: Sequence[Event]) -> str:
         (
             str(each.id),
             each.at,
-            each.node,
+            each.node or f"class {each.klass}",
             each.verdict if each.verdict != "failed" else f"{each.kind} failed",
             f"{each.seconds:.1f} s" if each.seconds else "-",
             sized(each.size) if each.size else "-",

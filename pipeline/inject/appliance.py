@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import MetisError
-from ..machine import durable, process
+from ..machine import durable, emulated, process
 from ..machine.hardening import forget_credentials
 from ..machine.progress import Reporter
 
@@ -187,6 +187,8 @@ def _handle(accelerator: Accelerator) -> GuestFS:
     handle.set_backend("direct")
     if accelerator == "tcg":
         handle.set_backend_settings(["force_tcg"])
+        if platform.machine() == "x86_64":
+            handle.config("-cpu", emulated.AMD64)  # of two, QEMU takes the later one, and this is the later
     return handle
 
 

@@ -161,8 +161,8 @@ def filled(disk: Disk | Coming) -> Disk:
 
 
 def shown(image: Path) -> str:
-    """An image's name for messages: the one that it will have, not that of its part file."""
-    return image.name.strip(".").removesuffix(".part")
+    """An image's name for messages; where it is, changes when it is finished."""
+    return image.name
 
 
 def no_room(name: str) -> MetisError:

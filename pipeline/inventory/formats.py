@@ -12,13 +12,10 @@ import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from . import k3s_flags
-
-if TYPE_CHECKING:
-    from jsonschema import FormatChecker
 
 
 class UnfitError(ValueError):
@@ -280,21 +277,16 @@ _OF_STRINGS = (
 )
 
 
-def checker() -> FormatChecker:
-    """Make the checker that knows all formats of the schemas, by the names of the functions with hyphens."""
-    from jsonschema import FormatChecker
-
-    made = FormatChecker(formats=())
-    for check in _OF_STRINGS:
-        made.checks(check.__name__.replace("_", "-"), raises=ValueError)(_holds(str, check))
-    made.checks("size", raises=ValueError)(_holds((str, int), size))
-    return made
-
-
-def _holds(kinds: type | tuple[type, ...], check: Callable[[Any], None]) -> Callable[[object], bool]:
-    def holds(value: object) -> bool:
+def _of(kinds: type | tuple[type, ...], check: Callable[[Any], None]) -> Callable[[object], None]:
+    def checked(value: object) -> None:
         if isinstance(value, kinds):
             check(value)
-        return True
 
-    return holds
+    return checked
+
+
+FORMATS: Mapping[str, Callable[[object], None]] = MappingProxyType(
+    {check.__name__.replace("_", "-"): _of(str, check) for check in _OF_STRINGS}
+    | {"size": _of((str, int), size)}
+)
+"""All formats of the schemas by name, that of their function with hyphens: they raise ValueError."""

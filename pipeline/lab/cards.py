@@ -77,15 +77,15 @@ class LabCards:
             for report in reports:
                 when = report.at.translate(str.maketrans("", "", "-:")).partition("+")[0]
                 about = {"node": name, **report.to_data(), "image": image}
-                durable.write(self._free_place(name, f"{when}Z"), durable.as_json(about))
+                self._keep_receipt(name, f"{when}Z", durable.as_json(about))
         finally:
             keep_burns(self._lab, name, reports)
 
-    def _free_place(self, name: str, when: str) -> Path:
-        """Where no receipt of a burn of the same second is; cards that are burned side by side share it."""
+    def _keep_receipt(self, name: str, when: str, about: bytes) -> None:
+        """Where no receipt of a burn of the same second is: also others may burn cards side by side."""
         names = (f"{when}-{number}" if number else when for number in itertools.count())
         places = (self._lab.artifacts.burn(name, each) for each in names)
-        return next(path for path in places if not path.exists())
+        next(place for place in places if durable.write_once(place, about))
 
     # ------------------------------------------------------------------------ files, and no image
 

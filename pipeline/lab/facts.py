@@ -62,6 +62,7 @@ def recommendations(lab: Lab, compared: Overview) -> tuple[dict[str, Any], list[
 
 def watch(lab: Lab, found: Facts, now: datetime) -> Changes:
     """Keep what was found in the lab's history, and give what is otherwise since the last look."""
+    from ..history import keeping
     from ..history.watches import watched
 
     wanted, _errors = _targets(lab, found.overview)
@@ -69,7 +70,9 @@ def watch(lab: Lab, found: Facts, now: datetime) -> Changes:
     def look(before: State) -> State:
         return seen(found.overview, wanted, before)
 
-    return watched(lab.artifacts.history, look, now)
+    changes = watched(lab.artifacts.history, look, now)
+    keeping.tidy(lab.artifacts.history, now)
+    return changes
 
 
 def _targets(lab: Lab, compared: Overview) -> tuple[dict[str, Any], dict[str, MetisError]]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..errors import MetisError, known
-from ..history.records import Build, Burn, Event, reason
+from ..history.records import Build, Burn, Event, Kind, reason
 from ..steps import receipts
 
 if TYPE_CHECKING:
@@ -43,6 +43,31 @@ def keeping_build(lab: Lab, name: str) -> Iterator[Attempt]:
         if error or attempt.made:
             seconds = round(time.monotonic() - started, 3)
             _unless_it_fails(lab, name, lambda: _keep_build(lab, name, at, seconds, error))
+
+
+@contextmanager
+def keeping_failure(lab: Lab, kind: Kind, klass: str) -> Iterator[None]:
+    """Keep it when the block fails, in which a class's golden or base is made.
+
+    Images that wait for it are not tried then, so nothing else is kept of that.
+    """
+    at, started = datetime.now(UTC), time.monotonic()
+    try:
+        yield
+    except (MetisError, OSError) as raised:
+        error, seconds = known(raised), round(time.monotonic() - started, 3)
+        _unless_it_fails(lab, klass, lambda: _keep_failure(lab, kind, klass, at, seconds, error))
+        raise
+
+
+def _keep_failure(lab: Lab, kind: Kind, klass: str, at: datetime, seconds: float, error: MetisError) -> None:
+    from ..facts.show import stamp
+    from ..history.database import writing
+    from ..history.events import note
+
+    why, code = reason(error), error.exit_code
+    with writing(lab.artifacts.history) as connection:
+        note(connection, [Event(kind, stamp(at), "", klass, "failed", seconds, why=why, code=code)])
 
 
 def keep_burns(lab: Lab, name: str, reports: Sequence[Report]) -> None:
@@ -117,7 +142,10 @@ def _burn(name: str, klass: str, image: str, report: Report) -> Burn:
 
 
 def _unless_it_fails(lab: Lab, name: str, keep: Callable[[], object]) -> None:
+    from ..history import keeping
+
     try:
         keep()
+        keeping.tidy(lab.artifacts.history, datetime.now(UTC))
     except (MetisError, OSError) as error:
         lab.reporter.note(f"{name}: the history does not have it: {known(error)}")

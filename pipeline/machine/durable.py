@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +16,7 @@ from ..errors import MetisError, reason_of
 
 PART = ".part"
 """The ending of whatever is not finished; nothing that ends so is ever a target."""
+_LOCK = ".lock"
 _PID_WIDTH = 20
 """Digits of the process that holds a lock, with zeros before it."""
 
@@ -28,21 +31,108 @@ def make_private(folder: Path) -> Path:
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` for what is not finished; whatever is there afterwards is removed.
+def own_folder(place: Path, purpose: str, note: Callable[[str], None] = lambda _line: None) -> Iterator[Path]:
+    """Yield a new folder of mode 0700 in `place`, which is gone afterwards.
 
-    What a kill left there is removed by the next try. An error of the file system becomes one line.
+    Whoever works in one holds a lock on it, which the kernel gives back when they die (flock(2)): so what a
+    kill has left is known, and `remove_left` takes it. `note` is told where it cannot be removed.
     """
-    part = target.with_name(f".{target.name}{PART}")
+    folder, lock = _made(place, purpose)
     try:
-        make_private(target.parent)
-        part.unlink(missing_ok=True)
-        yield part
+        yield folder
+    finally:
+        os.close(lock)
+        _remove(folder, note)
+
+
+def remove_left(place: Path, start: str = "", note: Callable[[str], None] = lambda _line: None) -> None:
+    """Remove the parts in a place whose names begin so, and at which nobody works any more.
+
+    Where the file system has no locks, none.
+    """
+    with os.scandir(place) as entries:
+        names = [each.name for each in entries if each.name.endswith(PART)]
+    for name in names:
+        if name.startswith(f".{start}"):
+            remove_if_left(place / name, note)
+
+
+def remove_if_left(part: Path, note: Callable[[str], None] = lambda _line: None) -> None:
+    """The same for one of them, a folder or a file; a link stays."""
+    with suppress(OSError):
+        is_folder = stat.S_ISDIR(part.lstat().st_mode)
+        try:
+            lock = _opened(part / _LOCK if is_folder else part, 0)
+        except FileNotFoundError:  # a kill came before its lock did
+            part.rmdir()
+            return
+        try:
+            if not lock_now(lock):
+                return
+            if is_folder:
+                _remove(part, note)
+            else:
+                part.unlink()
+        finally:
+            os.close(lock)
+
+
+def _made(place: Path, purpose: str) -> tuple[Path, int]:
+    """A new folder and its lock; whoever takes it for one that was left comes first, and another is made."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{purpose}-", suffix=PART, dir=place))
+        with suppress(FileNotFoundError):
+            lock = _opened(folder / _LOCK, os.O_CREAT)
+            if _is_free(lock) and (folder / _LOCK).exists():
+                return folder, lock
+            os.close(lock)
+
+
+def _made_file(target: Path) -> tuple[Path, int]:
+    """The same for a new file of mode 0600, which is its own lock: less work than a folder."""
+    while True:
+        lock, name = tempfile.mkstemp(prefix=f".{target.name}-", suffix=PART, dir=target.parent)
+        if _is_free(lock) and Path(name).exists():
+            return Path(name), lock
+        os.close(lock)
+
+
+def _is_free(lock: int) -> bool:
+    try:
+        return lock_now(lock)
+    except OSError:  # the file system has no locks: nobody takes the folder for one that was left
+        return True
+
+
+def _opened(lock: Path, flags: int) -> int:
+    """A file, and not a folder: over NFS only what is open for writing can be locked."""
+    return os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+
+
+def _remove(folder: Path, note: Callable[[str], None]) -> None:
+    """Remove as much as can be; mostly nothing is in it any more, which is quickly done."""
+    with suppress(OSError):
+        (folder / _LOCK).unlink()
+        folder.rmdir()
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        note(f"{folder} could not be removed, and may hold secrets: remove it")
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """Yield a path for what is not finished, where a rename makes it `target`; afterwards it is gone.
+
+    Each who writes has a path of their own, in a folder beside `target`. What a kill has left there is
+    removed by the next who writes the same. An error of the file system becomes one line.
+    """
+    try:
+        remove_left(make_private(target.parent), f"{target.name}-")
+        with own_folder(target.parent, target.name) as folder:
+            yield folder / target.name
     except OSError as error:
         raise out_of_room(target, error) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -58,10 +148,14 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def settle(part: Path, target: Path) -> None:
     """Give a finished file its name, once what it holds is on the medium (rename(2), fsync(2))."""
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
+    _sync(part)
     part.replace(target)
     sync_folder(target.parent)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 @contextmanager
@@ -129,8 +223,8 @@ def _holder(descriptor: int) -> str:
 
 def out_of_room(target: Path, error: OSError) -> MetisError:
     """Say an error of the file system in one line, with what to do about a full one."""
-    is_part = target.name.endswith(PART)
-    shown = target.with_name(target.name.removeprefix(".").removesuffix(PART)) if is_part else target
+    folder = target.parent
+    shown = folder.with_name(target.name) if folder.name.endswith(PART) else target
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     return MetisError(
         f"cannot write {shown}: {reason_of(error)}",
@@ -140,28 +234,44 @@ def out_of_room(target: Path, error: OSError) -> MetisError:
 
 def write(target: Path, data: bytes) -> None:
     """Write a whole file of mode 0600."""
-    with replacing(target) as part:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+    with _written(target, data) as part:
+        settle(part, target)
 
 
-def write_once(target: Path, data: bytes) -> None:
+def write_once(target: Path, data: bytes) -> bool:
     """Write a whole file of mode 0600 where there is none: who comes second leaves the file of the first.
 
-    Both find a whole file afterwards, as a name is linked to it when it is on the medium (link(2)).
+    Say whether it was written. Both find a whole file afterwards, as a name is linked to it when it is on the
+    medium (link(2)).
     """
+    if target.exists():  # nothing is needed for it, not even room
+        return False
+    with _written(target, data) as part:
+        _sync(part)
+        try:
+            target.hardlink_to(part)
+        except FileExistsError:
+            return False
+        sync_folder(target.parent)
+    return True
+
+
+@contextmanager
+def _written(target: Path, data: bytes) -> Iterator[Path]:
+    """Yield a file beside `target` that has these bytes, for a block that gives it its name."""
     try:
-        folder = make_private(target.parent)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{target.name}.") as part:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-            with suppress(FileExistsError):
-                target.hardlink_to(part.name)
-        sync_folder(folder)
+        remove_left(make_private(target.parent), f"{target.name}-")
+        part, lock = _made_file(target)
+        try:
+            with os.fdopen(lock, "wb", closefd=False) as file:
+                file.write(data)
+            yield part
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            os.close(lock)
     except OSError as error:
-        raise out_of_room(target, error) from None
+        raise out_of_room(target, error) from error
 
 
 def write_if_changed(target: Path, data: bytes) -> bool:

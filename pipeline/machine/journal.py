@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from typing import Any
 from .progress import Advance
 
 EVERY = 0.25
-"""Seconds between two lines of one step."""
+"""Seconds between two lines of one step; what a line says is no older when it is written."""
 
 
 class JournalReporter:
@@ -36,22 +35,33 @@ class JournalReporter:
         with self._lock:
             self._steps += 1
             number = self._steps
-        done, said = 0, time.monotonic()
+        done, is_due, is_over = 0, False, False
         self._write(step=number, label=label, done=0, total=total)
 
+        def tell() -> None:
+            nonlocal is_due
+            with self._lock:
+                is_due = False
+                if not is_over:
+                    self._write(step=number, label=label, done=done, total=total)
+
         def advance(count: int) -> None:
-            nonlocal done, said
+            nonlocal done, is_due
             with self._lock:
                 done += count
-                is_due = time.monotonic() - said >= EVERY
-                said = time.monotonic() if is_due else said
-            if is_due:
-                self._write(step=number, label=label, done=done, total=total)
+                is_first, is_due = not is_due, True
+            if is_first:
+                # Told later and not now, so that what comes last before a long wait is told too.
+                timer = threading.Timer(EVERY, tell)
+                timer.daemon = True
+                timer.start()
 
         try:
             yield advance
         finally:
-            self._write(step=number, label=label, done=done, total=total, ended=True)
+            with self._lock:
+                is_over = True
+                self._write(step=number, label=label, done=done, total=total, ended=True)
 
     def note(self, line: str) -> None:
         """Say one line."""

@@ -6,6 +6,7 @@ back as one line.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import shutil
@@ -35,6 +36,9 @@ ALLOWED_PREFIXES = ("LIBGUESTFS_", "SUPERMIN_")
 LAST_WORDS = 300
 PIPE = 64 << 10
 """Bytes that a pipe holds (pipe(7))."""
+_WIDE = 1 << 20
+"""Bytes; no pipe of an ordinary user may be wider (proc_sys_fs(5), pipe-max-size)."""
+_OF_THE_MEDIUM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,8 @@ def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[by
     with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno()) as child:
         assert child.stdin is not None
         assert child.stdout is not None
+        _widen(child.stdin)
+        _widen(child.stdout)
         feeder = _Feeder(chunks, child.stdin)
         feeder.start()
         try:
@@ -161,6 +167,42 @@ def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[by
         complaints.seek(0)
         if code != 0:
             raise FilterError(f"{argv[0]} failed: {Finished(code, b'', complaints.read()).last_words}")
+
+
+def poured(argv: Sequence[str | Path], chunks: Iterable[bytes], sink: int, largest: int) -> None:
+    """Send `chunks` through a filter that writes to an open file itself, which saves us all that it makes.
+
+    It cannot write past `largest` bytes of a file (setrlimit(2), RLIMIT_FSIZE): OSError says EFBIG then, and
+    else what the filter says of a file that cannot be written. Raises as `piped` does otherwise.
+    """
+    import resource  # Windows has none, and nothing is unpacked there
+
+    with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno(), sink) as child:
+        assert child.stdin is not None
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (largest, largest))  # it has no input yet
+        _widen(child.stdin)
+        feeder = _Feeder(chunks, child.stdin)
+        feeder.run()
+        if feeder.error is not None:
+            raise feeder.error
+        code = child.wait()
+        complaints.seek(0)
+        words = Finished(code, b"", complaints.read()).last_words
+    if code == -signal.SIGXFSZ:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    if code != 0:
+        for number in _OF_THE_MEDIUM:
+            if os.strerror(number) in words:  # a child's locale is C, as is that of ours
+                raise OSError(number, os.strerror(number))
+        raise FilterError(f"{argv[0]} failed: {words}")
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let a pipe hold as much as a chunk has, where the kernel lets us: then both its ends are woken less."""
+    with suppress(ImportError, OSError):  # Windows has no fcntl
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _WIDE)
 
 
 class Background:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 BLOCK = 4096
@@ -40,6 +41,12 @@ def split(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
             stop = min(start // PIECE * PIECE + PIECE, end)
             yield start, stop
             start = stop
+
+
+def within(place: tuple[int, int], ranges: Ranges) -> bool:
+    """Whether the ranges have all of a place that is not empty."""
+    index = bisect_right(ranges, place[0], key=lambda each: each[0]) - 1
+    return index >= 0 and place[1] <= ranges[index][1]
 
 
 def outside(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import MetisError
 from ..machine.progress import Advance
+from .ranges import BLOCK
 
 CHUNK = 1 << 20
-GRAIN = 1 << 16
-"""Zeros are looked for in pieces of this many bytes: small enough to find holes, large enough to be fast."""
+GRAIN = BLOCK
+"""Zeros are looked for in pieces of this many bytes, as file systems keep a hole for no less."""
 _ZEROS = bytes(GRAIN)
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 # Between two kinds of file system, on old or unusual ones, and where a sandbox forbids the call.
@@ -61,7 +62,7 @@ def reserve(target: Path, size: int) -> None:
 def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
     """Make `target` (mode 0600) a copy of `source`: shared blocks where the file system can, else its data.
 
-    `advance` counts holes too, up to the size of the file.
+    `advance` counts what is data, as `mapped_bytes` does.
     """
     import fcntl  # Windows has none, and nothing is copied there
 
@@ -69,20 +70,16 @@ def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
         size = os.fstat(old.fileno()).st_size
         with suppress(OSError):
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-            advance(size)
+            advance(sum(end - start for start, end in extents(old.fileno())))
             return
         os.ftruncate(new.fileno(), size)
-        done = 0
         for start, end in extents(old.fileno()):
-            advance(start - done)
-            done = end
             while start < end:
                 count = _copy_range(old.fileno(), new.fileno(), start, min(end - start, 64 * CHUNK))
                 if count == 0:
                     raise OSError(errno.EIO, "the file became shorter while it was copied", source)
                 start += count
                 advance(count)
-        advance(size - done)
 
 
 def _copy_range(old: int, new: int, offset: int, count: int) -> int:
@@ -105,25 +102,45 @@ def write_stream(chunks: Iterable[bytes], target: Path, limit: int) -> int:
     with _create(target) as file:
         for chunk in chunks:
             if size + len(chunk) > limit:
-                raise TooLongError(f"{target} would be larger than {limit} bytes")
+                raise _too_long(target, limit)
             _write_data(file, size, chunk)
             size += len(chunk)
         os.ftruncate(file.fileno(), size)
     return size
 
 
+def write_by(write: Callable[[int], None], target: Path, limit: int) -> int:
+    """Have `write` fill a new file of mode 0600, which it gets as a descriptor; give its size in bytes.
+
+    Raises TooLongError when the file is longer than `limit` bytes then, and what `write` raises.
+    """
+    with _create(target) as file:
+        write(file.fileno())
+        size = os.fstat(file.fileno()).st_size
+    if size > limit:
+        raise _too_long(target, limit)
+    return size
+
+
+def _too_long(target: Path, limit: int) -> TooLongError:
+    return TooLongError(f"{target} would be larger than {limit} bytes")
+
+
 def _write_data(file: BinaryIO, offset: int, chunk: bytes) -> None:
-    """Write the pieces of a chunk that are not zero; the grain is counted from the chunk's start."""
+    """Write what is not zero of a chunk; the grain is counted from the file's start, however it is cut."""
     view = memoryview(chunk)
     start: int | None = None
-    for position in range(0, len(chunk), GRAIN):
+    position = 0
+    while position < len(chunk):
+        length = min(GRAIN - (offset + position) % GRAIN, len(chunk) - position)
         # startswith compares in place; comparing memoryviews goes byte by byte and is thirty times slower.
-        if chunk.startswith(_ZEROS[: len(chunk) - position], position):
+        if chunk.startswith(_ZEROS if length == GRAIN else _ZEROS[:length], position):
             if start is not None:
                 _write_all(file, offset + start, view[start:position])
                 start = None
         elif start is None:
             start = position
+        position += length
     if start is not None:
         _write_all(file, offset + start, view[start:])
 

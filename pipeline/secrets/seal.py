@@ -39,7 +39,7 @@ def seal(folder: Path, keys: AgeKeys, waits: Callable[[str], None]) -> Report:
     try:
         with durable.locked(folder / ".lock", waits):
             check_key(folder, keys)
-            _remove_unfinished(folder)
+            durable.remove_left(folder)  # what a kill has left may be in the clear
             plain, closed = _owners(folder, PLAIN), _owners(folder, SEALED)
             for owner in sorted({*plain, *closed}):
                 try:
@@ -61,12 +61,6 @@ def _owners(folder: Path, suffix: str) -> list[str]:
     return [
         file.name.removesuffix(suffix) for file in folder.glob(f"*{suffix}") if not file.name.startswith(".")
     ]
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """What a kill has left of a plain file while it was written; who holds the lock may."""
-    for part in folder.glob(f".*{PLAIN}{durable.PART}"):
-        part.unlink()
 
 
 def _seal(folder: Path, owner: str, keys: AgeKeys) -> None:

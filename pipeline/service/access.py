@@ -29,6 +29,12 @@ def require(role: Role) -> Callable[[Request], Identity]:
     return allowed
 
 
+def remark(request: Request, text: str) -> None:
+    """Have the line of the audit say more of the target than the address does; nothing secret."""
+    said = getattr(request.state, "remark", "")
+    request.state.remark = f"{said} {text}".strip()
+
+
 def form_token(request: Request) -> str:
     """What a form sends in its field `csrf`, and a script in the header X-CSRF-Token."""
     return str(getattr(request.state, "csrf", ""))

@@ -14,6 +14,15 @@ _SECRET = frozenset({"token", "link"})
 _LINKS = "/imager/"
 
 
+BEGUN = "begun"
+"""The outcome of what goes on, and of what was cut off."""
+
+
+def begun(scope: Mapping[str, Any], who: str, origin: str) -> Act:
+    """The line for a request that is about to be answered; no route has taken it yet."""
+    return Act(who, scope["method"], _masked(scope["path"]), BEGUN, origin)
+
+
 def act(scope: Mapping[str, Any], who: str, status: int, origin: str) -> Act:
     """The line for a request that was answered; by the name of its route, where one took it."""
     route = getattr(scope.get("route"), "path", "")
@@ -23,7 +32,8 @@ def act(scope: Mapping[str, Any], who: str, status: int, origin: str) -> Act:
         target = " ".join(f"{name}={value}" for name, value in parts.items())
     else:
         what, target = scope["method"], _masked(scope["path"])
-    return Act(who, what, target, _outcome(status), origin)
+    remark = scope.get("state", {}).get("remark", "")
+    return Act(who, what, " ".join(filter(None, (target, remark))), _outcome(status), origin)
 
 
 def _parts(scope: Mapping[str, Any]) -> Mapping[str, object]:

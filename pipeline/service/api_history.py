@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import Depends, HTTPException, Query
 
-from ..history import builds, burns, difference, events
+from ..amounts import seconds
+from ..history import audit, builds, burns, difference, events, rejoins
+from ..history.audit import Outcome, Sought
 from ..history.difference import Made
 from ..history.records import Event, Kind, Verdict
 from . import api_history_models as models
 from .access import require
-from .api import PAGE, Serving
-from .openapi import ANYWHERE, problems
-from .parameters import Before, EventNumber, OfBuild
+from .api import PAGE, OfNode, Serving, routes
+from .openapi import problems
+from .parameters import Age, Before, EventNumber, OfBuild
 
-router = APIRouter(
-    prefix="/api/v1/history",
-    tags=["history"],
-    dependencies=[Depends(require("maintenance"))],
-    responses=problems(*ANYWHERE),
-)
+router = routes("history", "/history")
+PART = 100
+"""Characters of a text that is sought."""
 
 
 @router.get("", operation_id="listEvents")
 async def history(
     service: Serving,
-    node: Annotated[str, Query(max_length=253, description="Only of this node")] = "",
+    node: OfNode = "",
     kind: Annotated[Kind | None, Query(description="Only of this kind")] = None,
     verdict: Annotated[Verdict | None, Query(description="Only what ended so")] = None,
     before: Before = None,
@@ -65,6 +65,33 @@ async def diff(
     if one.build.event.node != other.build.event.node:
         raise HTTPException(409, "these are builds of two nodes")
     return models.Difference.of(await asyncio.to_thread(difference.difference, one, other))
+
+
+@router.get("/rejoins", operation_id="listRejoins")
+async def rejoined(service: Serving, node: OfNode = "", before: Before = None) -> models.RejoinPage:
+    """When nodes came back into their cluster, the newest first."""
+    nodes = (node,) if node else ()
+    found = await asyncio.to_thread(rejoins.rejoins, service.history, nodes, before=before, limit=PAGE + 1)
+    page = [models.RejoinInFull.of(*each) for each in found[:PAGE]]
+    return models.RejoinPage(rejoins=page, has_more=len(found) > PAGE)
+
+
+@router.get("/audit", operation_id="listActs", dependencies=[Depends(require("admin"))])
+async def acts(
+    service: Serving,
+    who: Annotated[str, Query(max_length=PART, description="Part of who did it")] = "",
+    what: Annotated[str, Query(max_length=PART, description="Part of what was done")] = "",
+    target: Annotated[str, Query(max_length=PART, description="Part of which it was done to")] = "",
+    outcome: Annotated[Outcome | None, Query(description="Only what ended so")] = None,
+    since: Age = None,
+    before: Before = None,
+) -> models.ActPage:
+    """What was asked for that changes something, the newest first: for admins, so not for the API's token."""
+    earliest = None if since is None else datetime.now(UTC) - timedelta(seconds=seconds(since))
+    sought = Sought(who, what, target, outcome, earliest, before)
+    found = await asyncio.to_thread(audit.acts, service.history, sought, PAGE + 1)
+    page = [models.Act.model_validate(each) for each in found[:PAGE]]
+    return models.ActPage(acts=page, has_more=len(found) > PAGE)
 
 
 def _made(history: Path, number: int) -> Made:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import Field
 
 from ..history import difference
 from ..history.records import Build, Burn, Kind, Verdict
+from ..history.rejoins import Rejoin
 from .api_models import Model, Time
 
 
@@ -18,7 +20,7 @@ class EventInFull(Model):
     id: int
     kind: Kind
     at: Time = Field(description="when it began")
-    node: str
+    node: str = Field(description="empty for a golden and a base, which are of a class")
     klass: str = Field(alias="class")
     verdict: Verdict
     seconds: float
@@ -32,6 +34,47 @@ class EventPage(Model):
     """Events, the newest first; those that follow have numbers below the last one's (`before`)."""
 
     events: list[EventInFull]
+    has_more: bool
+
+
+class RejoinInFull(Model):
+    """A node on its way back into its cluster."""
+
+    id: int
+    node: str
+    burned_at: Time | None = Field(description="when its card was burned; null where no receipt is here")
+    seen_at: Time = Field(description="when the cluster had heard of it since")
+    ready_at: Time | None = Field(description="since when it has been Ready, if it is")
+
+    @classmethod
+    def of(cls, number: int, found: Rejoin) -> RejoinInFull:
+        """A rejoin as it is kept."""
+        return cls.model_validate({"id": number, **asdict(found)})
+
+
+class RejoinPage(Model):
+    """Rejoins, the newest first; those that follow have numbers below the last one's (`before`)."""
+
+    rejoins: list[RejoinInFull]
+    has_more: bool
+
+
+class Act(Model):
+    """Who did what to which target, how it ended, and the address that it came from."""
+
+    id: int
+    at: Time
+    who: str = Field(examples=["ada"])
+    what: str = Field(examples=["POST /nodes/{node}/burn"])
+    target: str = Field(examples=["node=titan-13"])
+    outcome: str = Field(description="the status", examples=["303 See Other"])
+    origin: str = Field(examples=["203.0.113.9"])
+
+
+class ActPage(Model):
+    """Lines of the audit, the newest first; those that follow have numbers below the last one's."""
+
+    acts: list[Act]
     has_more: bool
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..facts.finding import Severity
-from ..history.jobs import Job, State
 from .board import Row
 from .cards import Plugged
-from .journals import Told
-from .redaction import redacted
+from .preflights import Preflight
 
 ImageState = Literal["fresh", "stale", "never built"]
 Time = Annotated[str, Field(description="UTC, as ISO 8601 has it", examples=["2026-11-29T02:20:00+00:00"])]
@@ -102,15 +100,42 @@ class DriftPage(Model):
     strangers: list[str]
 
 
-class Klass(Model):
-    """A class: how its nodes' images are, and how they drift. `versions` are what more than half run."""
+class DriftDay(Model):
+    """How many findings of each severity there were in the end of a day, of today until now."""
 
-    name: str
-    nodes: int
-    images: dict[ImageState, int]
-    drift: dict[Severity, int]
-    silent: int
-    versions: dict[str, str | None]
+    day: str = Field(description="in UTC", examples=["2026-11-29"])
+    findings: dict[Severity, int]
+
+    @classmethod
+    def of(cls, day: datetime, counts: Mapping[Severity, int]) -> DriftDay:
+        """A day as it was counted."""
+        return cls(day=f"{day:%Y-%m-%d}", findings=dict(counts))
+
+
+class Asked(Model):
+    """One question to the cluster."""
+
+    check: str = Field(examples=["etcd member"])
+    verdict: str = Field(description="ok, refused, or unsure", examples=["ok"])
+    found: str
+    advice: str
+
+
+class PreflightInFull(Model):
+    """Whether a node would be let back into its cluster; see docs/cluster.md. No checks: it is in none."""
+
+    node: NodeName
+    refused: bool
+    checks: list[Asked]
+
+    @classmethod
+    def of(cls, node: str, found: Preflight) -> PreflightInFull:
+        """What the cluster said."""
+        checks = [
+            Asked(check=each.name, verdict=each.verdict, found=each.found, advice=each.advice)
+            for each in found.checks
+        ]
+        return cls(node=node, refused=bool(found.refused), checks=checks)
 
 
 class Step(Model):
@@ -174,86 +199,6 @@ class Card(Model):
         """A card as it was found."""
         about = {name: getattr(found.card, name) for name in cls.model_fields if hasattr(found.card, name)}
         return cls(**about | {"id": found.id, "names": list(found.card.names), "content": found.content})
-
-
-# --------------------------------------------------------------------------------------------- jobs
-
-
-class WantedBuild(Model):
-    """Have a node's image built."""
-
-    kind: Literal["image"]
-    node: NodeName
-
-
-class WantedBurn(Model):
-    """Have a node burned to a card, all of which is lost. The image is built first where it is stale."""
-
-    kind: Literal["burn"]
-    node: NodeName
-    confirm: NodeName = Field(description="the node's name once more")
-    card: CardId
-
-
-WantedJob = Annotated[WantedBuild | WantedBurn, Field(discriminator="kind")]
-WANTED_EXAMPLES: dict[str, Example] = {
-    "a build": {"value": {"kind": "image", "node": "titan-13"}},
-    "a burn": {
-        "value": {"kind": "burn", "node": "titan-13", "confirm": "titan-13", "card": "9f86d081884c7d65"}
-    },
-}
-
-
-class JobInFull(Model):
-    """A job of the queue."""
-
-    id: int
-    kind: Literal["image", "burn"]
-    node: str
-    card: str | None = Field(description="where the card of a burn is")
-    who: str = Field(description="who asked for it")
-    state: State
-    asked_at: Time
-    begun_at: Time | None
-    ended_at: Time | None
-    code: int | None = Field(description="exit code of `metis`; null too for what was cut off")
-    said: str = Field(description="its last line: what went wrong, or what came of it")
-    stop: bool = Field(description="it was cancelled while it ran")
-
-    @classmethod
-    def of(cls, job: Job) -> JobInFull:
-        """A job as it is kept."""
-        data = job.to_data()
-        card = data.pop("options").get("card")
-        return cls.model_validate(data | {"card": card, "said": redacted(job.said)})
-
-
-class JobPage(Model):
-    """Jobs, the newest first; those that follow have numbers below the last one's (`before`)."""
-
-    jobs: list[JobInFull]
-    has_more: bool
-
-
-class LogStep(Model):
-    """Something that goes on; sizes in bytes, `total` null where nobody knows."""
-
-    label: str
-    done: int
-    total: int | None
-
-
-class Log(Model):
-    """What goes on in a job, and its last lines; what looks like a secret is masked."""
-
-    steps: list[LogStep]
-    notes: list[str]
-
-    @classmethod
-    def of(cls, told: Told) -> Log:
-        """What a journal says."""
-        steps = [LogStep(label=each.label, done=each.done, total=each.total) for each in told.steps]
-        return cls(steps=steps, notes=list(told.notes))
 
 
 def findings(items: Iterable[Mapping[str, Any]]) -> list[Finding]:

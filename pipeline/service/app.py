@@ -9,8 +9,19 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI, Request
 from fastapi.staticfiles import StaticFiles
 
-from . import api, api_history, health, imager, metrics, private_files, problems, sentinel
-from .guard import Guard, noting
+from . import (
+    api_exports,
+    api_history,
+    api_jobs,
+    api_lab,
+    health,
+    imager,
+    metrics,
+    private_files,
+    problems,
+    sentinel,
+)
+from .guard import Guard, beginning, noting
 from .openapi import Application
 from .pages import (
     audit,
@@ -36,7 +47,8 @@ from .service import Service
 OF_NODES = (nodes, node, plan, changes, preflight, burn, cards, classes, drift)
 OF_WHAT_HAPPENED = (jobs, history, difference, rejoins, audit)
 PAGES = (*OF_NODES, *OF_WHAT_HAPPENED, exports, listening)
-FOR_PROGRAMS = (imager, api, api_history, sentinel, health, metrics)
+API = (api_lab, api_jobs, api_exports, api_history)
+FOR_PROGRAMS = (imager, *API, sentinel, health, metrics)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -68,7 +80,8 @@ def guarded(service: Service) -> Guard:
     """The application behind its guard: what a server serves."""
     app = create_app(service)
     key = private_files.key(service.artifacts.state)
-    return Guard(app, service.options, key=key, note=noting(service.history))
+    history = service.history
+    return Guard(app, service.options, key=key, note=noting(history), begin=beginning(history))
 
 
 async def _heard(request: Request) -> None:

@@ -23,6 +23,10 @@ EVERY = 30.0
 """Seconds between two looks where nothing calls for one sooner."""
 FACTS_SINCE = "30d"
 """A node that said nothing for so long is silent."""
+SOON = 5.0
+"""Seconds within which there is a look for what may come a thousand times in a minute."""
+STILL = 10
+"""So many looks at which nothing is otherwise are not told: pages say as of when they are."""
 PATIENCE = 20.0
 """Seconds after which it is told that a look takes long."""
 SLOW = "whoever is asked for the state of the nodes takes long to answer: what is shown is from before"
@@ -148,12 +152,22 @@ class Boards:
         self._changed = changed
         self._patience = patience
         self._awake = asyncio.Event()
+        self._soon: asyncio.TimerHandle | None = None
+        self._not_told = 0
         self._thread = ThreadPoolExecutor(1, "boards")
         self.now = Board()
 
     def wake(self) -> None:
-        """Have it made anew soon: something happened."""
+        """Have it made anew now: something happened."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
         self._awake.set()
+
+    def wake_soon(self) -> None:
+        """Have it made anew, once for all that happens within a few seconds."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(SOON, self.wake)
 
     async def run(self) -> None:
         """Make boards until cancelled."""
@@ -178,5 +192,8 @@ class Boards:
         self._take(await making)
 
     def _take(self, board: Board) -> None:
+        is_same = self.now.at is not None and replace(board, at=self.now.at) == self.now
+        self._not_told = self._not_told + 1 if is_same else 0
         self.now = board
-        self._changed()
+        if self._not_told % STILL == 0:
+            self._changed()

@@ -11,11 +11,26 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Iterable
+from typing import NamedTuple
 
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment keeps proxies from closing the stream."""
 MOST = 200
 """Browsers at once."""
+MOST_OF_ONE = 20
+"""Of somebody who has signed in: there is one for each page that lies open."""
+MOST_FROM_ONE_PLACE = 100
+"""From one address, whoever is there: as many places are left for others."""
+
+
+class Whose(NamedTuple):
+    """Whose a stream is: a name, empty where nobody signs in, and where they are (`limits.place`)."""
+
+    name: str = ""
+    place: str = ""
+
+
+ANYBODY = Whose()
 
 
 class Events:
@@ -44,6 +59,16 @@ class Events:
         """Whether as many listen as may."""
         return len(self._listeners) >= MOST
 
+    def is_enough(self, whose: Whose) -> bool:
+        """Whether somebody, or somebody's place, has as many streams as one may have.
+
+        Who has them keeps them. Were the oldest ended for a new one, its browser would come back in a few
+        seconds, and pages would go on to end each other's.
+        """
+        name = sum(each.whose.name == whose.name for each in self._listeners) if whose.name else 0
+        place = sum(each.whose.place == whose.place for each in self._listeners) if whose.place else 0
+        return name >= MOST_OF_ONE or place >= MOST_FROM_ONE_PLACE
+
     def tell(self, name: str) -> None:
         """Tell all that something of this name happened."""
         self._count += 1
@@ -57,14 +82,14 @@ class Events:
         for listener in self._listeners:
             listener.tell([])
 
-    async def stream(self, since: str = "") -> AsyncGenerator[bytes, None]:
+    async def stream(self, since: str = "", whose: Whose = ANYBODY) -> AsyncGenerator[bytes, None]:
         """The stream of one browser, in bytes as they are sent; it ends at once where too many listen.
 
         `since` is an id: it begins with what was told after that, or with all where the id is none of ours.
         """
-        if self.is_full:
+        if self.is_full or self.is_enough(whose):
             return
-        listener = _Listener(self._after(since))
+        listener = _Listener(self._after(since), whose)
         self._listeners.add(listener)
         try:
             yield b": listening\n\n"
@@ -82,7 +107,8 @@ class Events:
 
 
 class _Listener:
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], whose: Whose) -> None:
+        self.whose = whose
         self._awake = asyncio.Event()
         self._pending: dict[str, None] = {}
         if names:

@@ -17,13 +17,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from ..facts.finding import SEVERITIES
-from ..history.events import Durations, Tally
-from ..history.records import Kind
+from ..history.events import BOUNDS, Durations, Tally
+from ..history.records import OF_CLASSES, Kind
 from .board import Board
 from .ci_figures import Figure
 
-BOUNDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
-"""Seconds: a delta onto a card takes one, a golden made of packages on a Raspberry Pi an hour."""
 CAUSES: Mapping[int | None, str] = {
     0: "none",
     1: "failed",
@@ -61,6 +59,13 @@ def families(about: Figures) -> Iterator[Metric]:
     yield _gauge("metis_info", "The version of Metis that runs", "version", {(about.version,): 1})
     yield from _work("build", "Images that were built", about)
     yield from _work("burn", "Cards that were burned", about)
+    for of_class in OF_CLASSES:
+        causes = Counter[tuple[str, ...]]()
+        for each in about.tallies:
+            if each.kind == of_class:
+                causes[CAUSES.get(each.code, "other"),] += each.events
+        said = f"Tries to get or make a class's {of_class} that failed"
+        yield _counter(f"metis_{of_class}_failures", said, "cause", causes)
     yield from _queue(about)
     yield from _nodes(about.board)
     if about.cache is not None:

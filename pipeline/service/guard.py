@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import MetisError
+from ..errors import MetisError, known
 from ..history import audit
 from . import csrf
-from .acts import act
+from .acts import act, begun
 from .answering import Answer, Send
 from .asked import Asked, asked
 from .body import HungUp, Receive, again, field, read
@@ -34,6 +34,7 @@ from .options import TOKENS, Options
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Note = Callable[[audit.Act], object]
 
 ROBOT = Identity("api token", "maintenance")
 """Whoever has the token for the API: it builds, burns and watches."""
@@ -53,9 +54,11 @@ class Clocks:
 class Guard:
     """ASGI middleware around an application; the outermost, so that errors are answered by it too.
 
-    `key` is what tokens of pages are made with, and `note` keeps a line of what was done; it is called in a
-    thread. `seconds` is how long a body may take. What the application finds in `request.state`: `identity`,
-    `csrf` (the token for forms) and `client` (the address that asks).
+    `key` is what tokens of pages are made with. `note` keeps a line of what somebody was refused, and `begin`
+    one of what is about to be done, for which it gives what says how that ended; both are called in a thread.
+    Where nobody can `begin`, nothing is done; without it only ends are noted. `seconds` is how long a body
+    may take. What the application finds in `request.state`: `identity`, `csrf` (the token for forms) and
+    `client` (the address that asks).
     """
 
     def __init__(
@@ -64,7 +67,8 @@ class Guard:
         options: Options,
         *,
         key: bytes,
-        note: Callable[[audit.Act], None],
+        note: Note,
+        begin: Callable[[audit.Act], Note] | None = None,
         clocks: Clocks | None = None,
         seconds: float = SECONDS,
     ) -> None:
@@ -72,6 +76,7 @@ class Guard:
         self._options = options
         self._key = key
         self._note = note
+        self._begin = begin or (lambda _line: note)
         self._clocks = clocks or Clocks()
         self._seconds = seconds
         self._once = Once(options.gui_token, options.port) if options.gui_token is not None else None
@@ -118,11 +123,14 @@ class Guard:
         if way.kind == "people":
             answer.is_private = True
             if not request.is_safe:
-                answer.on_outcome = partial(self._noted, scope, identity, address)
+                answer.on_outcome = partial(self._noted, self._note, scope, identity, address)
             if identity.role is None:
                 raise Denial(403, "you have no role here", "ask for one of the groups that have one")
         if not request.is_safe:
             receive = await self._whole(request, way, identity, receive)
+            if way.kind == "people":
+                end = await self._begun(scope, identity, address)
+                answer.on_outcome = partial(self._noted, end, scope, identity, address)
         token = csrf.token(self._key, identity.name, self._clocks.wall())
         scope.setdefault("state", {}).update(identity=identity, csrf=token, client=address)
         await self._app(scope, receive, answer.send)
@@ -182,24 +190,35 @@ class Guard:
             csrf.check_token(self._key, identity.name, self._clocks.wall(), given)
         return again(body, receive)
 
-    async def _noted(self, scope: Scope, identity: Identity, address: str, status: int) -> None:
+    async def _begun(self, scope: Scope, identity: Identity, address: str) -> Note:
+        """Keep a line of what is about to be done, and give what ends it. Raises Denial where nobody can."""
+        try:
+            return await asyncio.to_thread(self._begin, begun(scope, identity.label, address))
+        except (MetisError, OSError) as error:
+            _LOG.error("nothing is done that cannot be noted: %s", error)
+            raise Denial(503, "what cannot be noted is not done", str(known(error)), retry_after=10) from None
+
+    async def _noted(self, note: Note, scope: Scope, identity: Identity, address: str, status: int) -> None:
         line = act(scope, identity.label, status, address)
         try:
-            await asyncio.to_thread(self._note, line)
-        except (
-            MetisError,
-            OSError,
-        ) as error:  # what was done is done: the log has it where the history has not
+            await asyncio.to_thread(note, line)
+        except (MetisError, OSError) as error:
+            # What was done is done: the log has its end where the history has not.
             _LOG.error("not in the history: %s, %s by %s: %s", error, line.what, line.who, line.outcome)
 
 
-def noting(history: Path) -> Callable[[audit.Act], None]:
+def noting(history: Path) -> Note:
     """What keeps the guard's lines in the database of the history."""
+    return lambda line: audit.note(history, line, datetime.now(UTC))
 
-    def note(line: audit.Act) -> None:
-        audit.note(history, line, datetime.now(UTC))
 
-    return note
+def beginning(history: Path) -> Callable[[audit.Act], Note]:
+    """What keeps its lines of what is about to be done there, and then how that ended."""
+
+    def begin(line: audit.Act) -> Note:
+        return partial(audit.end, history, audit.note(history, line, datetime.now(UTC)))
+
+    return begin
 
 
 def _port(options: Options, scope: Scope) -> int:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
@@ -42,15 +41,13 @@ class Link:
         """What opens Imager with it."""
         return imager_list.deep_link(self.repository)
 
-    def to_data(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        addresses = {"repository": self.repository, "image": self.image, "open": self.opens_imager}
-        return {**self.export.to_data(), **addresses, "warning": list(imager_list.WARNING)}
 
-
-def link_of(request: Request, name: str) -> Link:
-    """A new link to an open export; an earlier one ends. Raises MetisError where the export is over."""
-    export, token = exports_of(request).link(name, datetime.now(UTC))
+def link_of(request: Request, name: str) -> Link | None:
+    """A new link to an open export, with which an earlier one ends; None where it is over."""
+    made = exports_of(request).link(name, datetime.now(UTC))
+    if made is None:
+        return None
+    export, token = made
     place = f"{_origin(request)}/imager/{token.reveal()}"
     return Link(export, f"{place}/{LIST}", f"{place}/{export.file_name}")
 

@@ -9,6 +9,8 @@ from ..history.jobs import Job
 
 BUILDS = "builds"
 """There is one folder of artifacts, and one build in it at a time."""
+SKIPS_PREFLIGHT = "skips_preflight"
+"""The option of a burn before which the cluster is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,14 @@ def _card(job: Job) -> str:
     return str(job.options.get("card", ""))
 
 
+def _burn(job: Job) -> list[str]:
+    skips = ["--no-preflight"] if job.options.get(SKIPS_PREFLIGHT) else []
+    return ["burn", "--node", job.node, "--device", _card(job), "--yes", *skips]
+
+
 KINDS = {
     "image": Kind("build", lambda job: ["image", "--node", job.node], lambda _: BUILDS),
-    "burn": Kind(
-        "burn",
-        lambda job: ["burn", "--node", job.node, "--device", _card(job), "--yes"],
-        lambda job: f"card {_card(job)}",
-    ),
+    "burn": Kind("burn", _burn, lambda job: f"card {_card(job)}"),
     "export": Kind("export", lambda job: ["export", "--node", job.node, f"--by={job.who}"], lambda _: BUILDS),
 }
 

@@ -21,7 +21,7 @@ from ..history import events, jobs
 from ..machine.progress import QuietReporter
 from . import ci_figures
 from .ci_figures import Figure
-from .figures import BOUNDS, Figures, families
+from .figures import Figures, families
 from .service import Service
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -60,7 +60,7 @@ def figures(service: Service) -> Figures:
         version=version("metis"),
         board=service.board,
         tallies=events.tallies(service.history),
-        durations=events.durations(service.history, BOUNDS),
+        durations=events.durations(service.history, events.BOUNDS),
         jobs=jobs.tally(service.history),
         oldest_waiting=_oldest_waiting(service.history),
         cache=_cache(service.cache),

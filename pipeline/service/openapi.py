@@ -19,7 +19,8 @@ Errors are documents as RFC 9457 has them. 429 and 503 say with Retry-After when
 TAGS = [
     {"name": "lab", "description": "Nodes, classes, drift and cards, as they were looked at last"},
     {"name": "jobs", "description": "What was asked for, one after the other"},
-    {"name": "history", "description": "What was built, burned and seen, also by hand"},
+    {"name": "exports", "description": "Packed images for Raspberry Pi Imager, and the links to them"},
+    {"name": "history", "description": "What was built, burned and seen, also by hand, and who did what"},
 ]
 WORDS = {
     400: "The request cannot be read",
@@ -28,6 +29,7 @@ WORDS = {
     404: "There is no such thing",
     408: "The body came too slowly",
     409: "It does not fit to how things are by now",
+    410: "It is over, or never was",
     413: "The body is larger than any that is meant",
     422: "The request is not what this document says",
     429: "Too many requests",

@@ -13,4 +13,13 @@ JobNumber = Annotated[int, Path(ge=1, le=HIGHEST, description="The job's number"
 EventNumber = Annotated[int, Path(ge=1, le=HIGHEST, description="The event's number", examples=[412])]
 OfBuild = Annotated[int, Query(ge=1, le=HIGHEST, description="The build's number")]
 Before = Annotated[int | None, Query(ge=1, le=HIGHEST, description="Only below this number")]
+Age = Annotated[
+    str | None,
+    Query(
+        pattern="^[1-9][0-9]{0,3}[mhd]$",
+        description="Only not older than this",
+        examples=["90m", "12h", "30d"],
+    ),
+]
+"""As `amounts.seconds` reads it, and no longer than the calendar."""
 PageNumber = Annotated[int, Query(ge=1, le=99_999, description="Pages count from 1")]

@@ -32,6 +32,8 @@ async def snapshot(request: Request) -> JSONResponse:
     found = await asyncio.to_thread(_understood, data, request.headers.get("Idempotency-Key"))
     known(service, found.node)
     is_new = await asyncio.to_thread(keep, service.artifacts.snapshots, found, data)
+    if is_new:
+        service.look_again_soon()
     status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     return JSONResponse({"node": found.node, "id": found.id, "new": is_new}, status)
 

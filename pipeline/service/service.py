@@ -82,6 +82,10 @@ class Service:
         """Have the board made anew: something is otherwise."""
         self._boards.wake()
 
+    def look_again_soon(self) -> None:
+        """The same for what comes often: one look for all of it."""
+        self._boards.wake_soon()
+
     async def ask_for(self, wanted: Wanted) -> Job:
         """Put a job into the queue, or give the one that waits for the same."""
         job, _is_new = await asyncio.to_thread(jobs.add, self.history, wanted, datetime.now(UTC))

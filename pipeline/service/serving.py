@@ -43,10 +43,10 @@ def serve(options: Options, told: Callable[[str], None]) -> None:
             gc.freeze()
             told(options.public_url)
             with suppress(KeyboardInterrupt):  # uvicorn has ended well by then, and raises the signal again
-                _Server(config, service).run(sockets=[listening])
+                Server(config, service).run(sockets=[listening])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Ends what goes on for as long as a browser likes, instead of waiting for it."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:

@@ -91,7 +91,15 @@ def make_image(
         made_from = image_made_from(manifest.id, receipt.id, secrets.used)
         place = _slot(part, layout, places.root, manifest)
         receipts.finish(
-            part, target, subject, made_from, receipt.places, tools.reporter, secrets.versions, place
+            part,
+            target,
+            subject,
+            made_from,
+            receipt.places,
+            tools.reporter,
+            secrets.versions,
+            place,
+            base=base,
         )
 
 

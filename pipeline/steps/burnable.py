@@ -46,7 +46,12 @@ def opened(path: Path, reporter: Reporter, *, deep: bool = False) -> Iterator[Bu
         if receipt is None and receipt_of(path).exists():
             hint = f"build it again, or remove {receipt_of(path).name} if it is of something else"
             raise MismatchError(f"{path} has a receipt that cannot be read", hint)
-        described = _map(path, image, receipt, reporter, deep=deep)
+        try:
+            described = _map(path, image, receipt, reporter, deep=deep)
+        except MismatchError:
+            if receipts.read(path) != receipt:
+                raise MetisError(f"{path} was built anew meanwhile", "run again") from None
+            raise
         if described.size != image.size:
             raise MismatchError(f"{path} is not as long as its block map says", "build it again")
         if receipt is None:

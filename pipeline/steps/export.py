@@ -35,7 +35,8 @@ def export(image: Path, target: Path, reporter: Reporter) -> None:
     receipt = receipts.read(image)
     assert receipt is not None
     _check(target, receipt.subject)
-    with durable.replacing(target) as part, reporter.step(f"copying to {target}", receipt.mapped) as advance:
+    data = sparse.mapped_bytes(image)
+    with durable.replacing(target) as part, reporter.step(f"copying to {target}", data) as advance:
         sparse.copy(image, part, advance)
     durable.write(bmap_of(target), bmap_of(image).read_bytes())
     about = replace(receipt, stamp=stamp(target))

@@ -17,11 +17,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.store import stamp
+from ..errors import MetisError
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest_json import digest
@@ -129,9 +131,14 @@ def finish(
     reporter: Reporter,
     secrets: Mapping[str, str] | None = None,
     slot: int | None = None,
+    *,
+    base: Path | None = None,
 ) -> None:
-    """Make a finished part file the image: block map and image get their names, the receipt comes last."""
-    described = _describe(part, subject, reporter)
+    """Make a finished part file the image: block map and image get their names, the receipt comes last.
+
+    What the image still shares with the `base` that it is a copy of is not hashed again.
+    """
+    described = _describe(part, subject, reporter, base)
     xml = described.to_xml()
     durable.settle(part, image)
     durable.write(bmap_of(image), xml)
@@ -156,13 +163,35 @@ def to_data(image: Path) -> dict[str, Any]:
     return {"image": str(image), **(asdict(receipt) if receipt else {})}
 
 
-def _describe(part: Path, subject: str, reporter: Reporter) -> bmap.Bmap:
+def _describe(part: Path, subject: str, reporter: Reporter, base: Path | None) -> bmap.Bmap:
     from ..raw import bmap, mapped
+    from ..raw.ranges import split
 
-    ranges = mapped.ranges(part)
-    total = sum(end - start for start, end in ranges)
-    with reporter.step(f"{subject}: hashing", total) as advance:
-        return bmap.describe(part, ranges, advance)
+    places = list(split(mapped.ranges(part)))
+    kept = _kept(part, base) if base else {}
+    unread = [place for place in places if place not in kept]
+    with reporter.step(f"{subject}: hashing", sum(end - start for start, end in unread)) as advance:
+        fresh = bmap.describe(part, unread, advance)
+    found = {**kept, **{(each.start, each.end): each for each in fresh.ranges}}
+    return bmap.Bmap(fresh.size, tuple(found[place] for place in places))
+
+
+def _kept(part: Path, base: Path) -> Mapping[tuple[int, int], bmap.Range]:
+    """The ranges that a copy of a base has in the same blocks of the disk as the base, with its map's hashes.
+
+    None where that cannot be told without reading, or the base is not what its receipt says.
+    """
+    from ..raw import bmap, shared
+    from ..raw.ranges import within
+
+    same, receipt = shared.ranges(part, base), read(base)
+    if not same or receipt is None or _stamp(base) != receipt.stamp:
+        return {}
+    xml = bmap_of(base).read_bytes()
+    if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
+        return {}
+    known = {(each.start, each.end): each for each in bmap.parse(xml).ranges}
+    return {place: each for place, each in known.items() if within(place, same)}
 
 
 def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
@@ -189,9 +218,19 @@ def is_whole(image: Path, *, deep: bool, reporter: Reporter, receipt: Receipt | 
         return True
     if not _has_its_hashes(image, receipt, reporter):
         return False
-    if now != receipt.stamp:  # copied or restored, and whole: the next look is cheap again
-        durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=now))))
+    if now != receipt.stamp:
+        _note_looks(image, receipt, now)
     return True
+
+
+def _note_looks(image: Path, receipt: Receipt, looks: Mapping[str, int]) -> None:
+    """Have the next look at an image that was copied or restored cost nothing again, if that is possible.
+
+    Who looks holds no lock: what was built while they hashed has a receipt of its own, which stays.
+    """
+    if read(image) == receipt and _stamp(image) == looks:
+        with suppress(MetisError):
+            durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=looks))))
 
 
 def _stamp(image: Path) -> Mapping[str, int] | None:
@@ -204,7 +243,10 @@ def _stamp(image: Path) -> Mapping[str, int] | None:
 def _has_its_hashes(image: Path, receipt: Receipt, reporter: Reporter) -> bool:
     from ..raw import bmap
 
-    xml = bmap_of(image).read_bytes()
+    try:
+        xml = bmap_of(image).read_bytes()
+    except FileNotFoundError:
+        return False
     if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
         return False
     with reporter.step(f"{image.name}: checking its hashes", receipt.mapped) as advance:

@@ -6,11 +6,14 @@ Other programs take the machine's time too: a ratio that misses its bound is mea
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from benchmarks import burning, facts, nights, nothing_to_do, one_image, pulling, service
+from benchmarks import burning, facts, nights, nothing_to_do, one_image, pulling, service, unpacking
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
 from pipeline.errors import MetisError
 
@@ -28,7 +31,9 @@ def check_bounds(measure: Callable[[int], Sequence[Comparison]], runs: int, more
 @pytest.mark.slow
 def test_a_thousand_images_are_found_up_to_date_at_twice_the_time_of_a_plain_file() -> None:
     with nothing_to_do.prepared(nothing_to_do.NODES) as pair:
-        check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=nothing_to_do.BOUND)], 9, 18)
+        check_bounds(
+            lambda runs: [side_by_side(pair, runs=runs, bound=nothing_to_do.BOUND, briefly=True)], 9, 18
+        )
 
 
 @pytest.mark.slow
@@ -44,14 +49,19 @@ def test_facts_of_a_thousand_nodes_cost_each_node_what_they_cost_of_a_hundred() 
 @pytest.mark.slow
 def test_an_image_takes_little_longer_than_a_script_by_hand() -> None:
     with one_image.prepared() as pair:
-        check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=one_image.BOUND)], 3, 6)
+        check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=one_image.BOUND, briefly=True)], 3, 6)
 
 
 @pytest.mark.slow
 def test_a_golden_is_pulled_as_fast_as_by_hand_and_in_little_memory() -> None:
     with pulling.prepared(256 << 20) as pair:
-        check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=pulling.BOUND)], 3, 6)
+        check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=pulling.BOUND, briefly=True)], 3, 6)
         assert pair.about["peak of memory, KiB"] < pulling.MEMORY
+
+
+@pytest.mark.slow
+def test_a_golden_is_unpacked_as_fast_as_by_the_programs_of_its_form() -> None:
+    check_bounds(lambda runs: unpacking.measured(runs, unpacking.SOME), 3, 7)
 
 
 @pytest.mark.slow
@@ -61,16 +71,16 @@ def test_writing_a_card_takes_no_longer_than_with_bmaptool() -> None:
 
 @pytest.mark.slow
 def test_a_burn_is_as_fast_as_its_card_and_a_second_one_writes_only_what_changed() -> None:
-    check_bounds(burning.on_a_slow_card, 1, 3)
+    check_bounds(lambda runs: burning.on_a_slow_card(runs, briefly=True), 1, 3)
 
 
 @pytest.mark.slow
 def test_fifty_browsers_and_two_hundred_requests_a_second_are_served_in_flat_memory() -> None:
     try:
-        found = service.measured(1, seconds=120)
+        found = service.measured(1, seconds=120, briefly=True)
     except MetisError as error:
         sys.stderr.write(f"measured again: {error}\n")
-        found = service.measured(1, seconds=120)
+        found = service.measured(1, seconds=120, briefly=True)
     sys.stderr.write(f"{table(found)}\n")
 
 
@@ -80,6 +90,56 @@ def test_ratios_are_those_of_neighbours_and_the_first_pair_does_not_count() -> N
     found = side_by_side(pair, runs=2, bound=None)
     assert done == list("ababab")
     assert len(found.ratios) == 2
+
+
+class Clock:
+    """Time that passes only when something is said to take some."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def taking(self, *seconds: float) -> Callable[[], None]:
+        """Work that takes so long each time, and no more often than there are times."""
+        left = iter(seconds)
+
+        def work() -> None:
+            self.now += next(left)
+
+        return work
+
+
+@given(st.lists(st.sampled_from((1.0, 2.0, 3.0)), min_size=1, max_size=9), st.sampled_from((1.0, 2.0)))
+def test_a_brief_comparison_ends_as_a_whole_one(ratios: list[float], bound: float) -> None:
+    assume(len(ratios) % 2)  # the median is then one of them
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: clock.now)
+        whole, brief = (
+            side_by_side(
+                Pair("x", clock.taking(1, *ratios), clock.taking(1, *[1] * len(ratios)), {}),
+                runs=len(ratios),
+                bound=bound,
+                briefly=briefly,
+            )
+            for briefly in (False, True)
+        )
+    assert whole.ratios == ratios
+    assert brief.is_good == whole.is_good
+    assert brief.ratios == ratios[: len(brief.ratios)]
+
+
+def test_a_brief_comparison_is_over_when_its_end_is_certain() -> None:
+    pair = Pair("x", lambda: None, lambda: None, {})
+    assert len(side_by_side(pair, runs=9, bound=1e9, briefly=True).ratios) == 5
+    assert len(side_by_side(pair, runs=3, bound=0.0, briefly=True).ratios) == 2
+    assert len(side_by_side(pair, runs=3, bound=None, briefly=True).ratios) == 3
+
+
+def test_where_both_are_warm_each_pair_counts() -> None:
+    done: list[str] = []
+    pair = Pair("x", lambda: done.append("a"), lambda: done.append("b"), {}, is_warm=True)
+    assert len(side_by_side(pair, runs=2, bound=None).ratios) == 2
+    assert done == list("abab")
 
 
 @pytest.mark.parametrize(("bound", "good"), [(2.0, True), (1.9, False), (None, True)])

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from pipeline.errors import SourceError
 from pipeline.secrets import ssh_keys
 from pipeline.secrets.source import CLUSTER
+from tests.support import keys
 from tests.support.canaries import CA, Planted, keep_in_vault, keep_plain, keep_sealed, make_lab, plant, word
 from tests.support.lab import Lab, Report
 from tests.support.leaks import Canaries
@@ -102,9 +103,7 @@ def built(
     keep(lab, planted)
     report = lab.metis("image")
     assert report.code == 0, report
-    search = Canaries(
-        {**planted.canaries, "the bad value": WORD}, (ssh_keys.new_ed25519(), ssh_keys.new_rsa())
-    )
+    search = Canaries({**planted.canaries, "the bad value": WORD}, (ssh_keys.new_ed25519(), keys.rsa()))
     return Built(lab, planted, search, vault)
 
 
@@ -160,7 +159,6 @@ def text_of(data: bytes) -> bytes:
 
 
 ED25519 = ssh_keys.new_ed25519()
-RSA = ssh_keys.new_rsa()
 UNFIT: Mapping[str, tuple[str, str, str | None]] = {
     # node, field, value
     "an agent without a token": ("alpha", "k3s_token", None),
@@ -181,7 +179,7 @@ UNFIT: Mapping[str, tuple[str, str, str | None]] = {
     "an initiator with its key": ("alpha", "extra.iscsi_initiator", f"InitiatorName=iqn.2026-01.x:{WORD}"),
     "a host key that is none": ("alpha", "extra.ssh_host_ed25519_key", WORD),
     "a host key cut off": ("alpha", "extra.ssh_host_ed25519_key", ED25519[:250]),
-    "a host key with other letters": ("alpha", "extra.ssh_host_rsa_key", RSA.replace("A", "Q")),
+    "a host key with other letters": ("alpha", "extra.ssh_host_rsa_key", keys.rsa().replace("A", "Q")),
     "a host key with a passphrase": ("alpha", "extra.ssh_host_ed25519_key", encrypted(ED25519)),
     "a host key that is a public one": ("alpha", "extra.ssh_host_ed25519_key", f"ssh-ed25519 {WORD} x"),
     "a host key with another public half": (

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,13 @@ from pipeline.errors import MetisError
 from pipeline.golden.fetch import fetched
 from pipeline.golden.source import Wanted
 from pipeline.golden.unpack import unpack
+from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 from tests.integration.web import publish, serving
 from tests.support.fetching import means
 from tests.support.small_disk import small_disk
 
-BODY = os.urandom(20 << 20)
+BODY = os.urandom(64 << 10) * 320
 SHA256 = hashlib.sha256(BODY).hexdigest()
 QUIET = QuietReporter(io.StringIO())
 FULL = "no space left on device: free some space there and run again"
@@ -55,8 +55,22 @@ def test_a_golden_that_does_not_fit_into_the_cache(
     assert files_in(small) == []
 
 
-@pytest.mark.parametrize("pack", [bytes, lambda data: gzip.compress(data, 1)], ids=["raw", "gz"])
-def test_an_image_that_does_not_fit_where_it_is_unpacked(tmp_path: Path, small: Path, pack) -> None:  # type: ignore[no-untyped-def]
+def by(*argv: str) -> Callable[[bytes], bytes]:
+    return lambda data: process.run(argv, stdin=data).out
+
+
+PACKS: dict[str, Callable[[bytes], bytes]] = {
+    "raw": bytes,
+    "gz": by("gzip", "-1c"),
+    "xz in blocks": by("xz", "-0c", "-T2", "--block-size=4MiB"),
+    "zst": by("zstd", "-c"),
+}
+
+
+@pytest.mark.parametrize("pack", PACKS.values(), ids=PACKS)
+def test_an_image_that_does_not_fit_where_it_is_unpacked(
+    tmp_path: Path, small: Path, pack: Callable[[bytes], bytes]
+) -> None:
     packed = tmp_path / "packed"
     packed.write_bytes(pack(BODY))
     sha256 = hashlib.sha256(packed.read_bytes()).hexdigest()

@@ -18,9 +18,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import yaml
 
 from pipeline.machine import durable
-from tests.support import goldens
+from tests.support import goldens, keys
 from tests.support.lab import BIN, QUICK_INJECTOR, REPOSITORY, Lab, Report, class_text
 from tests.support.small_disk import small_disk
 
@@ -28,7 +29,10 @@ NODES = {"alpha", "beta", "gamma"}
 
 
 def make_lab(root: Path, golden: Path) -> Lab:
-    """Two classes and three nodes: alpha and beta are plain, gamma is other."""
+    """Two classes and three nodes: alpha and beta are plain, gamma is other.
+
+    Of their identities there is what takes long to make.
+    """
     lab = Lab(root, {"METIS_INJECTOR": QUICK_INJECTOR, "METIS_CACHE": str(root / "cache")})
     sha256 = goldens.sha256(golden)
     for name in ("plain", "other"):
@@ -36,6 +40,7 @@ def make_lab(root: Path, golden: Path) -> Lab:
         lab.write(f"overlays/{name}/root/etc/issue", f"{name}\n")
     for number, (name, klass) in enumerate({"alpha": "plain", "beta": "plain", "gamma": "other"}.items(), 1):
         lab.write(f"nodes/{name}.yaml", node_text(klass, number))
+        lab.write_secrets(name, yaml.safe_dump({"extra": {"ssh_host_rsa_key": keys.rsa(name)}}))
     return lab
 
 
@@ -353,8 +358,10 @@ def test_a_damaged_state_is_made_anew_and_no_image_is(lab: Lab, kind: str, conte
 
 
 def test_what_a_killed_build_has_left_is_swept_up_by_the_next(lab: Lab) -> None:
-    left = lab.artifacts / "base" / ".other.img.part"
-    left.write_bytes(b"half")
+    left = lab.artifacts / "base" / ".other.img-abc.part"
+    left.mkdir()
+    for name in (".lock", "other.img"):
+        (left / name).write_bytes(b"half")
     (lab.artifacts / "alpha.img").unlink()
     assert rebuilt(lab) == images({"alpha"})
     assert not left.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tests.support import canaries
 from tests.support.blocks import mounted, need_disks
 from tests.support.history import kept_manifests, query
 from tests.support.lab import Lab, Report
+from tests.support.node_images import lab_with_image
+from tests.support.race import RUNNERS, together
 
 
 def told(lab: Lab, *words: str) -> list[dict[str, Any]]:
@@ -123,10 +126,32 @@ def test_a_build_that_failed_says_why_and_what_it_was_made_of(
     assert any(each["what"] == "added" for each in found["image"])
 
 
-def test_what_fails_before_a_nodes_image_is_tried_is_no_build_of_it(fresh: Lab) -> None:
-    edit("classes/plain.yaml", lambda text: text.replace("sha256: ", "sha256: 0"))(fresh)
-    assert fresh.doit("image").code != 0
-    assert {each["node"] for each in told(fresh)} == {"gamma"}
+WRONG_HASH = edit("classes/plain.yaml", lambda text: re.sub("sha256: [0-9a-f]{4}", "sha256: 0000", text))
+WITHOUT_A_FILE = edit(
+    "classes/plain.yaml",
+    lambda text: f"{text}files: [{{path: /srv/x, source: 'file:none', sha256: {'0' * 64}}}]\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "code"),
+    [("golden", WRONG_HASH, 4), ("base", WITHOUT_A_FILE, 5)],
+    ids=["golden", "base"],
+)
+def test_what_fails_of_a_class_is_kept_once_and_is_no_build_of_its_nodes(
+    fresh: Lab, kind: str, spoil: Callable[[Lab], None], code: int
+) -> None:
+    spoil(fresh)
+    report = fresh.doit("image:alpha", "image:beta")
+    assert report.code != 0
+    (failed,) = told(fresh)
+    about = ("kind", "node", "class", "verdict", "code")
+    assert tuple(map(failed.get, about)) == (kind, "", "plain", "failed", code)
+    assert failed["why"] in " ".join((report.out + report.err).split())
+    assert told(fresh, "--kind", kind, "--failed") == [failed]
+    shown = fresh.metis("history").out
+    assert "class plain" in shown
+    assert f"{kind} failed" in shown
 
 
 def a_folder(file: Path) -> None:
@@ -212,6 +237,31 @@ def test_of_two_cards_the_one_that_failed_says_why(lab: Lab, tmp_path: Path) -> 
     assert [each.card["path"] for each in (good, bad)] == cards
     assert (good.event.why, good.event.code, bad.event.code) == ("", 0, 1)
     assert bad.event.why.startswith(f"there is no room for {cards[1]}: ")
+
+
+KEEPS_A_BURN = """
+import os, sys
+from pathlib import Path
+from pipeline.card.cards import Card
+from pipeline.lab.cards import LabCards
+from pipeline.lab.lab import Lab
+from pipeline.settings import Settings
+from pipeline.steps.burn import Report
+cards = LabCards(Lab(Settings.from_environment(os.environ, Path.cwd())))
+report = Report(Card(str(os.getpid()), "file", 0), "2026-11-29T03:00:00+00:00")
+sys.stdin.readline()
+cards.keep("titan-13", [report])
+print(os.getpid())
+"""
+
+
+def test_of_burns_that_end_in_one_second_each_has_its_receipt_and_its_row(tmp_path: Path) -> None:
+    lab = lab_with_image(tmp_path / "lab")
+    said = {each.decode().strip() for each in together(KEEPS_A_BURN, environment=lab.variables({}))}
+    receipts = [json.loads(file.read_bytes()) for file in (lab.artifacts / "burns").glob("*.json")]
+    assert {each["card"]["path"] for each in receipts} == said
+    assert {burns.burn(database(lab), each["id"]).card["path"] for each in told(lab)} == said
+    assert len(receipts) == len(said) == RUNNERS
 
 
 def test_what_was_refused_is_no_burn(lab: Lab) -> None:

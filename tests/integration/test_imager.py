@@ -26,8 +26,7 @@ from pipeline.history import jobs
 from pipeline.history.exports import Export, Exports
 from pipeline.machine import process
 from pipeline.service import csrf, download, imager, private_files
-from pipeline.service.app import guarded
-from pipeline.service.guard import Guard
+from pipeline.service.board import board
 from pipeline.service.kinds import KINDS
 from pipeline.service.listening import server_settings
 from pipeline.service.options import Options, members, network
@@ -41,7 +40,6 @@ SCHEMA = json.loads((ROOT / "tests/cases/imager/os-list.schema.json").read_bytes
 CONTENT = os.urandom(3 * download.PIECE + 777)
 LARGE = 64 << 20
 """More than a system keeps on its way to a reader that does not read."""
-JSON = "application/json"
 OPTIONS = Options(
     trusted_proxies=(network("127.0.0.1/32"),),
     maintenance=members(["flashers"], []),
@@ -88,7 +86,7 @@ class Site:
 
     def post(self, path: str, **headers: str) -> Answer:
         token = csrf.token(self.key, "mara", time.time())
-        return self.ask("POST", path, {**SIGNED_IN, "accept": JSON, csrf.HEADER: token, **headers})
+        return self.ask("POST", path, {**SIGNED_IN, csrf.HEADER: token, **headers})
 
     @contextmanager
     def begun(self, path: str) -> Iterator[RawIOBase]:
@@ -107,7 +105,7 @@ class Site:
 
     def link(self, export: Export) -> tuple[str, str]:
         """The paths of the list and of the file of a new link."""
-        data = self.post(f"/exports/{export.id}/link").data
+        data = self.post(f"/api/v1/exports/{export.id}/link").data
         return urlsplit(data["repository"]).path, urlsplit(data["image"]).path
 
     def ended(self, export: Export) -> str | None:
@@ -118,6 +116,8 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     artifacts = tmp_path_factory.mktemp("lab") / "artifacts"
     noted: queue.Queue[tuple[int, int]] = queue.Queue()
+    about = {"class": "pi", "state": "fresh", "why": "", "built": None}
+    images = [{"node": name, **about} for name in ("titan-13", "titan-14", "titan-15")]
     plain = Exports.sent
 
     def sent(self: Exports, export: Export, start: int, end: int, now: datetime) -> None:
@@ -126,16 +126,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         finally:
             noted.put((start, end))
 
-    services: list[Service] = []
+    def make(options: Options) -> Service:
+        return Service(options, {"METIS_ARTIFACTS": str(artifacts)}, artifacts.parent)
 
-    def make(options: Options) -> Guard:
-        services.append(Service(options, {"METIS_ARTIFACTS": str(artifacts)}, artifacts.parent))
-        return guarded(services[0])
-
-    with pytest.MonkeyPatch.context() as patch, served(OPTIONS, make) as options:
+    with pytest.MonkeyPatch.context() as patch, served(OPTIONS, make, lifespan="off") as service:
         patch.setattr(Exports, "sent", sent)
+        patch.setattr(Service, "board", board(images, {}, {}, (), datetime.now(UTC)))
         key = private_files.key(Artifacts(artifacts).state)
-        yield Site(f"http://127.0.0.1:{options.port}", services[0], services[0].exports, noted, key)
+        yield Site(f"http://127.0.0.1:{service.options.port}", service, service.exports, noted, key)
 
 
 @pytest.fixture(autouse=True)
@@ -180,7 +178,7 @@ def test_behind_a_proxy_addresses_are_those_that_browsers_know(
 ) -> None:
     public = replace(site.service.options, public_url="https://metis.example")
     monkeypatch.setattr(site.service, "options", public)
-    data = site.post(f"/exports/{export.id}/link").data
+    data = site.post(f"/api/v1/exports/{export.id}/link").data
     assert data["repository"].startswith("https://metis.example/imager/")
     assert data["open"].startswith("rpi-imager://open?repo=https%3A%2F%2Fmetis.example%2Fimager%2F")
     card = json.loads(site.get(urlsplit(data["repository"]).path).body)["os_list"][0]
@@ -293,7 +291,7 @@ def test_a_download_that_runs_ends_with_its_export(site: Site, way: str) -> None
     with site.begun(file) as slow:
         got = len(slow.read(1) or b"")
         if way == "revoked":
-            assert site.post(f"/exports/{export.id}/revoke").status == 200
+            assert site.post(f"/exports/{export.id}/revoke").status == 303
         else:
             site.exports.sweep(datetime.now(UTC) + timedelta(hours=2))
         while piece := slow.read(1 << 20):
@@ -392,6 +390,7 @@ def test_a_file_that_was_put_there_by_a_link_is_not_followed(
 # --------------------------------------------------------------------------------------- operators
 
 POSTS = ["/nodes/titan-13/exports", "/exports/{id}/link", "/exports/{id}/revoke"]
+TO_PROGRAMS = ["/api/v1/exports/{id}/link", "/api/v1/exports/{id}/revoke"]
 STRANGERS: dict[str, tuple[dict[str, str], int]] = {
     "nobody": ({"x-forwarded-user": "", "x-forwarded-groups": ""}, 401),
     "without a role": ({"x-forwarded-groups": "people"}, 403),
@@ -405,7 +404,7 @@ def jobs_of(site: Site) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("case", STRANGERS)
-@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("path", [*POSTS, *TO_PROGRAMS])
 def test_only_who_may_burn_makes_and_ends_exports(site: Site, export: Export, path: str, case: str) -> None:
     headers, status = STRANGERS[case]
     listed, _ = site.link(export)
@@ -417,21 +416,20 @@ def test_only_who_may_burn_makes_and_ends_exports(site: Site, export: Export, pa
 
 
 def test_nothing_is_done_by_looking(site: Site, export: Export) -> None:
-    for path in POSTS[1:]:
+    for path in (*POSTS[1:], *TO_PROGRAMS):
         assert site.ask("GET", path.format(id=export.id), SIGNED_IN).status == 405
     assert site.ended(export) is None
 
 
 def test_an_export_is_made_by_a_job_in_the_name_of_who_asked(site: Site) -> None:
-    answer = site.post("/nodes/titan-14/exports")
-    number = json.loads(answer.body)["id"]
-    assert (answer.status, jobs_of(site)[0]) == (202, ("export", "titan-14", "mara"))
-    page = site.post("/nodes/titan-14/exports", accept="text/html")  # it waits already
-    assert (page.status, page.headers["location"]) == (303, f"/jobs/{number}")
-    job = jobs.get(site.service.history, number)
-    assert job is not None
+    page = site.post("/nodes/titan-14/exports")
+    assert jobs_of(site)[0] == ("export", "titan-14", "mara")
+    (job,) = jobs.latest(site.service.history, limit=1)
+    again = site.post("/nodes/titan-14/exports")  # it waits already
+    where = f"/jobs/{job.id}"
+    assert [(each.status, each.headers["location"]) for each in (page, again)] == [(303, where)] * 2
     assert KINDS[job.kind].words(job) == ["export", "--node", "titan-14", "--by=mara"]
-    assert site.ask("GET", f"/jobs/{number}", SIGNED_IN).status == 200
+    assert site.ask("GET", where, SIGNED_IN).status == 200
 
 
 @pytest.mark.parametrize("node", ["-x", "a%2cb", "a" * 64, "--output=x"])
@@ -458,7 +456,7 @@ def test_the_page_of_exports_has_a_button_for_each_that_is_open(site: Site) -> N
 
 def test_a_page_shows_the_link_once_with_its_warning(site: Site) -> None:
     export = offered(site.exports, CONTENT, node='"><script>alert(1)</script>')
-    page = site.post(f"/exports/{export.id}/link", accept="text/html")
+    page = site.post(f"/exports/{export.id}/link")
     assert (page.status, page.headers["cache-control"]) == (200, "no-store")
     text = page.body.decode()
     assert "rpi-imager://open?repo=" in text
@@ -467,18 +465,39 @@ def test_a_page_shows_the_link_once_with_its_warning(site: Site) -> None:
 
 
 def test_a_revoked_export_ends_on_the_page_of_its_node(site: Site, export: Export) -> None:
-    page = site.post(f"/exports/{export.id}/revoke", accept="text/html")
+    page = site.post(f"/exports/{export.id}/revoke")
     assert (page.status, page.headers["location"]) == (303, "/nodes/titan-13/exports")
     assert site.ended(export) == "revoked"
 
 
-@pytest.mark.parametrize("action", ["link", "revoke"])
-@pytest.mark.parametrize("name", ["none", "%27OR%271%27=%271", "a" * 1000])
+@pytest.mark.parametrize("path", [*POSTS[1:], *TO_PROGRAMS])
+@pytest.mark.parametrize("name", ["none", "%27OR%271%27=%271", "a" * 64])
 def test_an_export_that_is_not_there_is_said_to_be_over(
-    site: Site, export: Export, name: str, action: str
+    site: Site, export: Export, name: str, path: str
 ) -> None:
-    assert site.post(f"/exports/{name}/{action}").status == 410
+    assert site.post(path.format(id=name)).status == 410
     assert site.ended(export) is None
+
+
+def test_programs_are_told_of_exports_and_end_them(site: Site) -> None:
+    older, export = (
+        offered(site.exports, CONTENT, node="titan-16", now=datetime.now(UTC) - timedelta(minutes=age))
+        for age in (5, 0)
+    )
+    listed = json.loads(site.ask("GET", "/api/v1/exports?node=titan-16", SIGNED_IN).body)
+    assert ([each["id"] for each in listed["exports"]], listed["has_more"]) == ([export.id, older.id], False)
+    assert listed["exports"][0]["state"] == "open"
+    second = json.loads(site.ask("GET", "/api/v1/exports?node=titan-16&page=2", SIGNED_IN).body)
+    assert second["exports"] == []
+    link = json.loads(site.post(f"/api/v1/exports/{export.id}/link").body)
+    assert link["open"].startswith("rpi-imager://open?repo=")
+    assert any("secrets" in line for line in link["warning"])
+    revoked = site.post(f"/api/v1/exports/{export.id}/revoke")
+    about = json.loads(revoked.body)
+    assert (revoked.status, about["id"], about["state"]) == (200, export.id, "revoked")
+    assert site.get(urlsplit(link["repository"]).path).status == 404
+    over = site.post(f"/api/v1/exports/{export.id}/link")
+    assert (over.status, over.headers["content-type"]) == (410, "application/problem+json")
 
 
 # ------------------------------------------------------------------------------------------ leaks

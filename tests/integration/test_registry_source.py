@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline.errors import MetisError, MismatchError, RefusedError, SourceError, UsageError
+from pipeline.golden import backoff
 from pipeline.golden.asking import Manners
 from pipeline.golden.fetch import Fetched, fetched, published
 from pipeline.golden.registry import artifact
@@ -147,8 +148,11 @@ def test_a_golden_pushed_by_somebody_else_is_taken_if_it_is_the_only_file(
 # ---------------------------------------------------------------------------------------------- breaks
 
 
-def test_only_what_is_missing_is_asked_for_again(between: Between, tmp_path: Path) -> None:
+def test_only_what_is_missing_is_asked_for_again(
+    between: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Twenty downloads, each cut once at a random place, by processes that know nothing of each other."""
+    monkeypatch.setattr(backoff, "FIRST", 0.01)
     places = random.Random(20)
     for number in range(20):
         between.heads.clear()

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from pipeline.service import listening
 from pipeline.service.app import guarded
 from pipeline.service.options import Options, checked
 from pipeline.service.service import Service
+from tests.support.lab_service import PROXY
 
 NARROW = 4096
 """Bytes that the kernel keeps of a connection, which it doubles (socket(7))."""
+ALONE = Options(no_auth=True)
 HIGH_WATER = 64 << 10
 """What asyncio keeps for a client before who writes has to wait (asyncio.WriteTransport)."""
 
@@ -48,23 +51,24 @@ class Served:
         await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self.port))
         return client
 
-    async def asked(self, path: str) -> socket.socket:
+    async def asked(self, path: str, *headers: str) -> socket.socket:
         """A connection on which something was asked for, and nothing of the answer read."""
         client = await self.connected()
-        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode()
+        lines = (f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", *headers, "", "")
+        request = "\r\n".join(lines).encode()
         await asyncio.get_running_loop().sock_sendall(client, request)
         return client
 
-    async def status(self, path: str) -> int:
-        client = await self.asked(path)
+    async def status(self, path: str, *headers: str) -> int:
+        client = await self.asked(path, *headers)
         answer = await asyncio.get_running_loop().sock_recv(client, 4096)
         client.close()
         return int(answer.split(b" ")[1])
 
-    async def listen(self) -> socket.socket:
+    async def listen(self, *headers: str) -> socket.socket:
         """A stream of events, once it is heard by the service."""
         before = self.service.events.count
-        client = await self.asked("/events")
+        client = await self.asked("/events", *headers)
         await until(lambda: self.service.events.count > before)
         return client
 
@@ -85,13 +89,13 @@ async def heard(client: socket.socket, what: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **limits: int | float) -> AsyncIterator[Served]:
+async def serving(folder: Path, options: Options = ALONE, **limits: int | float) -> AsyncIterator[Served]:
     protocol = type("Limited", (listening.PunctualProtocol,), limits)
     bound = socket.create_server(("127.0.0.1", 0))
     # What listens hands its buffers on to what it accepts (tcp(7)).
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
     port = bound.getsockname()[1]
-    options = checked(Options(no_auth=True, port=port))
+    options = checked(replace(options, port=port, public_url=f"http://127.0.0.1:{port}"))
     environment = {"METIS_INVENTORY": str(folder / "none"), "METIS_ARTIFACTS": str(folder)}
     service = Service(options, environment, folder)
     settings = listening.server_settings(options) | {"http": protocol, "log_config": None}
@@ -194,6 +198,56 @@ def test_too_many_browsers_are_told_and_pages_go_on(tmp_path: Path, monkeypatch:
             streams.pop().close()
             await until(lambda: served.service.events.count == 2)
             assert await served.status("/events") == 200
+            for client in streams:
+                client.close()
+
+    run(story())
+
+
+def by(name: str, address: str) -> tuple[str, str, str]:
+    """What a proxy says of somebody who comes from an address."""
+    return f"X-Forwarded-User: {name}", "X-Forwarded-Groups: ops", f"X-Forwarded-For: {address}"
+
+
+def test_one_person_takes_a_share_of_the_streams_and_others_have_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.service.events.MOST_OF_ONE", 2)
+    monkeypatch.setattr("pipeline.service.events.MOST_FROM_ONE_PLACE", 3)
+    here, there = "192.0.2.1", "2001:db8::1"
+
+    async def story() -> None:
+        async with serving(tmp_path, PROXY) as served:
+            adas = [await served.listen(*by("ada", each)) for each in (here, there)]
+            assert await served.status("/events", *by("ada", "192.0.2.2")) == 429
+            assert await served.status("/nodes", *by("ada", here)) == 200
+            others = [await served.listen(*by(name, here)) for name in ("bob", "cyd")]
+            assert await served.status("/events", *by("dan", here)) == 429
+            assert await served.status("/events", *by("dan", there)) == 200
+            served.service.events.tell("still-here")
+            for client in (*adas, *others):
+                await heard(client, b"still-here")
+            before = served.service.events.count
+            adas[0].close()
+            await until(lambda: served.service.events.count < before)
+            others.append(await served.listen(*by("ada", here)))
+            for client in (adas[1], *others):
+                client.close()
+
+    run(story())
+
+
+def test_of_one_machine_alone_half_of_the_streams_are_taken_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody is called the same there, so more than one person may have are let in."""
+    monkeypatch.setattr("pipeline.service.events.MOST_OF_ONE", 1)
+    monkeypatch.setattr("pipeline.service.events.MOST_FROM_ONE_PLACE", 3)
+
+    async def story() -> None:
+        async with serving(tmp_path) as served:
+            streams = [await served.listen() for _ in range(3)]
+            assert await served.status("/events") == 429
             for client in streams:
                 client.close()
 

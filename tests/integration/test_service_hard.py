@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -20,16 +21,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MetisError
-from pipeline.history import jobs
+from pipeline.history import audit, jobs
 from pipeline.history.jobs import Job, Wanted
 from pipeline.service.asking import Asking
 from pipeline.service.board import Board, look
 from tests.integration.test_graph import make_lab
 from tests.support.lab import Lab
 from tests.support.service import Running, serving
-from tests.support.small_disk import small_disk
+from tests.support.small_disk import fill, small_disk
 
 IDLE = 1000
+TOKEN = "t" * 32
 ENDED = {0, -signal.SIGTERM}
 
 
@@ -74,30 +76,44 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_on_a_full_disk_pages_go_on_and_the_queue_does_when_there_is_room(lab: Lab, small: Path) -> None:
-    lab.environment["METIS_ARTIFACTS"] = str(small / "artifacts")
+    lab.environment |= {"METIS_ARTIFACTS": str(small / "artifacts"), "METIS_API_TOKEN": TOKEN}
     history = small / "artifacts" / "history.sqlite3"
     with serving(lab) as service:
         first = jobs.add(history, Wanted("image", "nobody", "ops"), datetime.now(UTC))[0]
         until(lambda: (found := jobs.get(history, first.id)) is not None and found.is_over)
+        until(lambda: status(service, "/readyz") == 200)
         waiting = jobs.add(history, Wanted("teleport", "nobody", "ops"), datetime.now(UTC))[0]
         fill(small / "rest")
         with pytest.raises(MetisError, match="cannot be used now: "):
             jobs.add(history, Wanted("image", "nobody", "x" * 200_000), datetime.now(UTC))
-        assert status(service) == 200
+        pages = ["/nodes", "/jobs", f"/jobs/{first.id}", "/history", "/history/audit", "/nodes/alpha"]
+        pages += ["/api/v1/jobs", "/api/v1/history", "/metrics"]
+        assert {page: status(service, page) for page in pages} == dict.fromkeys(pages, 200), service.log
+        code, said = cancel_another(service)
+        assert (code, said.startswith("what cannot be noted is not done: ")) == (503, True), said
+        assert said.endswith(": free some space there and run again")
+        service.kill()
+        service.start()
+        assert status(service, f"/jobs/{first.id}") == 200, "also where it begins on a full disk"
+        assert status(service, "/readyz") == 503
         (small / "rest").unlink()
+        until(lambda: status(service, "/readyz") == 200)
+        assert cancel_another(service) == (404, "no job 999")
         until(lambda: (found := jobs.get(history, waiting.id)) is not None and found.is_over)
         assert (status(service, "/jobs"), status(service, f"/jobs/{waiting.id}")) == (200, 200)
+        acts = [(each["who"], each["target"], each["outcome"]) for each in audit.acts(history)]
+        assert acts == [("api token", "number=999", "404 Not Found")]
+        assert "Traceback" not in service.log
         assert service.stop() in ENDED, service.log
 
 
-def fill(file: Path) -> None:
-    with file.open("wb", buffering=0) as rest:
-        for size in (1 << 16, 1 << 12):
-            try:
-                while rest.write(b"0" * size):
-                    pass
-            except OSError:
-                continue
+def cancel_another(service: Running) -> tuple[int, str]:
+    """What a program hears that has a job cancelled of which nobody knows."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    request = urllib.request.Request(f"{service.url}/api/v1/jobs/999/cancel", b"", headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=60)
+    return refused.value.code, json.loads(refused.value.read())["detail"]
 
 
 def test_while_somebody_holds_the_history_pages_go_on(lab: Lab) -> None:

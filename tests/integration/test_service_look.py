@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from pipeline.facts.show import stamp
-from pipeline.history import burns, events, rejoins
+from pipeline.history import audit, burns, events, rejoins
+from pipeline.history.audit import Act
+from pipeline.history.database import writing
 from pipeline.history.events import Wanted
 from pipeline.history.records import fitting
 from pipeline.history.rejoins import Rejoin
@@ -73,8 +76,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Lab:
     history = lab.artifacts / "history.sqlite3"
     burned = event(kind="burn", node="alpha", klass="plain", verdict="failed", why=fitting(HOSTILE), code=1)
     burns.keep(history, [replace(BURN, event=burned)])
+    with writing(history) as connection:
+        events.note(connection, [replace(burned, kind="golden", node="", why="no such host", code=5)])
     now = datetime.now(UTC)
     rejoins.keep(history, Rejoin("alpha", stamp(now - timedelta(hours=3)), stamp(now), stamp(now)))
+    for number in range(PAGE + 5):
+        act = Act(f"{HOSTILE} {number}", "POST /nodes/{node}/build", "node=alpha", "303 See Other", "::1")
+        audit.note(history, act, now - timedelta(days=2))
+    audit.note(history, Act("ada", "POST /nodes/{node}/burn", "node=beta", "409 Conflict", "::1"), now)
     return lab
 
 
@@ -229,6 +238,13 @@ def test_what_happened_is_found_by_node_kind_and_how_it_ended(page: Page, looker
     expect(line(page, "burn")).to_contain_text("<script>alert(1)</script>")
 
 
+def test_what_failed_of_a_class_leads_to_it(page: Page) -> None:
+    page.goto("/history?kind=golden")
+    expect(line(page, "no such host")).to_contain_text("golden")
+    page.locator("#found").get_by_role("link", name="class plain").click()
+    expect(page).to_have_url(re.compile("/classes/plain$"))
+
+
 def test_what_sentinels_showed_is_in_the_history(page: Page) -> None:
     page.goto("/drift")
     page.get_by_role("link", name="one by one").click()
@@ -261,8 +277,27 @@ def test_rejoins_and_who_did_what_are_beside_it(page: Page, looker: Looker) -> N
     expect(line(page, "alpha")).to_contain_text("3 hours")
     looker.keep(page, "rejoins")
     page.get_by_role("link", name="Who did what").click()
-    expect(page.get_by_text("Nobody has changed anything from here yet.")).to_be_visible()
+    expect(line(page, "409 Conflict")).to_contain_text("ada")
     looker.keep(page, "audit")
+    page.get_by_label("How it ended").select_option("done")
+    page.get_by_label("Who").fill("script")
+    expect(line(page, "node=alpha").first).to_contain_text("<script>alert(1)</script>")
+    expect(page.locator("#found tbody tr")).to_have_count(PAGE)
+    page.get_by_label("Not older than").select_option("1d")
+    expect(page.get_by_text("Nobody has changed anything like that from here.")).to_be_visible()
+
+
+def test_who_did_what_is_filtered_and_paged_without_scripts(plain: Page) -> None:
+    plain.goto("/history/audit")
+    plain.get_by_label("Of which").fill("ALPHA")
+    plain.get_by_label("How it ended").select_option("done")
+    plain.get_by_role("button", name="Show").click()
+    expect(plain.locator("#found tbody tr")).to_have_count(PAGE)
+    plain.get_by_role("link", name="Older").click()
+    expect(plain.locator("#found tbody tr")).to_have_count(5)
+    expect(plain.get_by_label("Of which")).to_have_value("ALPHA")
+    plain.get_by_role("link", name="Newest").click()
+    expect(plain.locator("#found tbody tr")).to_have_count(PAGE)
 
 
 def test_it_can_be_filtered_with_the_keyboard_alone(page: Page) -> None:
@@ -296,6 +331,8 @@ def test_who_did_what_is_for_admins_alone(served: Served) -> None:
         (f"/history?before={10**30}", 422),
         ("/history?before=x", 422),
         ("/history/rejoins?before=1&q=nobody", 200),
+        ("/history/audit", 403),
+        ("/history/audit?who=%00", 403),
         (f"/history/builds/{10**30}", 422),
         ("/history/builds/999999", 404),
         ("/history/builds/999999?with=1", 404),

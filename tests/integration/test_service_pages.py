@@ -219,6 +219,10 @@ def test_a_cluster_is_asked_about_a_node_where_one_is_named(lab: Lab, looker: Lo
         page.get_by_role("link", name="Ask the cluster").click()
         expect(page.locator("#preflight").get_by_role("alert")).to_contain_text("/nowhere")
         looker.keep(page, "preflight")
+        page.goto("/nodes/beta/burn")
+        page.get_by_text("Burn without asking the cluster").click()
+        expect(page.get_by_label("Skip the preflight")).not_to_be_checked()
+        looker.keep(page, "burn-unasked")
 
 
 def test_what_another_build_changed_is_shown(page: Page, looker: Looker, lab: Lab) -> None:

@@ -49,7 +49,10 @@ def lab(tmp_path: Path, host: str) -> Lab:
 
 
 @pytest.fixture
-def served(lab: Lab, certificate: Path) -> Iterator[Served]:
+def served(lab: Lab, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A service that looks at its nodes for nothing but what it is sent."""
+    monkeypatch.setattr("pipeline.service.board.EVERY", 1e9)
+    monkeypatch.setattr("pipeline.service.board.SOON", 0.1)
     with serving(lab, OPTIONS, certificate) as there:
         there.wait_for_board()
         yield there
@@ -110,6 +113,21 @@ def test_a_snapshot_that_comes_again_is_one(sender: httpx.Client, lab: Lab) -> N
         (200, {"node": "titan-13", "id": name, "new": False}),
     ]
     assert len(list((lab.artifacts / "snapshots/titan-13").glob("*.json"))) == 1
+
+
+def test_pages_show_by_themselves_what_was_sent(served: Served, sender: httpx.Client) -> None:
+    rows = served.service.board.rows
+    assert {node: rows[node].seen for node in NODES} == dict.fromkeys(NODES)
+    with served.client.stream("GET", f"/events?since={served.service.events.at}") as stream:
+        for node in NODES:
+            assert post(sender, said(node)).status_code == 201
+        silences = 0
+        for line in stream.iter_lines():
+            silences += line == ": still here"
+            assert silences < 8, "nobody looks"
+            if line == "event: board" and all(served.service.board.rows[node].seen for node in NODES):
+                return
+    raise AssertionError("the stream ended")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pipeline.secrets.crypt import sha512_crypt
 from pipeline.secrets.documents import Documents
 from pipeline.secrets.plain import plain_folder
 from pipeline.secrets.source import CLUSTER
-from tests.support import goldens
+from tests.support import goldens, keys
 from tests.support.lab import QUICK_INJECTOR, Lab, class_text
 from tests.support.leaks import Canaries
 from tests.support.vault import Vault
@@ -55,7 +55,7 @@ class Planted:
 
     def search(self) -> Canaries:
         """The search for all of them."""
-        keys = (ssh_keys.new_ed25519(), ssh_keys.new_ecdsa(), ssh_keys.new_rsa())
+        known = (ssh_keys.new_ed25519(), ssh_keys.new_ecdsa(), keys.rsa())
         texts = (
             USER_DATA,
             REGISTRIES,
@@ -65,7 +65,7 @@ class Planted:
             "::server:",
             "::node:",
         )
-        return Canaries(self.canaries, (*keys, *texts))
+        return Canaries(self.canaries, (*known, *texts))
 
     def plant(self, owner: str, name: str, value: str, secret: str = "") -> None:
         """Give a document a field; all of it is a canary, or the `secret` in it alone."""
@@ -111,7 +111,7 @@ def _plant_node(planted: Planted, node: str) -> None:
     for kind, key in (
         ("ed25519", ssh_keys.new_ed25519()),
         ("ecdsa", ssh_keys.new_ecdsa()),
-        ("rsa", ssh_keys.new_rsa()),
+        ("rsa", keys.rsa(node)),
     ):
         planted.plant(node, f"extra.ssh_host_{kind}_key", key)
     planted.plant(node, "extra.wifi_psk", f"{os.urandom(8).hex()} & \"{os.urandom(8).hex()}'")

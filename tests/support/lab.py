@@ -113,11 +113,11 @@ class Lab:
         return Report(done.code, done.out.decode(), done.err.decode())
 
     def leftovers(self) -> list[Path]:
-        """Unfinished files below the artifacts."""
+        """What is unfinished below the artifacts."""
         return [
             Path(folder) / name
-            for folder, _, names in os.walk(self.artifacts)
-            for name in names
+            for folder, inner, names in os.walk(self.artifacts)
+            for name in (*inner, *names)
             if name.endswith(".part")
         ]
 

@@ -1,24 +1,20 @@
-"""The service of a lab, real but for its process: uvicorn in a thread, the guard before the application."""
+"""The service of a lab, real but for its process, and a client that speaks as its proxy does."""
 
 from __future__ import annotations
 
 import os
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import uvicorn
 
-from pipeline.service.app import guarded
-from pipeline.service.listening import server_settings
-from pipeline.service.options import Options, checked, members, network
+from pipeline.service.options import Options, members, network
 from pipeline.service.service import Service
-from pipeline.service.serving import bound
 from tests.support.lab import Lab
+from tests.support.serving import served
 
 PROXY = Options(trusted_proxies=(network("127.0.0.1"),), maintenance=members(["ops"], []))
 """People sign in, by a proxy on this machine."""
@@ -45,26 +41,12 @@ class Served:
 @contextmanager
 def serving(lab: Lab, options: Options = PROXY, certificate: Path | None = None) -> Iterator[Served]:
     """Serve a lab while the block runs, at a port of its own; with a certificate over TLS."""
-    listener = bound(replace(options, port=0))
-    port = listener.getsockname()[1]
-    url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
-    options = checked(replace(options, port=port, public_url=url))
-    service = Service(options, {**os.environ, **lab.variables({})}, lab.root)
-    config = uvicorn.Config(
-        guarded(service),
-        log_config=None,
-        **server_settings(options),
-        ssl_certfile=certificate,
-        ssl_keyfile=certificate,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
     trust = ssl.create_default_context(cafile=certificate)
-    try:
+
+    def make(options: Options) -> Service:
+        return Service(options, {**os.environ, **lab.variables({})}, lab.root)
+
+    with served(options, make, certificate) as service:
+        url = f"{'https' if certificate else 'http'}://127.0.0.1:{service.options.port}"
         with httpx.Client(base_url=url, timeout=60, verify=trust, headers=SIGNED_IN) as client:
             yield Served(url, service, client, trust)
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()

@@ -162,10 +162,11 @@ class Sampler:
     A thread looks every `pause` seconds, which is longer where those of interest live for long and have need
     of the processor themselves. What another worker of pytest-xdist has started is none of ours. A program
     starts with the memory of the one that started it, so that an environment counts as that of each program
-    whose arguments were there around it; between two programs there are none, and the next look tells.
+    whose arguments were there around it; between two programs there are none, and the next look tells. Of
+    who has the arguments of the last look, the environment is not read again: it runs the same program.
     """
 
-    def __init__(self, pause: float = 0.0005) -> None:
+    def __init__(self, pause: float = 0.001) -> None:
         self._pause = pause
         self._seen: dict[tuple[bytes, bytes], str] = {}
         self._ended = threading.Event()
@@ -184,14 +185,21 @@ class Sampler:
         self._thread.join()
 
     def _look(self) -> None:
+        known: dict[str, bytes] = {}
         while not self._ended.wait(self._pause):
             self.looks += 1
-            for name in _processes() - self._before:
-                before = _read(f"/proc/{name}/cmdline")
-                environment = _read(f"/proc/{name}/environ")
-                after = _read(f"/proc/{name}/cmdline")
-                if before and after and not _is_anothers(environment):
-                    self._seen.setdefault((before if before == after else before + after, environment), name)
+            known = {name: self._arguments(name, known) for name in _processes() - self._before}
+
+    def _arguments(self, name: str, known: Mapping[str, bytes]) -> bytes:
+        """What a process runs, where that is sure; what is new is kept."""
+        before = _read(f"/proc/{name}/cmdline")
+        if before and known.get(name) == before:
+            return before
+        environment = _read(f"/proc/{name}/environ")
+        after = _read(f"/proc/{name}/cmdline")
+        if before and after and not _is_anothers(environment):
+            self._seen.setdefault((before if before == after else before + after, environment), name)
+        return before if before == after else b""
 
     @property
     def programs(self) -> set[str]:

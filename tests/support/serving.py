@@ -1,37 +1,47 @@
-"""A real server on loopback, in a thread of its own, as `metis serve` listens."""
+"""A real service on loopback, in a thread of its own, as `metis serve` listens and ends."""
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Literal
 
 import uvicorn
 
+from pipeline.service.app import guarded
 from pipeline.service.listening import server_settings
-from pipeline.service.options import Options
+from pipeline.service.options import Options, checked
+from pipeline.service.service import Service
+from pipeline.service.serving import Server, bound
 
 
 @contextmanager
-def served(options: Options, make: Callable[[Options], Any]) -> Iterator[Options]:
-    """Serve an application while the block runs; `make` gets the options with the port that was had.
+def served(
+    options: Options,
+    make: Callable[[Options], Service],
+    certificate: Path | None = None,
+    lifespan: Literal["on", "off"] = "on",
+) -> Iterator[Service]:
+    """Serve what `make` makes while the block runs: it is given the options with the port that was had.
 
-    The socket listens before the thread starts, so that whoever comes at once waits for an answer.
+    With a certificate it is over TLS. Without its lifespan nothing goes on in the background: jobs wait.
     """
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        port = listening.getsockname()[1]
-        options = replace(options, port=port, public_url=options.public_url or f"http://127.0.0.1:{port}")
-        settings = server_settings(options) | {"lifespan": "off"}
-        server = uvicorn.Server(uvicorn.Config(make(options), log_config=None, **settings))
-        thread = threading.Thread(target=server.run, args=([listening],))
+    with closing(bound(replace(options, port=0))) as listener:
+        port = listener.getsockname()[1]
+        here = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+        service = make(checked(replace(options, port=port, public_url=options.public_url or here)))
+        settings = server_settings(service.options) | {"lifespan": lifespan}
+        config = uvicorn.Config(
+            guarded(service), log_config=None, **settings, ssl_certfile=certificate, ssl_keyfile=certificate
+        )
+        server = Server(config, service)
+        thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            yield options
+            yield service
         finally:
             server.should_exit = True
             thread.join()

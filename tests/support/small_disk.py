@@ -28,3 +28,14 @@ def small_disk(folder: Path, size: int, *, held: bool = False) -> Iterator[Path]
         yield folder
     finally:
         process.run(["umount", *(["--lazy"] if held else []), folder])
+
+
+def fill(file: Path) -> None:
+    """Take all the room that is left for a file."""
+    with file.open("wb", buffering=0) as rest:
+        for size in (1 << 16, 1 << 12):
+            try:
+                while rest.write(b"0" * size):
+                    pass
+            except OSError:
+                continue

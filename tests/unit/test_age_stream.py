@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.errors import MismatchError, SourceError, UsageError
 from pipeline.secrets import age_stream
 from pipeline.secrets.age_keys import AgeKeys
+from tests.support.keys import BY_PASSPHRASE
 
 KEY = pyrage.x25519.Identity.generate()
 OTHER = pyrage.x25519.Identity.generate()
@@ -158,7 +159,7 @@ def test_a_file_for_our_key_is_opened(keys: AgeKeys) -> None:
     ("content", "error", "said"),
     [
         (sealed(b"image", OTHER), SourceError, "sealed for other keys"),
-        (pyrage.passphrase.encrypt(b"image", "word"), SourceError, "sealed by a passphrase"),
+        (BY_PASSPHRASE, SourceError, "sealed by a passphrase"),
         (sealed(b"image")[:-1], MismatchError, "cut short or altered"),
         (b"image", MismatchError, "cut short or altered"),
         (b"", MismatchError, "cut short or altered"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import MetisError
 from pipeline.history import audit
-from pipeline.history.audit import Act, acts, note
+from pipeline.history.audit import Act, Sought, acts, note
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 BURN = Act("anna", "POST /nodes/{node}/burn", "node=titan-13", "303 See Other", "203.0.113.9")
@@ -36,6 +37,15 @@ def test_a_line_comes_back_as_it_was_noted(history: Path) -> None:
     ]
 
 
+def test_a_line_of_what_is_about_to_be_done_says_afterwards_how_it_ended(history: Path) -> None:
+    number = note(history, replace(BURN, what="POST", outcome="begun"), NOW)
+    note(history, replace(BURN, who="eve"), NOW)
+    assert acts(history)[1]["outcome"] == "begun"
+    audit.end(history, number, replace(BURN, outcome="409 Conflict\x1b"))
+    found = [(each["id"], each["who"], each["what"], each["outcome"]) for each in acts(history)]
+    assert found == [(2, "eve", BURN.what, BURN.outcome), (1, "anna", BURN.what, "409 Conflict\\x1b")]
+
+
 def test_where_nothing_was_done_there_is_no_line_and_no_file(history: Path) -> None:
     assert acts(history) == []
     assert not history.exists()
@@ -46,10 +56,49 @@ def test_the_newest_come_first_page_by_page(history: Path) -> None:
         note(history, Act(f"user {number}", "POST", "/", "200 OK", "::1"), NOW)
     first = acts(history, limit=2)
     assert [each["who"] for each in first] == ["user 4", "user 3"]
-    assert [each["who"] for each in acts(history, before=int(first[-1]["id"]), limit=2)] == [
+    assert [each["who"] for each in acts(history, Sought(before=int(first[-1]["id"])), 2)] == [
         "user 2",
         "user 1",
     ]
+
+
+LINES = [
+    (40, Act("anna", "POST /nodes/{node}/burn", "node=titan-13", "303 See Other", "::1")),
+    (20, Act("api token", "POST /api/v1/jobs", "kind=image node=titan-14", "202 Accepted", "::1")),
+    (10, Act("Bert (u-7)", "POST /nodes/{node}/burn", "node=titan_13", "409 Conflict", "::1")),
+    (1, Act("100%", "POST", "/", "500 Internal Server Error", "::1")),
+    (0, Act("röntgen", "POST", "/", "999", "::1")),
+]
+"""Each with the days that it is old."""
+
+
+@pytest.mark.parametrize(
+    ("sought", "found"),
+    [
+        (Sought(), [5, 4, 3, 2, 1]),
+        (Sought(who="ANNA"), [1]),
+        (Sought(who="u-7"), [3]),
+        (Sought(who="%"), [4]),
+        (Sought(who="_"), []),
+        (Sought(who="ö"), [5]),
+        (Sought(target="titan_13"), [3]),
+        (Sought(what="/burn"), [3, 1]),
+        (Sought(what="/burn", target="13", outcome="done"), [1]),
+        (Sought(outcome="done"), [2, 1]),
+        (Sought(outcome="refused"), [3]),
+        (Sought(outcome="failed"), [4]),
+        (Sought(since=NOW - timedelta(days=10)), [5, 4, 3]),
+        (Sought(since=NOW.astimezone(timezone(timedelta(hours=9)))), [5]),
+        (Sought(before=3, what="burn"), [1]),
+        (Sought(who="' OR 1=1 --"), []),
+        (Sought(who="\x00"), []),
+    ],
+    ids=str,
+)
+def test_lines_are_found(history: Path, sought: Sought, found: list[int]) -> None:
+    for age, act in LINES:
+        note(history, act, NOW - timedelta(days=age))
+    assert [each["id"] for each in acts(history, sought)] == found
 
 
 @pytest.mark.parametrize(

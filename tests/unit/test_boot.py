@@ -218,6 +218,14 @@ def test_kvm_is_used_where_it_works() -> None:
     assert words[words.index("-cpu") + 1] == "host"
 
 
+def test_an_emulated_pc_is_no_more_than_systems_ask_for() -> None:
+    words = machine.command(machine.Machine("amd64", Path("/c"), "none"), Path("/l"), Path("/v"))
+    model, *features = words[words.index("-cpu") + 1].split(",")
+    assert model == "qemu64"
+    # Of x86-64-v2 (psABI), qemu64 lacks these; without the last two a system has no random numbers at first.
+    assert set(features) == {f"+{name}" for name in "popcnt ssse3 sse4.1 sse4.2 rdrand rdseed".split()}
+
+
 def test_a_comma_in_a_path_is_no_option_of_qemu() -> None:
     wanted = machine.Machine("amd64", Path("/a,readonly=on"), "none", disks=(Path("/b"),))
     drives = [

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import multiprocessing
 import os
+import signal
+import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import MetisError
-from pipeline.machine import durable
+from pipeline.machine import durable, process
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_new_file_and_the_folders_made_for_it_are_ours_alone(tmp_path: Path) -> None:
@@ -32,6 +39,94 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> N
         fail()
     assert (tmp_path / "file").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_two_who_write_the_same_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """The one who ends last is the one whose file stays."""
+    file = tmp_path / "file"
+    with durable.replacing(file) as first:
+        first.write_bytes(b"first")
+        with durable.replacing(file) as second:
+            second.write_bytes(b"second")
+        assert file.read_bytes() == b"second"
+        with suppress(KeyboardInterrupt), durable.beside(file):
+            raise KeyboardInterrupt
+    assert file.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_for_what_is_written_once_nothing_is_needed_when_it_is_there(tmp_path: Path) -> None:
+    """Such as room on a full disk: a key that was made is read there."""
+    durable.write_once(tmp_path / "key", b"old")
+    before = tmp_path.stat().st_mtime_ns
+    durable.write_once(tmp_path / "key", b"new")
+    assert ((tmp_path / "key").read_bytes(), tmp_path.stat().st_mtime_ns) == (b"old", before)
+
+
+def write_often(file: Path, letter: bytes, times: int) -> None:
+    for _ in range(times):
+        durable.write(file, letter * 1000)
+        assert len(set(file.read_bytes())) == 1
+
+
+def test_many_processes_that_write_one_file_all_do(tmp_path: Path) -> None:
+    """A part that another one has removed or renamed is an error of whoever wrote it."""
+    spawn = multiprocessing.get_context("spawn")
+    writers = [
+        spawn.Process(target=write_often, args=(tmp_path / "file", letter, 50))
+        for letter in (b"a", b"b", b"c")
+    ]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join()
+    assert [each.exitcode for each in writers] == [0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("write", [durable.write, durable.write_once])
+def test_what_a_kill_has_left_is_removed_by_the_next_who_writes_the_same(
+    tmp_path: Path, write: Callable[[Path, bytes], None]
+) -> None:
+    code = (
+        "import os, pathlib, signal, sys; from pipeline.machine import durable\n"
+        "with durable.beside(pathlib.Path(sys.argv[1])) as part:\n"
+        "    part.write_bytes(b'secret'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = process.run([sys.executable, "-c", code, tmp_path / "file"], check=False, cwd=ROOT)
+    (left,) = tmp_path.iterdir()
+    assert (killed.code, [part.name for part in left.glob("f*")]) == (-signal.SIGKILL, ["file"])
+    assert left.stat().st_mode & 0o777 == 0o700
+    durable.write(tmp_path / "another", b"x")
+    assert left.exists(), "in a folder that others use too only what is surely ours is removed"
+    write(tmp_path / "file", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "file"]
+
+
+def test_a_small_file_that_a_kill_has_left_is_removed_and_one_in_the_making_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".file-left.part").write_bytes(b"secret")
+    with (tmp_path / ".file-made.part").open("wb") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        durable.write(tmp_path / "file", b"x")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".file-made.part", "file"]
+    durable.write(tmp_path / "file", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_no_file_can_be_locked_files_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some file systems of other machines; then nothing that others left is removed."""
+    left = tmp_path / ".file-x.part"
+    left.mkdir()
+    (left / ".lock").touch()
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    durable.write(tmp_path / "file", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "file"]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import ast
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -41,7 +41,8 @@ FLOORS = {
     "history.difference history.records history.show "
     "golden.trust.sums graph.outcomes inventory.amend inventory.builder inventory.composed "
     "inventory.document inventory.formats inventory.k3s_flags inventory.pin inventory.renames "
-    "inventory.resolve inventory.scalars inventory.schema_files inventory.schemas inventory.spelling "
+    "inventory.resolve inventory.scalars inventory.schema_faults inventory.schema_files inventory.schemas "
+    "inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
     "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.charts "
     "service.ci_figures service.csrf service.denial service.doors service.identity service.imager_list "
@@ -57,9 +58,9 @@ FLOORS = {
 LEVEL = {name: level for level, names in enumerate(FLOORS.values()) for name in names.split()}
 
 PURE_MAY_IMPORT = frozenset(
-    "__future__ base64 collections dataclasses datetime difflib functools hashlib hmac ipaddress itertools "
-    "json jsonschema jsonschema_rs math posixpath re referencing struct types typing urllib.parse yaml "
-    "zlib".split()
+    "__future__ base64 bisect collections dataclasses datetime difflib functools hashlib hmac ipaddress "
+    "itertools json jsonschema jsonschema_rs math posixpath re referencing struct types typing urllib.parse "
+    "yaml zlib".split()
 )
 PARTS = {
     "facts.snapshot": {"importlib.resources", "sys"},
@@ -74,7 +75,7 @@ CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp
 ASK_THE_PLATFORM = frozenset("card.here machine.hardening machine.process".split())
 LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "requests", "rich", "urllib3"}
 ONLY_AT_TOP_OF = {
-    "jsonschema": {"inventory.schemas"},
+    "jsonschema": {"inventory.schema_faults"},
     "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},
     "fastapi": {"service.*"},
     "jinja2": {"service.*"},
@@ -83,7 +84,7 @@ ONLY_AT_TOP_OF = {
     "starlette": {"service.*"},
     "uvicorn": {"service.*"},
     "sqlalchemy": {"history.*"},
-    "referencing": {"inventory.schemas"},
+    "referencing": {"inventory.schema_faults"},
     "click": {"cli", "commands.*"},
     "cryptography": {"secrets.ssh_keys"},
 }
@@ -105,11 +106,16 @@ INJECTORS = sorted({_module_of(kind) for kind in (DirectoryInjector, *map(type, 
 @cache
 def modules() -> dict[str, ast.Module]:
     """The syntax of each module by its name within the package; a package by the name of its folder."""
-    found = {"dodo": ast.parse((ROOT / "dodo.py").read_bytes())}
+    return {name: ast.parse(file.read_bytes()) for name, file in files().items()}
+
+
+@cache
+def files() -> dict[str, Path]:
+    found = {"dodo": ROOT / "dodo.py"}
     for file in (ROOT / "pipeline").rglob("*.py"):
         parts = file.relative_to(ROOT / "pipeline").with_suffix("").parts
         name = ".".join(parts).removesuffix("__init__").removesuffix(".")
-        found[name or "pipeline"] = ast.parse(file.read_bytes())
+        found[name or "pipeline"] = file
     return found
 
 
@@ -152,28 +158,28 @@ PACKAGES = {
     for file in (ROOT / "pipeline").rglob("__init__.py")
 }
 """Their own modules hold words for the reader and nothing else."""
-NAMES = sorted(modules().keys() - PACKAGES)
-each_module = pytest.mark.parametrize("name", NAMES)
+NAMES = sorted(files().keys() - PACKAGES)
 PURE = [name for name in NAMES if level(name) <= list(FLOORS).index("pure")]
 
 
 # ---------------------------------------------------------------------------------------- the floors
 
 
-@each_module
-def test_every_module_has_its_floor(name: str) -> None:
-    assert level(name) != NOWHERE, "give it a place in FLOORS"
+def those(wrong: Callable[[str], object], names: Iterable[str] = NAMES) -> dict[str, object]:
+    """What is wrong with each module, by their names; a test for each of them would take longer to begin."""
+    return {name: found for name in names if (found := wrong(name))}
 
 
-@pytest.mark.parametrize("name", sorted(PACKAGES))
-def test_a_package_brings_nothing_along(name: str) -> None:
-    assert not list(imported(name))
+def test_every_module_has_its_floor() -> None:
+    assert not those(lambda name: level(name) == NOWHERE), "give it a place in FLOORS"
 
 
-@each_module
-def test_no_module_imports_from_a_floor_above_its_own(name: str) -> None:
-    above = {other for other in ours(name) if level(other) > level(name)}
-    assert not above, f"{name} leans on {sorted(above)}"
+def test_a_package_brings_nothing_along() -> None:
+    assert not those(lambda name: list(imported(name)), PACKAGES)
+
+
+def test_no_module_imports_from_a_floor_above_its_own() -> None:
+    assert not those(lambda name: {other for other in ours(name) if level(other) > level(name)})
 
 
 def test_every_name_on_a_floor_is_a_module() -> None:
@@ -184,46 +190,54 @@ def test_there_are_no_circles_not_even_in_functions_or_for_types() -> None:
     TopologicalSorter({name: ours(name) for name in NAMES}).prepare()
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_knows_nothing_of_the_world(name: str) -> None:
-    others = {found for found in imported(name) if found not in modules()}
-    allowed = PURE_MAY_IMPORT | PARTS.get(name, set())
-    strangers = {found for found in others if not {found, found.partition(".")[0]} & allowed}
-    assert not strangers, f"{name} imports {sorted(strangers)}"
+def test_a_pure_module_knows_nothing_of_the_world() -> None:
+    def strangers(name: str) -> set[str]:
+        others = {found for found in imported(name) if found not in modules()}
+        allowed = PURE_MAY_IMPORT | PARTS.get(name, set())
+        return {found for found in others if not {found, found.partition(".")[0]} & allowed}
+
+    assert not those(strangers, PURE)
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_opens_and_prints_nothing(name: str) -> None:
-    called = {node.func.id for node in calls(name) if isinstance(node.func, ast.Name)}
-    assert not called & {"open", "print", "input", "exec", "eval", "__import__"}
+def test_a_pure_module_opens_and_prints_nothing() -> None:
+    opening = {"open", "print", "input", "exec", "eval", "__import__"}
+    assert not those(lambda name: functions(name) & opening, PURE)
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_does_not_know_what_time_it_is(name: str) -> None:
-    called = {node.func.attr for node in calls(name) if isinstance(node.func, ast.Attribute)}
-    assert not called & {"now", "today", "utcnow"}
+def test_a_pure_module_does_not_know_what_time_it_is() -> None:
+    assert not those(lambda name: methods(name) & {"now", "today", "utcnow"}, PURE)
+
+
+def functions(name: str) -> set[str]:
+    """Those that a module calls by a name alone."""
+    return {node.func.id for node in calls(name) if isinstance(node.func, ast.Name)}
+
+
+def methods(name: str) -> set[str]:
+    """Those that it calls of something."""
+    return {node.func.attr for node in calls(name) if isinstance(node.func, ast.Attribute)}
 
 
 def calls(name: str) -> Iterator[ast.Call]:
     return (node for node in ast.walk(modules()[name]) if isinstance(node, ast.Call))
 
 
-@each_module
-def test_processes_are_started_in_one_place(name: str) -> None:
-    started = {node.func.attr for node in calls(name) if isinstance(node.func, ast.Attribute)}
-    if name != "machine.process":
-        assert "subprocess" not in set(imported(name))
-        assert not started & CALLS_OF_PROCESS
-        assert not {word for word in started if word.startswith(("exec", "spawn"))} - {
-            "execute",
-            "execute_task",
+def test_processes_are_started_in_one_place() -> None:
+    def starts(name: str) -> set[str]:
+        started = {
+            word for word in methods(name) if word in CALLS_OF_PROCESS or word.startswith(("exec", "spawn"))
         }
+        return started - {"execute", "execute_task"} | {"subprocess"} & set(imported(name))
+
+    assert set(those(starts)) == {"machine.process"}
 
 
-@each_module
-def test_which_platform_it_is_is_asked_for_cards_in_one_place(name: str) -> None:
-    asked = {ast.unparse(node) for node in ast.walk(modules()[name]) if isinstance(node, ast.Attribute)}
-    assert name in ASK_THE_PLATFORM or not asked & {"sys.platform", "os.name"}
+def test_which_platform_it_is_is_asked_for_cards_in_one_place() -> None:
+    def asked(name: str) -> set[str]:
+        attributes = (node for node in ast.walk(modules()[name]) if isinstance(node, ast.Attribute))
+        return {"sys.platform", "os.name"} & {ast.unparse(node) for node in attributes}
+
+    assert those(asked).keys() <= ASK_THE_PLATFORM
 
 
 @pytest.mark.parametrize("group", [FETCHERS, INJECTORS], ids=["golden", "inject"])
@@ -251,12 +265,15 @@ def test_only_the_composition_root_picks_an_injector() -> None:
 # ------------------------------------------------------------------------------------ what load costs
 
 
-@each_module
-def test_heavy_imports_are_lazy(name: str) -> None:
-    top = {found.partition(".")[0] for found in imported(name, top_only=True)}
-    assert not top & LAZY
-    own_names = {name, f"{name.partition('.')[0]}.*"}
-    assert all(own_names & where for heavy, where in ONLY_AT_TOP_OF.items() if heavy in top)
+def test_heavy_imports_are_lazy() -> None:
+    def heavy(name: str) -> set[str]:
+        top = {found.partition(".")[0] for found in imported(name, top_only=True)}
+        own_names = {name, f"{name.partition('.')[0]}.*"}
+        return {
+            found for found in top if found in LAZY or not own_names & ONLY_AT_TOP_OF.get(found, own_names)
+        }
+
+    assert not those(heavy)
 
 
 @pytest.fixture

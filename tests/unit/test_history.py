@@ -19,7 +19,7 @@ from pipeline.errors import InventoryError, MetisError, Problem, SeveralErrors, 
 from pipeline.facts.changes import State
 from pipeline.facts.finding import Finding
 from pipeline.history import builds, burns
-from pipeline.history.database import FORMAT, reading, writing
+from pipeline.history.database import FORMAT, LARGEST_LOG, reading, writing
 from pipeline.history.events import Durations, Tally, Wanted, durations, events, last, tallies
 from pipeline.history.records import LONGEST, Build, Event, reason
 from pipeline.history.watches import targets_history, watched
@@ -273,6 +273,21 @@ def test_nothing_lies_about_once_all_have_looked(file: Path) -> None:
     assert [(each.name, each.stat().st_mode & 0o777) for each in file.parent.iterdir()] == [
         ("history.sqlite3", 0o600)
     ]
+
+
+def test_the_log_does_not_stay_as_long_as_somebody_who_read_for_long_has_made_it(file: Path) -> None:
+    """Who reads keeps it from being written back; and while anybody has the file open, it is not removed."""
+    keep(file, event())
+    log = file.with_name(f"{file.name}-wal")
+    with closing(sqlite3.connect(file)) as idle:
+        idle.execute("SELECT * FROM events").fetchall()
+        with reading(file):
+            for _ in range(6):
+                keep(file, event(why="x" * (1 << 20)))
+            assert log.stat().st_size > LARGEST_LOG
+        for _ in range(2):
+            keep(file, event(why="x" * (1 << 13)))
+        assert log.stat().st_size <= LARGEST_LOG
 
 
 # ------------------------------------------------------------------------------------- damaged files

@@ -143,6 +143,18 @@ def test_one_build_and_one_burn_of_a_card_at_a_time(unfinished: list[Job], begin
     assert [each.id for each in startable(unfinished, 4)] == begins
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({}, []), ({"skips_preflight": True}, ["--no-preflight"]), ({"skips_preflight": False}, [])],
+    ids=str,
+)
+def test_a_burn_asks_the_cluster_unless_it_was_chosen_otherwise(
+    options: dict[str, bool], words: list[str]
+) -> None:
+    burn = replace(job(1, "waiting", "burn", "/dev/sda"), options={"card": "/dev/sda", **options})
+    assert KINDS["burn"].words(burn) == ["burn", "--node", burn.node, "--device", "/dev/sda", "--yes", *words]
+
+
 def test_no_more_begin_than_there_is_room_for() -> None:
     burns = [job(number, "waiting", "burn", f"/dev/{number}") for number in range(9)]
     assert [each.id for each in startable(burns, 4)] == [0, 1, 2, 3]

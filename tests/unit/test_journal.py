@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,22 @@ def test_a_note_is_a_line_for_people(file: Path) -> None:
 def test_a_step_says_that_it_begins_how_far_it_is_and_that_it_is_over(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "EVERY", 0.0)
-    with JournalReporter(file).step("copying", 10) as advance:
-        advance(4)
+    """Also where nothing more comes: what is shown is not what was there some megabytes before."""
+    monkeypatch.setattr(journal, "EVERY", 0.01)
+    told = threading.Event()
+    reporter = JournalReporter(file)
+    write = reporter._write
+
+    def watched(**event: object) -> None:
+        write(**event)
+        if event.get("done") == 4:
+            told.set()
+
+    monkeypatch.setattr(reporter, "_write", watched)
+    with reporter.step("copying", 10) as advance:
+        advance(3)
+        advance(1)
+        assert told.wait(30)
     assert events(file) == [
         {"step": 1, "label": "copying", "done": 0, "total": 10},
         {"step": 1, "label": "copying", "done": 4, "total": 10},
@@ -49,6 +63,22 @@ def test_a_step_that_fails_is_over_too(file: Path) -> None:
     with pytest.raises(ZeroDivisionError), JournalReporter(file).step("copying"):
         raise ZeroDivisionError
     assert events(file)[-1] == {"step": 1, "label": "copying", "done": 0, "total": None, "ended": True}
+
+
+def test_a_step_that_is_over_is_not_told_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a page would show for ever that it goes on."""
+    timers: list[threading.Timer] = []
+
+    class Timer(threading.Timer):
+        def start(self) -> None:
+            timers.append(self)
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    with JournalReporter(file).step("copying", 10) as advance:
+        advance(4)
+    (late,) = timers
+    late.function()
+    assert [event["done"] for event in events(file)] == [0, 4]
 
 
 def test_small_advances_are_not_all_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.machine import process
-from pipeline.machine.process import ToolError
+from pipeline.machine.process import FilterError, ToolError
 
 
 def through(argv: list[str], chunks: list[bytes]) -> bytes:
@@ -57,6 +57,42 @@ def test_what_goes_wrong_with_the_chunks_is_raised_where_the_filter_was_started(
 
     with pytest.raises(OSError, match="worn out"), process.piped(["cat"], broken()) as out:
         out.read()
+
+
+def poured(argv: list[str], chunks: Iterable[bytes], into: Path, largest: int = 1 << 30) -> bytes:
+    with into.open("wb") as sink:
+        process.poured(argv, chunks, sink.fileno(), largest)
+    return into.read_bytes()
+
+
+def test_a_filter_writes_all_that_it_makes_to_a_file_by_itself(tmp_path: Path) -> None:
+    chunks = [b"a" * 100_000] * 20
+    assert poured(["tr", "a", "b"], chunks, tmp_path / "file") == b"b" * 2_000_000
+
+
+def test_a_filter_that_writes_to_a_file_and_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(FilterError, match="sh failed: out of luck"):
+        poured(["sh", "-c", "echo out of luck >&2; exit 3"], [b"x" * 1_000_000], tmp_path / "file")
+
+
+def test_a_filter_cannot_make_its_file_longer_than_it_may(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large"):
+        poured(["cat"], itertools.repeat(bytes(1 << 16)), tmp_path / "file", 1 << 20)
+    assert (tmp_path / "file").stat().st_size <= 1 << 20
+
+
+def test_a_filter_that_cannot_write_is_an_error_of_the_medium() -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        poured(["cat"], [bytes(1 << 16)], Path("/dev/full"))
+
+
+def test_a_filter_is_ended_when_what_it_gets_goes_wrong(tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x"
+        raise OSError(5, "the medium is worn out")
+
+    with pytest.raises(OSError, match="worn out"):
+        poured(["sh", "-c", "cat; sleep 600"], broken(), tmp_path / "file")
 
 
 def test_a_filter_is_gone_when_its_block_fails() -> None:

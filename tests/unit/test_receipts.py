@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache.store import stamp
-from pipeline.errors import RefusedError
+from pipeline.errors import MetisError, RefusedError
 from pipeline.machine.progress import Advance
 from pipeline.raw import sparse
 from pipeline.steps import receipts
 from pipeline.steps.artifacts import bmap_of, receipt_of
+from pipeline.steps.burnable import opened
 from pipeline.steps.export import export
 
 MADE_FROM = {"golden": "ab" * 32, "headroom": 0}
@@ -46,7 +48,7 @@ def steps() -> Steps:
 @pytest.fixture
 def image(tmp_path: Path, tiny_golden: Path, steps: Steps) -> Path:
     """An image with its block map and receipt, as a build leaves them."""
-    part = tmp_path / ".node.img.part"
+    part = tmp_path / "part"
     target = tmp_path / "titan-13.img"
     sparse.copy(tiny_golden, part)
     receipts.finish(part, target, "titan-13", MADE_FROM, {"root": 1, "boot": None}, steps)
@@ -155,6 +157,77 @@ def test_deep_hashes_whatever_the_stamp_says(image: Path, steps: Steps) -> None:
     assert is_whole(image, steps, deep=True)
     assert steps.labels == ["titan-13.img: checking its hashes"]
     assert receipt_of(image).read_bytes() == before
+
+
+class Meanwhile(Steps):
+    """Has something happen while the hashes of an image are looked at."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens = happens
+
+    @contextmanager
+    def step(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        try:
+            with super().step(label, total) as advance:
+                yield advance
+        finally:
+            if label.endswith("checking its hashes"):
+                self._happens()
+
+
+def build_another(image: Path) -> None:
+    part = image.with_name("part")
+    sparse.copy(image, part)
+    flip(part, a_mapped_place(part))
+    receipts.finish(part, image, "titan-13", {**MADE_FROM, "headroom": 1}, {"root": 1}, Steps())
+
+
+def test_who_looks_at_an_image_leaves_the_receipt_of_what_is_built_meanwhile(image: Path) -> None:
+    touch(image)
+    receipts.is_whole(image, deep=False, reporter=Meanwhile(lambda: build_another(image)))
+    assert receipts.is_current(image, {**MADE_FROM, "headroom": 1})
+    assert is_whole(image, Steps(), deep=True)
+
+
+def test_an_image_is_whole_also_where_its_new_looks_cannot_be_noted(
+    image: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk, or one that is read-only."""
+    touch(image)
+    before = receipt_of(image).read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert is_whole(image, steps)
+    assert receipt_of(image).read_bytes() == before
+
+
+@pytest.mark.parametrize("disturb", [touch, lambda _: None], ids=["looks otherwise", "looks well"])
+def test_a_burn_of_an_image_that_is_built_anew_meanwhile_is_of_the_old_or_none(
+    image: Path, disturb: Callable[[Path], None]
+) -> None:
+    disturb(image)
+    before, hashes = image.read_bytes(), Meanwhile(lambda: build_another(image))
+    with opened(image, hashes, deep=True) as what:
+        assert what.image.read(0, what.image.size) == before
+
+
+def test_a_burn_that_found_the_receipt_of_another_build_is_to_be_tried_again(image: Path) -> None:
+    """It looks into an image that has just got its name, while its receipt is still to come."""
+    made = image.with_name("made")
+    sparse.copy(image, made)
+    build_another(made)
+    made.replace(image)
+
+    def finish() -> None:
+        receipt_of(made).replace(receipt_of(image))
+
+    what = opened(image, Meanwhile(finish), deep=True)
+    with pytest.raises(MetisError, match="was built anew meanwhile: run again"), what:
+        pass
 
 
 # ----------------------------------------------------------------------------------------- not whole

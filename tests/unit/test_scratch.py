@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import stat
 import subprocess
@@ -44,7 +45,7 @@ def test_a_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_removed_early_is_no_trouble(tmp_path: Path) -> None:
     with scratch(tmp_path, "burn", print) as folder:
-        folder.rmdir()
+        shutil.rmtree(folder)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,24 +70,34 @@ def test_what_a_kill_has_left_is_removed_by_a_sweep(tmp_path: Path, left: Path) 
     assert not left.exists()
 
 
+def test_a_folder_whose_owner_was_killed_before_it_had_a_lock_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".push-abc.part").mkdir()
+    sweep(tmp_path, tmp_path / "cache")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nobody_removes_what_another_works_in(tmp_path: Path) -> None:
     with scratch(tmp_path, "push", print) as one, scratch(tmp_path, "push", print) as other:
-        (one / ".receipt.json.part").touch()
         sweep(tmp_path, tmp_path / "cache")
-        assert (one / ".receipt.json.part").is_file()
+        assert one.is_dir()
         assert other.is_dir()
 
 
 def test_a_sweep_removes_what_is_not_finished_and_nothing_else(tmp_path: Path) -> None:
-    kept = [tmp_path / name for name in ("one.img", "base/pi.img", "cache/.a.part", "cache/partial/b.part")]
-    gone = [tmp_path / name for name in (".one.img.part", "base/.pi.img.part")]
-    for file in (*kept, *gone):
-        file.parent.mkdir(parents=True, exist_ok=True)
+    parts = [
+        tmp_path / name
+        for name in ("cache/.a.part", "cache/partial/.b.part", ".one.img-a.part", "base/.pi-b.part")
+    ]
+    for part in parts:
+        part.mkdir(parents=True)
+        (part / ".lock").touch()
+    files = [tmp_path / name for name in ("one.img", "base/pi.img", "mine.part")]
+    for file in files:
         file.touch()
-    (tmp_path / "elsewhere.part").symlink_to(tmp_path / "base")
-    sweep(tmp_path, tmp_path / "cache")
-    assert all(file.exists() for file in kept)
-    assert not any(file.exists() for file in gone)
-    sweep(tmp_path / "cache/partial", tmp_path / "cache")
-    assert all(file.exists() for file in kept)
-    assert list((tmp_path / "base").iterdir()) == [tmp_path / "base/pi.img"]
+    (tmp_path / ".elsewhere.part").symlink_to(tmp_path / "base")
+    left = tmp_path / ".one.receipt.json-a.part"
+    left.touch()
+    for root in (tmp_path, tmp_path / "cache/partial"):
+        sweep(root, tmp_path / "cache")
+        assert all(file.exists() for file in files)
+        assert [part.exists() for part in (*parts, left)] == [True, True, False, False, False]

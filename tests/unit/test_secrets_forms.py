@@ -19,6 +19,7 @@ from pipeline.secrets import ssh_keys
 from pipeline.secrets.forms import FORMS, reveal, reveal_all
 from pipeline.secrets.password import SALT
 from pipeline.secrets.quoting import keyfile, quoted
+from tests.support import keys
 from tests.support.rendering import program
 
 CA = "ab" * 32
@@ -26,7 +27,7 @@ SALTED = {SALT: Secret("saltsaltsaltsalt")}
 KEYS = {
     "ed25519": ssh_keys.new_ed25519(),
     "ecdsa": ssh_keys.new_ecdsa(),
-    "rsa": ssh_keys.new_rsa(),
+    "rsa": keys.rsa(),
 }
 
 

@@ -23,6 +23,7 @@ from pipeline.secrets.seal import Report
 from pipeline.secrets.sealed import sealed_folder
 from pipeline.secrets.source import CLUSTER, NOTHING, ConflictError
 from tests.support import race
+from tests.support.keys import BY_PASSPHRASE
 from tests.support.rendering import program
 
 NODE = "titan-13"
@@ -169,20 +170,13 @@ def for_another(text: bytes) -> Callable[[bytes], bytes]:
     return lambda _: pyrage.encrypt(text, [pyrage.x25519.Identity.generate().to_public()])
 
 
-def by_passphrase(_content: bytes) -> bytes:
-    import pyrage
-
-    sealed: bytes = pyrage.passphrase.encrypt(TEXT.encode(), "hunter2")
-    return sealed
-
-
 BAD: dict[str, tuple[Callable[[Path], object], type[MetisError], str]] = {
     "cut short": (change(lambda content: content[:-1]), MismatchError, "is cut short or altered"),
     "empty": (change(lambda _: b""), MismatchError, "is cut short or altered"),
     "altered": (change(lambda content: content[:-1] + b"\0"), MismatchError, "is cut short or altered"),
     "in the clear": (change(lambda _: TEXT.encode()), MismatchError, "is cut short or altered"),
     "another's": (change(for_another(b"hunter2")), SourceError, "is sealed for other keys than those of"),
-    "by a passphrase": (change(by_passphrase), SourceError, "is sealed by a passphrase"),
+    "by a passphrase": (change(lambda _: BY_PASSPHRASE), SourceError, "is sealed by a passphrase"),
     "huge": (lambda file: os.truncate(file, 2 << 20), RefusedError, "is larger than 1 MiB"),
     "open to others": (lambda file: file.chmod(0o644), RefusedError, "run `chmod 0600"),
     "in an open folder": (lambda file: file.parent.chmod(0o755), RefusedError, "run `chmod 0700"),

@@ -8,11 +8,19 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.history.jobs import Job
-from pipeline.service.api_models import WANTED_EXAMPLES, JobInFull, Node, WantedBuild, WantedBurn, WantedJob
+from pipeline.service.api_jobs_models import (
+    WANTED_EXAMPLES,
+    JobInFull,
+    WantedBuild,
+    WantedBurn,
+    WantedExport,
+    WantedJob,
+)
+from pipeline.service.api_models import Node
 from pipeline.service.board import Row
 
 BURN = {"kind": "burn", "node": "titan-13", "confirm": "titan-13", "card": "0123456789abcdef"}
-WANTED: TypeAdapter[WantedBuild | WantedBurn] = TypeAdapter(WantedJob)
+WANTED: TypeAdapter[WantedBuild | WantedBurn | WantedExport] = TypeAdapter(WantedJob)
 
 
 def test_a_job_tells_its_card_and_no_other_option() -> None:
@@ -36,10 +44,20 @@ def test_a_node_calls_its_class_by_that_word() -> None:
     assert (told["class"], told["state"]) == ("pi", "fresh")
 
 
+@pytest.mark.parametrize("kind", ["export", "of another Metis"])
+def test_a_job_of_any_kind_is_told(kind: str) -> None:
+    job = Job(7, kind, "titan-13", {}, "ada", "done", "2026-11-29T02:20:00Z")
+    assert JobInFull.of(job).kind == kind
+
+
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [(BURN, WantedBurn), ({"kind": "image", "node": "titan-13"}, WantedBuild)],
-    ids=["burn", "build"],
+    [
+        (BURN, WantedBurn),
+        ({"kind": "image", "node": "titan-13"}, WantedBuild),
+        ({"kind": "export", "node": "titan-13"}, WantedExport),
+    ],
+    ids=["burn", "build", "export"],
 )
 def test_a_job_may_be_wanted(value: dict[str, Any], kind: type) -> None:
     assert type(WANTED.validate_python(value)) is kind

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pipeline.service import board
 from pipeline.service.asking import AT_ONCE, IN_LINE, Answer, Asking
 from pipeline.service.board import Board, Boards, Row, few, look
 
+Story = Callable[[Boards, "asyncio.Queue[None]"], Awaitable[None]]
 IMAGE = {"node": "alpha", "class": "plain", "state": "fresh", "why": "", "built": None}
 CLASS = {"seen": {"alpha": "2026-11-28T12:00:00Z"}, "silent": {}, "findings": []}
 LAST = Board(
@@ -110,6 +113,65 @@ def test_a_look_that_takes_long_is_told_and_its_board_is_taken_when_it_comes() -
         asyncio.run(asyncio.wait_for(story(), 20))
     finally:
         go_on.set()
+
+
+def looking(monkeypatch: pytest.MonkeyPatch, make: Callable[[Board], Board], story: Story) -> None:
+    """Boards that are made for nothing but what the story does, which is given where changes are told."""
+    monkeypatch.setattr(board, "EVERY", 1e9)
+    monkeypatch.setattr(board, "SOON", 0.01)
+
+    async def told() -> None:
+        changed: asyncio.Queue[None] = asyncio.Queue()
+        boards = Boards(make, lambda: changed.put_nowait(None))
+        task = asyncio.create_task(boards.run())
+        await changed.get()
+        await story(boards, changed)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(told(), 20))
+
+
+def test_a_thousand_that_wake_it_within_a_moment_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Board] = []
+
+    def make(last: Board) -> Board:
+        looks.append(last)
+        return replace(LAST, strangers=(str(len(looks)),))
+
+    async def story(boards: Boards, changed: asyncio.Queue[None]) -> None:
+        for count in (2, 3):
+            for _ in range(1000):
+                boards.wake_soon()
+            await changed.get()
+            assert boards.now.strangers == (str(count),)
+        boards.wake_soon()
+        boards.wake()  # the same look serves both
+        await changed.get()
+        assert boards._soon is None
+
+    looking(monkeypatch, make, story)
+    assert len(looks) == 4
+
+
+def test_a_look_that_finds_nothing_new_is_told_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = itertools.count(1)
+    told: list[str | None] = []
+
+    def make(last: Board) -> Board:
+        number = next(looks)
+        return replace(LAST, at=str(number), strangers=("one",) if number > 3 else ())
+
+    async def story(boards: Boards, changed: asyncio.Queue[None]) -> None:
+        told.append(boards.now.at)
+        while len(told) < 3:
+            boards.wake()
+            await asyncio.sleep(0)
+            while not changed.empty():
+                changed.get_nowait()
+                told.append(boards.now.at)
+
+    looking(monkeypatch, make, story)
+    assert told == ["1", "4", str(4 + board.STILL)]
 
 
 HANGS = "import time; print(flush=True); time.sleep(1000)"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline.service import events
 from pipeline.service.app import create_app
-from pipeline.service.events import Events
+from pipeline.service.events import Events, Whose
+from pipeline.service.identity import LOCAL
 from pipeline.service.options import Options
 from pipeline.service.service import Service
 from tests.support import asgi
@@ -146,6 +147,40 @@ def test_only_so_many_listen_and_whoever_goes_makes_room(monkeypatch: pytest.Mon
     run(story)
 
 
+@pytest.mark.parametrize(
+    ("whose", "is_refused"),
+    [
+        (Whose("ada", "192.0.2.1"), True),
+        (Whose("ada", "192.0.2.99"), True),
+        (Whose("bob", "192.0.2.1"), True),
+        (Whose("bob", "192.0.2.99"), False),
+        (Whose("", "192.0.2.99"), False),
+        (Whose("", "192.0.2.1"), True),
+        (Whose(), False),
+    ],
+)
+def test_one_who_has_enough_gets_no_more_and_others_do(
+    monkeypatch: pytest.MonkeyPatch, whose: Whose, *, is_refused: bool
+) -> None:
+    """ada has two streams, which is as many as one may have; from her first address come three."""
+    monkeypatch.setattr(events, "MOST_OF_ONE", 2)
+    monkeypatch.setattr(events, "MOST_FROM_ONE_PLACE", 3)
+    there = [Whose("ada", "192.0.2.1"), Whose("ada", "192.0.2.1"), Whose("", "192.0.2.1")]
+
+    async def story(told: Events) -> None:
+        streams = [told.stream(told.at, each) for each in (*there, Whose(), Whose())]
+        for stream in streams:
+            await anext(stream)
+        assert told.is_enough(whose) is is_refused
+        assert await anext(told.stream(told.at, whose), None) == (None if is_refused else b": listening\n\n")
+        told.tell("board")
+        assert [names(await anext(stream)) for stream in streams] == [["board"]] * len(streams)
+        await streams[0].aclose()
+        assert not told.is_enough(whose)
+
+    run(story)
+
+
 def test_a_browser_that_is_gone_before_its_stream_begins_holds_no_place(tmp_path: Path) -> None:
     service = Service(Options(no_auth=True), {"METIS_ARTIFACTS": str(tmp_path)}, tmp_path)
     app = create_app(service)
@@ -156,9 +191,11 @@ def test_a_browser_that_is_gone_before_its_stream_begins_holds_no_place(tmp_path
     async def sent(_message: Any) -> None:
         await asyncio.sleep(0)
 
+    more = {"asgi": {"spec_version": "2.3"}, "state": {"identity": LOCAL, "client": "127.0.0.1"}}
+
     async def story() -> None:
         for _ in range(3):
-            await app(asgi.scope("GET", "/events") | {"asgi": {"spec_version": "2.3"}}, gone, sent)
+            await app(asgi.scope("GET", "/events") | more, gone, sent)
 
     asyncio.run(asyncio.wait_for(story(), 20))
     assert service.events.count == 0

@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.errors import MetisError
-from pipeline.history.events import Durations, Tally
+from pipeline.history.events import BOUNDS, Durations, Tally
 from pipeline.machine import process
 from pipeline.service.board import Board, Row
 from pipeline.service.ci_figures import figures
-from pipeline.service.figures import BOUNDS, Figures, families
+from pipeline.service.figures import Figures, families
 
 AT = "2026-11-29T02:20:00+00:00"
 ROWS = (
@@ -38,6 +38,7 @@ FULL = Figures(
         Tally("burn", "failed", 4, 1, 9.0, 100),
         Tally("burn", "failed", 99, 1, 9.0, 100),
         Tally("sentinel", "drift", 0, 5, 0.0, 0),
+        Tally("golden", "failed", 5, 3, 9.0, 0),
     ],
     durations={"build": Durations((0,) * 4 + (7,) * (len(BOUNDS) - 4), 7, 70.0)},
     jobs=[
@@ -79,6 +80,7 @@ def samples(about: Figures) -> dict[str, float]:
     [
         ("metis_info{version=0.1.0}", 1),
         ("metis_builds_total{cause=none,verdict=built}", 7),
+        ("metis_golden_failures_total{cause=source}", 3),
         ("metis_builds_total{cause=inventory,verdict=failed}", 2),
         ("metis_burns_total{cause=mismatch,verdict=failed}", 1),
         ("metis_burns_total{cause=other,verdict=failed}", 1),

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipeline.history.audit import Act
 from pipeline.secret import Secret
 from pipeline.service import csrf
 from pipeline.service.answers import POLICY
-from pipeline.service.guard import Clocks, Guard
+from pipeline.service.guard import Clocks, Guard, Note
 from pipeline.service.options import TOKENS, Options, checked, members, network
 from tests.support import asgi
 from tests.support.asgi import HOST, Reply
@@ -716,6 +716,47 @@ def test_a_history_that_cannot_be_written_costs_no_answer_and_is_said(
     assert reply.status == 200
     assert "disk full" in caplog.text
     assert "anna" in caplog.text
+
+
+def test_what_is_about_to_be_done_is_noted_before_it_is() -> None:
+    """By its path, as no route knows it yet; the same line says afterwards how it ended."""
+    lines: list[Act] = []
+    seen: list[list[Act]] = []
+
+    def begin(line: Act) -> Callable[[Act], None]:
+        lines.append(line)
+        return lambda end: lines.__setitem__(0, end)
+
+    async def behind(_scope: Any, receive: Any, send: Any) -> None:
+        seen.append(list(lines))
+        await Behind(status=303)({"method": "GET", "path": "", "state": {}}, receive, send)
+
+    guard = Guard(behind, OPTIONS, key=KEY, note=print, begin=begin, clocks=Clocks(wall=lambda: NOW))
+    asgi.send(guard, asgi.scope("POST", "/imager/hunter2/x", [HOST, *ANNA, csrf_of("anna")]))
+    assert [(act.who, act.what, act.target, act.outcome) for act in seen[0]] == [
+        ("anna", "POST", "/imager/***/x", "begun")
+    ]
+    assert [act.outcome for act in lines] == ["303 See Other"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MetisError("history.sqlite3: disk full", "free some space"), OSError(28, "disk full")],
+    ids=["of ours", "of the disk"],
+)
+def test_what_cannot_be_noted_is_not_done(error: Exception) -> None:
+    def broken(_line: Act) -> Note:
+        raise error
+
+    behind = Behind()
+    guard = Guard(behind, OPTIONS, key=KEY, note=print, begin=broken, clocks=Clocks(wall=lambda: NOW))
+    reply = asgi.send(guard, asgi.scope("POST", "/jobs", [HOST, *ANNA, csrf_of("anna")]))
+    assert (reply.status, behind.got) == (503, [])
+    assert b"what cannot be noted is not done: " in reply.body
+    assert b"disk full" in reply.body
+    assert reply.header("retry-after") == "10"
+    asgi.send(guard, asgi.scope("GET", "/jobs", [HOST, *ANNA]))
+    assert len(behind.got) == 1, "who only reads is not kept from it"
 
 
 def test_logs_have_no_token_and_no_link(caplog: pytest.LogCaptureFixture) -> None:

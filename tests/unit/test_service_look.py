@@ -145,7 +145,7 @@ def test_a_day_has_the_findings_that_there_were_in_its_end() -> None:
         Span("info", at(1), None, 5),
         Span("warning", at(2), at(2), 9),
     )
-    chart = drift.chart(Past(at(3), spans), NOW)
+    chart = drift.chart(drift.days_of(Past(at(3), spans), NOW))
     assert chart.rows == (
         ("2026-11-26", "2", "0", "0"),
         ("2026-11-27", "2", "0", "0"),
@@ -156,11 +156,11 @@ def test_a_day_has_the_findings_that_there_were_in_its_end() -> None:
 
 
 def test_before_anybody_watched_there_is_nothing_to_show() -> None:
-    assert drift.chart(Past(None, ()), NOW).rows == ()
+    assert drift.chart(drift.days_of(Past(None, ()), NOW)).rows == ()
 
 
 def test_the_chart_ends_where_it_should_go_back_no_further() -> None:
-    assert len(drift.chart(Past(at(1000), ()), NOW).rows) == drift.DAYS
+    assert len(drift.chart(drift.days_of(Past(at(1000), ()), NOW)).rows) == drift.DAYS
 
 
 def keep(file: Path, when: datetime, *found: Finding) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ def content_of(pieces: list[tuple[bytes, int]]) -> bytes:
     return b"".join(fill * count for fill, count in pieces)
 
 
+def split_at(grain: int, pieces: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for start, end in pieces:
+        yield from ((place, min(place + grain, end)) for place in range(start, end, grain))
+
+
 @FEW
 @given(PIECES, st.integers(1, 2 * sparse.GRAIN))
 def test_a_stream_is_written_byte_for_byte_however_it_is_cut(
@@ -35,6 +41,10 @@ def test_a_stream_is_written_byte_for_byte_however_it_is_cut(
         chunks = (content[start : start + cut] for start in range(0, len(content), cut))
         assert sparse.write_stream(chunks, target, len(content)) == len(content)
         assert target.read_bytes() == content
+        with target.open("rb") as file:
+            written = list(sparse.extents(file.fileno()))
+        for start, end in split_at(sparse.GRAIN, written):
+            assert content[start:end].strip(b"\0")
 
 
 @FEW
@@ -46,7 +56,7 @@ def test_a_copy_has_every_byte_and_the_bar_is_filled(pieces: list[tuple[bytes, i
         sparse.write_stream([content], source, len(content))
         sparse.copy(source, target, advanced.append)
         assert target.read_bytes() == content
-        assert sum(advanced) == len(content)
+        assert sum(advanced) == sparse.mapped_bytes(source)
 
 
 def test_zeros_become_holes(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,14 @@ from pipeline.model import SecretRef
 from pipeline.secret import Secret
 from pipeline.secrets import ssh_keys
 from pipeline.secrets.forms import reveal
+from tests.support import keys
 from tests.support.rendering import program
 
 BEGIN, END = "-----BEGIN OPENSSH PRIVATE KEY-----\n", "-----END OPENSSH PRIVATE KEY-----\n"
-MAKERS: dict[str, Callable[[], str]] = {
-    "ed25519": ssh_keys.new_ed25519,
-    "ecdsa": ssh_keys.new_ecdsa,
-    "rsa": ssh_keys.new_rsa,
-}
-KEYS = {kind: make() for kind, make in MAKERS.items()}
-OTHERS = {kind: make() for kind, make in MAKERS.items()}
+KEYS, OTHERS = (
+    {"ed25519": ssh_keys.new_ed25519(), "ecdsa": ssh_keys.new_ecdsa(), "rsa": keys.rsa(whose)}
+    for whose in ("somebody", "another")
+)
 
 
 def keygen(folder: Path, kind: str, *options: str) -> tuple[str, str]:

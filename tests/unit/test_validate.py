@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from hypothesis import strategies as st
 from pipeline.errors import InventoryError, Problem, UsageError
 from pipeline.golden.debian.recipe import recipe_key
 from pipeline.golden.schemes import SCHEMES
-from pipeline.inventory import formats, schemas
+from pipeline.inventory import formats, schema_faults, schemas
 from pipeline.inventory.document import Document, parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.inventory.schema_files import Kind
 from pipeline.inventory.schemas import faults
 from pipeline.inventory.validate import check, claims, duplicates
+from pipeline.machine import process
 from pipeline.render.concerns import CONCERNS, checked
 from pipeline.wording import shown
 
@@ -147,7 +149,7 @@ def test_every_concern_has_its_fragment_in_the_list() -> None:
     "suite", ["sid", "bookworm", "a1", "trixie-backports", "Sid", "", "x" * 32, "x" * 33]
 )
 def test_a_suite_is_declared_exactly_when_it_can_be_built(suite: str) -> None:
-    declared = formats.checker().conforms(f"debian:{suite}", "image-source")
+    declared = schema_faults.checker().conforms(f"debian:{suite}", "image-source")
     try:
         built = bool(recipe_key(suite))
     except UsageError:
@@ -161,7 +163,7 @@ def test_a_size_is_declared_exactly_when_it_can_be_counted(size: str | int) -> N
         counted = formats.size_in_bytes(size) >= 0
     except ValueError:
         counted = False
-    assert formats.checker().conforms(size, "size") == counted
+    assert schema_faults.checker().conforms(size, "size") == counted
 
 
 yaml_values = st.recursive(
@@ -361,7 +363,7 @@ def test_what_is_good_at_first_sight_has_no_faults(file: Path, data: st.DataObje
     value = copy.deepcopy(found.data)
     replaced(value, data)
     if schemas.is_surely_good(value, kind):
-        assert list(schemas._validator(kind).iter_errors(value)) == []
+        assert list(schema_faults._validator(kind).iter_errors(value)) == []
 
 
 def replaced(value: Any, data: st.DataObject) -> None:
@@ -386,6 +388,13 @@ def replaced(value: Any, data: st.DataObject) -> None:
 def test_what_is_good_is_seen_at_first_sight(file: Path) -> None:
     kind = kind_of(file)
     assert schemas.is_surely_good(parse(file.read_bytes(), file.name).data, kind)
+
+
+@pytest.mark.parametrize(("data", "asked"), [({}, False), ({"k3s": 1}, True)])
+def test_only_who_has_faults_waits_for_their_words(data: object, asked: bool) -> None:
+    code = f"from pipeline.inventory.schemas import faults; print(len(list(faults({data!r}, 'cluster'))))"
+    said = process.run([sys.executable, "-c", f"{code}; import sys; print('jsonschema' in sys.modules)"])
+    assert said.out.decode().split() == [str(int(asked)), str(asked)]
 
 
 @pytest.mark.parametrize("size", [2**60, 10**15, -1, 1.0, True, None])

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from .. import actions
-from ..access import require
+from ..access import require, who
 from ..identity import Identity
 from ..offers import digest
+from ..preflights import can_ask
 from ..rendering import page
 from .cards import UNCHANGED, look
 
@@ -32,10 +33,12 @@ async def burn(
     identity: Annotated[Identity, Depends(require("maintenance"))],
     card: Annotated[str, Form()] = "",
     confirm: Annotated[str, Form()] = "",
+    skips_preflight: Annotated[bool, Form()] = False,
 ) -> Response:
     """Have it burned to the card that was shown; refused where that is another one by now."""
+    wanted = actions.WantedBurn(node, confirm.strip(), card, skips_preflight)
     try:
-        job = await actions.burn(request.app.state.service, node, confirm.strip(), card, identity.label)
+        job = await actions.burn(request, wanted, identity)
     except HTTPException as refused:
         if refused.status_code not in {WRONG_NAME, NOT_THERE}:
             raise
@@ -63,4 +66,6 @@ async def _steps(
         seen=now,
         said=said,
         is_name_wrong=status == WRONG_NAME,
+        can_ask=can_ask(service.environment),
+        may_skip=actions.may_skip(service, who(request)),
     )

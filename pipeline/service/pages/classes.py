@@ -71,14 +71,14 @@ async def classes(request: Request) -> HTMLResponse:
 async def show(request: Request, name: str) -> HTMLResponse:
     """One class, with what its nodes run."""
     board = request.app.state.service.board
-    return page(request, "class.html", board=board, klass=_known(board, name))
+    return page(request, "class.html", board=board, klass=known(board, name))
 
 
 @router.get("/classes/{name}/targets")
 async def targets(request: Request, name: str) -> HTMLResponse:
     """Which versions the inventory wants the nodes of a class to run, and where that is said."""
     service = request.app.state.service
-    klass = _known(service.board, name)
+    klass = known(service.board, name)
     answer = await service.asking.answer("config", "--explain", "--node", klass.nodes[0])
     found = list(wanted(answer.data or {}))
     return page(request, "targets.html", klass=klass, targets=found, complaints=answer.complaints)
@@ -92,7 +92,7 @@ async def recommended(request: Request) -> HTMLResponse:
     return page(request, "recommended.html", patch=patch, complaints=answer.complaints)
 
 
-def _known(board: Board, name: str) -> Class:
+def known(board: Board, name: str) -> Class:
     """A class by its name. Raises HTTPException."""
     found = next((each for each in seen(board) if each.name == name), None)
     if found is None:

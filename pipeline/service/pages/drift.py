@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from ...facts.finding import SEVERITIES
+from ...facts.finding import SEVERITIES, Severity
 from ...facts.show import stamp
 from ...history.watches import Past, past
 from ..board import Row
@@ -26,6 +27,8 @@ DAYS = 30
 
 Found = Mapping[str, Any]
 """A finding as JSON has it."""
+Day = tuple[datetime, Mapping[Severity, int]]
+"""The end of a day, and how many findings of each severity there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ async def drift(request: Request, q: str = "", severity: str = "", kind: str = "
     findings, has_more = part(chosen(classes, wish), wish.page)
     now = datetime.now(UTC)
     nodes = concerned(board.rows, wish)
-    before = await asyncio.to_thread(past, service.history, now - timedelta(days=DAYS), nodes, wish.kind)
+    days = await asyncio.to_thread(by_day, service.history, now, DAYS, nodes, wish.kind)
     return page(
         request,
         "drift.html",
@@ -76,7 +79,7 @@ async def drift(request: Request, q: str = "", severity: str = "", kind: str = "
         heard=sum(len(each["seen"]) for each in classes.values()),
         silent=sorted((name, at) for each in classes.values() for name, at in each["silent"].items()),
         not_compared=sorted(name for each in classes.values() for name in each["not_compared"]),
-        chart=chart(before, now),
+        chart=chart(days),
         kinds=sorted({each["kind"] for found in board.classes.values() for each in found["findings"]}),
         severities=SEVERITIES,
     )
@@ -105,16 +108,32 @@ def concerned(rows: Mapping[str, Row], wish: Wish) -> list[str] | None:
     return [name for name, row in rows.items() if text in name.lower() and wish.klass in {"", row.klass}]
 
 
-def chart(before: Past, now: datetime, days: int = DAYS) -> Chart:
-    """How many findings there were in the end of each day, since somebody has watched."""
-    times = [now - timedelta(days=number) for number in reversed(range(days))]
-    ends = [min(now, each.replace(hour=23, minute=59, second=59)) for each in times]
-    watched = [each for each in ends if before.first is not None and before.first <= stamp(each)]
-    figures = [Figure(f"{each:%Y-%m-%d}", counted(before, stamp(each))) for each in watched]
+def by_day(
+    history: Path, now: datetime, days: int = DAYS, nodes: Sequence[str] | None = None, kind: str = ""
+) -> list[Day]:
+    """The last days, the oldest first; those before the first watch are left out.
+
+    Raises MetisError where the history cannot be read.
+    """
+    before = past(history, now - timedelta(days=days), nodes, kind)
+    return list(days_of(before, now, days))
+
+
+def days_of(before: Past, now: datetime, days: int = DAYS) -> Iterator[Day]:
+    """The same of what is known already."""
+    for number in reversed(range(days)):
+        end = min(now, (now - timedelta(days=number)).replace(hour=23, minute=59, second=59))
+        if before.first is not None and before.first <= stamp(end):
+            yield end, counted(before, stamp(end))
+
+
+def chart(days: Iterable[Day]) -> Chart:
+    """How many findings there were in the end of each day."""
+    figures = [Figure(f"{day:%Y-%m-%d}", tuple(counts.values())) for day, counts in days]
     return columns("Drift over time", ("Day", *SEVERITIES), figures, "{:.0f}".format)
 
 
-def counted(before: Past, at: str) -> tuple[int, ...]:
+def counted(before: Past, at: str) -> dict[Severity, int]:
     """How many findings of each severity there were at a time."""
     there = [each for each in before.spans if each.since <= at and (each.until is None or each.until > at)]
-    return tuple(sum(each.findings for each in there if each.severity == level) for level in SEVERITIES)
+    return {level: sum(each.findings for each in there if each.severity == level) for level in SEVERITIES}

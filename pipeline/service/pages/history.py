@@ -51,13 +51,18 @@ class Wish:
             nodes=named(known, self.text),
             kind=next((each for each in KINDS if each == self.kind), None),
             verdict=next((each for each in VERDICTS if each == self.verdict), None),
-            since=now - timedelta(seconds=seconds(self.since)) if self.since in AGES else None,
+            since=earliest(self.since, now),
             before=before,
         )
 
     def query(self, before: int | None = None) -> str:
         """The same events, those that are older than one, as a query."""
         return query(q=self.text, kind=self.kind, verdict=self.verdict, since=self.since, before=before)
+
+
+def earliest(age: str, now: datetime) -> datetime | None:
+    """The time that is so long ago, None for what is no age that may be chosen."""
+    return now - timedelta(seconds=seconds(age)) if age in AGES else None
 
 
 def named(known: Iterable[str], text: str) -> tuple[str, ...]:
