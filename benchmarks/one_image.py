@@ -68,20 +68,19 @@ def prepared() -> Iterator[Pair]:
     """A lab with golden and base ready, and the tar streams for its peer."""
     with tempfile.TemporaryDirectory(prefix="metis-bench-") as folder:
         lab = make(Path(folder))
-        _build(lab)
-        words = _child("python", "-m", "benchmarks.one_image", folder, lab=lab).split()
+        build(lab)
+        words = child("python", "-m", "benchmarks.one_image", folder, lab=lab).split()
         target = Path(folder, "peer", f"{NODE}.img")
         target.parent.mkdir()
         about = {"accelerator": words[0], "base": _base(lab).stat().st_blocks * 512}
         # The base, the streams and an appliance were read or written just now: both find them in memory.
-        yield Pair(NAME, lambda: _build(lab), lambda: _by_hand(target, words), about, is_warm=True)
+        yield Pair(NAME, lambda: build(lab), lambda: _by_hand(target, words), about, is_warm=True)
 
 
-def make(root: Path) -> Lab:
-    """A lab of one Raspberry Pi node, as the lab's inventory has them."""
-    golden = goldens.pi_golden()
+def make(root: Path, class_text: str = "") -> Lab:
+    """A lab of one node, of a Raspberry Pi as the lab's inventory has them where no other class is given."""
     lab = Lab(root / "lab", {"METIS_CACHE": str(root / "cache"), "METIS_INJECTOR": "guestfs"})
-    lab.write("classes/pi.yaml", CLASS.format(golden=golden, sha256=goldens.sha256(golden)))
+    lab.write("classes/pi.yaml", class_text or _class_of_a_pi())
     lab.write(f"nodes/{NODE}.yaml", NODE_TEXT)
     lab.write_secrets(NODE, f"k3s_token: K10{'ab' * 32}::node:5ec2e7\n")
     for layer in ("pi", "own"):
@@ -91,11 +90,16 @@ def make(root: Path) -> Lab:
     return lab
 
 
+def _class_of_a_pi() -> str:
+    golden = goldens.pi_golden()
+    return CLASS.format(golden=golden, sha256=goldens.sha256(golden))
+
+
 def _base(lab: Lab) -> Path:
     return lab.artifacts / "base" / "pi.img"
 
 
-def _build(lab: Lab) -> None:
+def build(lab: Lab) -> None:
     """What an operator does whose image is gone."""
     image = lab.artifacts / f"{NODE}.img"
     for file in (image, bmap_of(image), receipt_of(image)):
@@ -112,7 +116,7 @@ def _by_hand(target: Path, words: Sequence[str]) -> None:
         raise MetisError("the script by hand left no block map")
 
 
-def _child(program: str, *arguments: str, lab: Lab) -> str:
+def child(program: str, *arguments: str, lab: Lab) -> str:
     done = process.run(
         [BIN / program, *arguments], cwd=REPOSITORY, extra_environment=lab.variables({}), timeout=TIMEOUT
     )
@@ -139,20 +143,15 @@ class Keeping:
 
 def streams(folder: Path) -> list[str]:
     """Make the tar streams that go into the node's image; give the peer's words."""
-    from pipeline.golden.schemes import CREDENTIALS
-    from pipeline.inject.appliance import Appliance
-    from pipeline.inject.guestfs import GuestfsInjector
     from pipeline.lab.lab import Lab as Composed
-    from pipeline.lab.lab import user_cache
 
     lab = Composed.from_environment()
-    appliance = Appliance(user_cache() / "appliance.json", lab.reporter, CREDENTIALS)
     base, scratch = lab.artifacts.base("pi"), folder / "scratch.img"
     places = Places(**json.loads(receipt_of(base).read_bytes())["places"])
     sparse.copy(base, scratch)
     layout = disk.with_own_ids(scratch, NODE)
     facts = disk.facts(layout, places.root, places.boot)
-    with GuestfsInjector(appliance).open(scratch, layout, exactly(places)) as trees:
+    with lab.injector().open(scratch, layout, exactly(places)) as trees:
         files: dict[Side, Path] = {"boot": folder / "boot.tar", "root": folder / "root.tar"}
         assert trees.boot is not None
         keeping = Trees(places, Keeping(trees.root, files["root"]), Keeping(trees.boot, files["boot"]))
@@ -162,7 +161,7 @@ def streams(folder: Path) -> list[str]:
     scratch.unlink()
     return [
         str(base),
-        appliance.accelerator(),
+        lab.appliance.accelerator(),
         f"{places.boot}:{files['boot']}",
         f"{places.root}:{files['root']}",
     ]

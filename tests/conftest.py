@@ -32,8 +32,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 DISKS = frozenset(
-    "test_burn.py test_burn_faults.py test_cards.py test_injectors.py test_media.py test_mounted.py "
-    "test_render_boot.py".split()
+    "test_burn.py test_burn_faults.py test_cards.py test_direct.py test_injectors.py test_media.py "
+    "test_mounted.py test_render_boot.py".split()
 )
 """Who looks for cards opens each disk for a blink, and who looks whether a disk is free may see it."""
 

@@ -8,6 +8,7 @@ names of a node sort by time whatever order they come in.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from pathlib import Path
 
 from ..errors import MetisError
@@ -16,6 +17,8 @@ from .snapshot import Snapshot, parse
 
 MOST = 100
 """Snapshots that are kept of a node, the newest; as many as its sentinel keeps (`metis_sentinel.history`)."""
+LARGEST = 64 << 20
+"""Bytes of all that is kept of a node: three times what a machine with 3,000 packages says in 100."""
 LOCK = ".lock"
 _SECOND = 1_000_000
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z\.json")
@@ -33,7 +36,7 @@ def keep(folder: Path, found: Snapshot, data: bytes, most: int = MOST) -> bool:
             if file is None:
                 return False
             durable.write_once(file, data)
-            for name in _names(home)[:-most]:
+            for name in _too_many(home, most):
                 (home / name).unlink(missing_ok=True)
     except OSError as error:
         raise durable.out_of_room(home, error) from None
@@ -62,6 +65,14 @@ def _id_in(file: Path) -> str:
         return parse(file.read_bytes()).id
     except MetisError:
         return ""
+
+
+def _too_many(home: Path, most: int) -> list[str]:
+    """The names of all but the newest, of as many as there is room for."""
+    names = _names(home)
+    sizes = accumulate((home / name).stat().st_size for name in reversed(names))
+    fitting = sum(size <= LARGEST for size in sizes)
+    return names[: max(0, len(names) - min(most, fitting))]
 
 
 def _names(home: Path) -> list[str]:

@@ -25,6 +25,10 @@ from ..wording import shown
 FORMAT = 1
 LARGEST = 4 << 20
 """Bytes of a snapshot; one of 3,000 packages has 200 KiB."""
+MOST_MARKS = 400_000
+"""Of what stands around values in JSON: as many as the schema allows. There could be a million empty lists in
+4 MiB, each of which takes 20 times the memory of its three bytes."""
+_MARKS = b"[{,:"
 VERSIONS = ("kernel", "k3s", "containerd", "runc")
 """What a class's nodes should agree on, packages aside."""
 _ARCHITECTURES = {"aarch64": "arm64", "armv7l": "armhf", "x86_64": "amd64"}
@@ -105,6 +109,8 @@ def parse(data: bytes, *, whole: bool = False) -> Snapshot:
     """
     if len(data) > LARGEST:
         raise MetisError(f"is larger than {LARGEST >> 20} MiB")
+    if sum(map(data.count, _MARKS)) > MOST_MARKS:
+        raise MetisError("is no snapshot: it has too many values")
     try:
         value = json.loads(data.decode("utf-8-sig"))  # loads() itself would let halves of pairs through
         if _HALF.search(data):

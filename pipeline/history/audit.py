@@ -31,8 +31,8 @@ from ..errors import one_line
 from ..facts.show import stamp
 from .database import TABLES, reading, writing
 
-LONGEST = 200
-"""Characters of each text of a line."""
+LONGEST = 400
+"""Characters of each text of a line: a name has 256 and what is shown with it 60 (`service.identity`)."""
 KEPT = timedelta(days=400)
 """A line is there for a year at least."""
 Outcome = Literal["begun", "done", "refused", "failed"]

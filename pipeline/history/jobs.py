@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Column, Connection, Index, Integer, String, Table, and_, func, insert, select, update
 
+from ..errors import RefusedError
 from ..facts.show import stamp
 from .database import TABLES, reading, writing
 
@@ -88,10 +89,16 @@ class Wanted:
 def add(file: Path, wanted: Wanted, now: datetime) -> tuple[Job, bool]:
     """Put a job at the end of the queue, and say that it is new.
 
-    Where just the same is waiting already, that one is given: a button that is pressed twice asks once.
+    Where just the same is waiting already, or is burned already, that one is given: a button that is pressed
+    twice asks once. Raises RefusedError where the card is another burn's, whose node would be lost.
     """
     row = {"kind": wanted.kind, "node": wanted.node, "options": _text(wanted.options)}
     with writing(file) as connection:
+        if burn := _burn_of(connection, wanted.options.get("card")):
+            if (burn.node, burn.options) == (wanted.node, wanted.options):
+                return burn, False
+            said = f"job {burn.id} burns {burn.node} to this card"
+            raise RefusedError(said, "wait for its end, or cancel it")
         same = and_(JOBS.c.state == "waiting", *(JOBS.c[name] == value for name, value in row.items()))
         if waiting := _jobs(connection, select(JOBS).where(same)):
             return waiting[0], False
@@ -151,6 +158,13 @@ def latest(file: Path, *, limit: int, before: int | None = None, node: str | Non
         wanted = wanted.where(JOBS.c.node == node)
     with reading(file) as connection:
         return _jobs(connection, wanted)
+
+
+def _burn_of(connection: Connection, card: object) -> Job | None:
+    """The burn that a card is for, unless that is to stop."""
+    wanted = select(JOBS).where(JOBS.c.state.in_(("waiting", "running")), JOBS.c.stop == 0)
+    found = (job for job in _jobs(connection, wanted) if card and job.options.get("card") == card)
+    return next(found, None)
 
 
 def _step(file: Path, number: int, states: Sequence[State], values: Mapping[str, Any]) -> Job | None:

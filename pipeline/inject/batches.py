@@ -110,7 +110,8 @@ class Batches:
         self._free = at_once or _most_at_once()
         self._gathering: _Batch | None = None
         self._changed = threading.Condition()
-        self._apart: set[Path] = set()
+        self._apart: set[str] = set()
+        """Names of image files; where they lie while they are made differs from try to try."""
 
     @contextmanager
     def seat(self, image: Path, *, read_only: bool) -> Iterator[Seat]:
@@ -124,7 +125,7 @@ class Batches:
             seat.wait_for_end()
         except LostError:
             with self._changed:
-                self._apart.add(image)
+                self._apart.add(image.name)
             raise
 
     @contextmanager
@@ -142,8 +143,10 @@ class Batches:
 
     def _join(self, drive: Drive) -> tuple[_Batch, int]:
         with self._changed:
-            is_alone = threading.current_thread() is threading.main_thread() or drive.image in self._apart
-            self._apart.discard(drive.image)
+            is_alone = (
+                threading.current_thread() is threading.main_thread() or drive.image.name in self._apart
+            )
+            self._apart.discard(drive.image.name)
             batch = self._gathering
             if is_alone or batch is None or len(batch.drives) == MOST:
                 batch = _Batch()

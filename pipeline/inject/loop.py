@@ -6,19 +6,18 @@ are trusted. The mounts are of a kind that nobody else sees (see `mounting`).
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ..errors import MetisError, RefusedError
-from ..machine import durable, process
+from ..errors import MetisError
+from ..machine import process
 from ..raw.disk import Disk, Partition
 from .attaching import Loop, attached
 from .beneath import Beneath
 from .folder import FolderTree
+from .held import held
 from .mounting import mount
 from .tree import GROWABLE, Chooser, Coming, Trees, filled, not_growable, shown
 
@@ -54,7 +53,7 @@ class LoopInjector:
         if os.geteuid() != 0:
             raise MetisError("only root may mount an image", "use sudo, or METIS_INJECTOR=guestfs")
         with ExitStack() as stack:
-            stack.enter_context(_held(image, read_only=read_only))
+            stack.enter_context(held(image, read_only=read_only))
             places = choose(layout, _Contents(image, layout))
             if grow:
                 _grow(image, _partition(layout, places.root))
@@ -86,41 +85,6 @@ class _Contents:
             return False
         with Beneath(top) as beneath:
             return any(beneath.has(path) for path in paths)
-
-
-@contextmanager
-def _held(image: Path, *, read_only: bool) -> Iterator[None]:
-    """Keep an image or a card while the block runs; who reads a card gets what the medium has, not memory.
-
-    Where it is written, nobody else does: a card has no partition mounted and none can be (open(2), O_EXCL on
-    block devices), and an image has a lock (flock(2)), as burns to it ask for one.
-    """
-    is_card = image.is_block_device()
-    flags = os.O_RDONLY if read_only else os.O_RDWR | (os.O_EXCL if is_card else 0)
-    try:
-        descriptor = os.open(image, flags | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise RefusedError(f"{image} is in use", "unmount all that is on it, then run again") from None
-        raise MetisError(f"cannot open {image}: {error.strerror}") from None
-    try:
-        if is_card:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        elif not read_only and not durable.lock_now(descriptor):
-            raise RefusedError(f"{image} is in use", "wait until nobody else writes it")
-        yield
-        if is_card and not read_only:
-            _sync(image, descriptor)
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # another thread's child may hold the descriptor for a blink
-        os.close(descriptor)
-
-
-def _sync(card: Path, device: int) -> None:
-    try:
-        os.fsync(device)
-    except OSError as error:
-        raise MetisError(f"{card} did not take what was written: {error.strerror}", "try another") from None
 
 
 @contextmanager

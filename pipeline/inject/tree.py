@@ -165,6 +165,16 @@ def shown(image: Path) -> str:
     return image.name
 
 
+class NotExactError(MetisError):
+    """The direct injector would not do it just as a kernel does: another one does."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"{name} cannot be changed or read without a kernel: {why}",
+            "use METIS_INJECTOR=guestfs, or auto, which does so by itself",
+        )
+
+
 def no_room(name: str) -> MetisError:
     """The files are more than the file system holds."""
     return MetisError(f"the files do not fit into {name}", "raise image.headroom of the class")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,23 +14,46 @@ if TYPE_CHECKING:
     from ..inject.appliance import Appliance
     from ..inject.tree import Injector
 
-Maker = Callable[[Callable[[], "Appliance"]], "Injector"]
-"""Makes an injector; who needs the lab's appliance asks for it."""
+Note = Callable[[str], None]
+Maker = Callable[[Callable[[], "Appliance"], Note], "Injector"]
+"""Makes an injector; who needs the lab's appliance asks for it, and who has something to tell notes it."""
 
 
-def _guestfs(appliance: Callable[[], Appliance]) -> Injector:
+def _guestfs(appliance: Callable[[], Appliance], _note: Note) -> Injector:
     from ..inject.guestfs import GuestfsInjector
 
     return GuestfsInjector(appliance())
 
 
-def _loop(_appliance: Callable[[], Appliance]) -> Injector:
+def _loop(_appliance: Callable[[], Appliance], _note: Note) -> Injector:
     from ..inject.loop import LoopInjector
 
     return LoopInjector()
 
 
-INJECTORS: Mapping[str, Maker] = MappingProxyType({"guestfs": _guestfs, "loop": _loop})
+def _direct(_appliance: Callable[[], Appliance], _note: Note) -> Injector:
+    from ..inject.direct import DirectInjector
+
+    return DirectInjector()
+
+
+def _auto(appliance: Callable[[], Appliance], note: Note) -> Injector:
+    from ..inject.auto import AutoInjector
+
+    # One for all images: those that wait at the same time share an appliance.
+    return AutoInjector(_direct(appliance, note), cache(lambda: _guestfs(appliance, note)), note)
+
+
+INJECTORS: Mapping[str, Maker] = MappingProxyType(
+    {"guestfs": _guestfs, "loop": _loop, "direct": _direct, "auto": _auto}
+)
+
+
+def second_of(injector: Injector) -> Callable[[], Injector] | None:
+    """Makes the injector for what one found out too late that it cannot do, where it has such a second."""
+    from ..inject.auto import AutoInjector
+
+    return injector.second if isinstance(injector, AutoInjector) else None
 
 
 def check(name: str) -> None:

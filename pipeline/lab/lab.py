@@ -185,7 +185,10 @@ class Lab:
         from ..steps.build import Tools
 
         limit = self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD)
-        return Tools(self.injector(), self.open_blob, self.reporter, size_in_bytes(limit))
+        injector = self.injector()
+        return Tools(
+            injector, self.open_blob, self.reporter, size_in_bytes(limit), injectors.second_of(injector)
+        )
 
     @cached_property
     def appliance(self) -> Appliance:
@@ -197,7 +200,7 @@ class Lab:
 
     def injector(self) -> Injector:
         """What opens images, as the settings choose it."""
-        return injectors.INJECTORS[self.settings.injector](lambda: self.appliance)
+        return injectors.INJECTORS[self.settings.injector](lambda: self.appliance, self.reporter.note)
 
     def open_blob(self, blob: Blob) -> BinaryIO:
         """The bytes of a blob, if they are still those that its hash names."""

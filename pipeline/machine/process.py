@@ -139,14 +139,19 @@ def _communicate(
 
 
 @contextmanager
-def piped(argv: Sequence[str | Path], chunks: Iterable[bytes]) -> Iterator[IO[bytes]]:
+def piped(
+    argv: Sequence[str | Path],
+    chunks: Iterable[bytes],
+    *,
+    extra_environment: Mapping[str, str] | None = None,
+) -> Iterator[IO[bytes]]:
     """Send `chunks` through a filter and yield its stdout, which the block reads to the end.
 
     A thread takes the chunks, and no more of them once the filter stops reading; it has ended when the block
     is left. Raises FilterError when the filter fails, ToolError when it is missing, and what `chunks` raised.
     """
     # Nobody reads stderr while the filter runs: into a pipe, a talkative filter would wait for ever.
-    with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno()) as child:
+    with TemporaryFile() as complaints, _started(argv, extra_environment, None, complaints.fileno()) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         _widen(child.stdin)
@@ -203,6 +208,57 @@ def _widen(pipe: IO[bytes]) -> None:
         import fcntl
 
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _WIDE)
+
+
+class Conversation:
+    """A child that answers each line with a line; what it complains of is for the error when it ends."""
+
+    def __init__(self, name: str, child: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:
+        self._name = name
+        self._child = child
+        self._complaints = complaints
+        self._heard = bytearray()
+
+    def ask(self, line: bytes, *, timeout: float, limit: int) -> bytes:
+        """The answer to a line, both without their ends; `timeout` is in seconds, `limit` in bytes.
+
+        Raises ToolError where the child ends, takes too long or says more: there is no asking it again.
+        """
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(line + b"\n")
+            self._child.stdin.flush()
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self._heard:
+            self._listen(deadline, limit)
+        answer, _, rest = self._heard.partition(b"\n")
+        self._heard = bytearray(rest)
+        return bytes(answer)
+
+    def _listen(self, deadline: float, limit: int) -> None:
+        assert self._child.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._child.stdout, selectors.EVENT_READ)
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise ToolError(f"{self._name} did not answer in time")
+        chunk = os.read(self._child.stdout.fileno(), PIPE)
+        if not chunk:
+            code = self._child.wait()
+            self._complaints.seek(0)
+            raise ToolError(f"{self._name} ended: {Finished(code, b'', self._complaints.read()).last_words}")
+        self._heard += chunk
+        if len(self._heard) > limit:
+            raise ToolError(f"{self._name} said more than {limit} bytes")
+
+
+@contextmanager
+def conversing(name: str, argv: Sequence[str | Path]) -> Iterator[Conversation]:
+    """Run a program that is asked and answers in lines for as long as the block runs.
+
+    `name` is what messages call it. Raises ToolError when it is missing.
+    """
+    with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno()) as child:
+        yield Conversation(name, child, complaints)
 
 
 class Background:

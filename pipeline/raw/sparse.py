@@ -82,15 +82,29 @@ def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
                 advance(count)
 
 
-def _copy_range(old: int, new: int, offset: int, count: int) -> int:
-    """Copy up to `count` bytes at one offset; by hand where the kernel cannot (copy_file_range(2), EXDEV)."""
+def copy_part(source: int, start: int, size: int, target: int, to: int) -> None:
+    """Copy what of `size` bytes at `start` of an open file is data to place `to` of another one."""
+    for first, last in extents(source):
+        position, end = max(first, start), min(last, start + size)
+        while position < end:
+            count = _copy_range(source, target, position, min(end - position, 64 * CHUNK), to - start)
+            if count == 0:
+                raise OSError(errno.EIO, "the file became shorter while it was copied")
+            position += count
+
+
+def _copy_range(old: int, new: int, offset: int, count: int, shift: int = 0) -> int:
+    """Copy up to `count` bytes, `shift` further on in the new file.
+
+    By hand where the kernel cannot (copy_file_range(2), EXDEV).
+    """
     try:
-        return os.copy_file_range(old, new, count, offset, offset)
+        return os.copy_file_range(old, new, count, offset, offset + shift)
     except OSError as error:
         if error.errno not in _BY_HAND:
             raise
         data = os.pread(old, min(count, CHUNK), offset)
-        return os.pwrite(new, data, offset) if data else 0
+        return os.pwrite(new, data, offset + shift) if data else 0
 
 
 def write_stream(chunks: Iterable[bytes], target: Path, limit: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import HTTPException, Request
 
+from ..errors import RefusedError
 from ..history.exports import Export
 from ..history.jobs import Job, Wanted
 from . import imager, preflights
@@ -54,7 +55,7 @@ async def burn(request: Request, wanted: WantedBurn, identity: Identity) -> Job:
     """Have a node burned.
 
     Raises HTTPException: as `known` does, 422 where the name that confirms it is another, 409 where no card
-    has the id, and as `_check_skipping` does.
+    has the id or where another burn has the card, and as `_check_skipping` does.
     """
     service: Service = request.app.state.service
     node = known(service, wanted.node).node
@@ -69,7 +70,10 @@ async def burn(request: Request, wanted: WantedBurn, identity: Identity) -> Job:
     options: dict[str, Any] = {"card": chosen.card.path, "seen": chosen.identity}
     if wanted.skips_preflight:
         options[SKIPS_PREFLIGHT] = True
-    return await service.ask_for(Wanted("burn", node, identity.label, options))
+    try:
+        return await service.ask_for(Wanted("burn", node, identity.label, options))
+    except RefusedError as error:
+        raise HTTPException(409, str(error)) from None
 
 
 def may_skip(service: Service, identity: Identity) -> bool:

@@ -7,7 +7,7 @@ readings is refused, and what is decided by here is what the application behind 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
@@ -19,14 +19,18 @@ Address = IPv4Address | IPv6Address
 SAFE = frozenset({"GET", "HEAD"})
 METHODS = SAFE | {"POST", "PUT", "PATCH", "DELETE"}
 ONCE = frozenset(
-    b"authorization content-length content-type host origin sec-fetch-site transfer-encoding "
-    b"x-csrf-token".split()
+    b"authorization content-length content-type host origin sec-fetch-dest sec-fetch-mode sec-fetch-site "
+    b"transfer-encoding x-csrf-token".split()
 )
 """Headers that something is decided by."""
 LONGEST_PATH = 2048
 """Characters of a path."""
+LONGEST_QUERY = 4096
+"""Characters of a query, which whoever answers takes apart: filters are short, and links too."""
 LONGEST_HEAD = 32 << 10
 """Bytes of all headers: groups and the cookies of a proxy are long, nothing else is."""
+MOST_HEADERS = 200
+"""A browser sends twenty, a proxy some more."""
 _STRANGE_IN_PATH = re.compile(r"[\x00-\x20\x7f\\]|//|/\.{1,2}(?:/|$)")
 _ENCODED = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
@@ -74,26 +78,28 @@ class Asked:
 
 def asked(scope: Mapping[str, Any]) -> Asked:
     """A request as an ASGI server hands it on. Raises Denial for what has two readings."""
+    _check_head(scope["headers"])
     headers: dict[bytes, tuple[bytes, ...]] = {}
     for name, value in scope["headers"]:
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
-    _check_head(headers)
     request = Asked(scope["method"], scope["path"], headers, _peer(scope.get("client")))
-    _check_line(request, scope.get("raw_path") or b"")
+    _check_line(request, scope.get("raw_path") or b"", scope.get("query_string", b""))
     _check_framing(request)
     return request
 
 
-def _check_head(headers: Mapping[bytes, tuple[bytes, ...]]) -> None:
+def _check_head(headers: Sequence[tuple[bytes, bytes]]) -> None:
     # The server's own bound is for what has not come whole; what comes at once may be larger.
-    if sum(len(name) + len(value) for name, values in headers.items() for value in values) > LONGEST_HEAD:
+    size = sum(len(name) + len(value) for name, value in headers)
+    if size > LONGEST_HEAD or len(headers) > MOST_HEADERS:
         raise Denial(431, "the headers are too long", "let the proxy send fewer groups, or drop cookies")
 
 
-def _check_line(request: Asked, raw_path: bytes) -> None:
+def _check_line(request: Asked, raw_path: bytes, query: bytes) -> None:
     if request.method not in METHODS:
         raise Denial(405, "this method is not served")
-    if len(request.path) > LONGEST_PATH or len(raw_path) > 3 * LONGEST_PATH:
+    is_long = len(request.path) > LONGEST_PATH or len(raw_path) > 3 * LONGEST_PATH
+    if is_long or len(query) > LONGEST_QUERY:
         raise Denial(414, "the address is too long")
     if not request.path.startswith("/") or _STRANGE_IN_PATH.search(request.path) or _ENCODED.search(raw_path):
         raise Denial(400, "the address has two readings")

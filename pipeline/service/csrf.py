@@ -18,6 +18,7 @@ FIELD = "csrf"
 HOURS = 12
 """How long a page may lie open."""
 _HOUR = 3600
+_OTHER_SITES = {"cross-site", "same-site"}
 _TOKEN = re.compile(r"([0-9a-f]{1,12})-([0-9a-f]{64})")
 
 
@@ -50,6 +51,20 @@ def check_origin(request: Asked, options: Options) -> None:
     if origin and origin.lower() not in _origins(request, options):
         raise Denial(403, "the request was made by a page of another service")
     if site not in {"", "same-origin", "none"}:
+        raise Denial(403, "the request was made by a page of another service")
+
+
+def check_reader(request: Asked) -> None:
+    """Refuse what a page of another site makes a browser read; that it may lead somebody here stands.
+
+    It would see nothing of the answer, but could have us work for it, hold streams open, and measure how long
+    answers take (Fetch Metadata, W3C). Raises Denial.
+    """
+    leads_here = (request.header("sec-fetch-mode"), request.header("sec-fetch-dest")) == (
+        "navigate",
+        "document",
+    )
+    if request.header("sec-fetch-site") in _OTHER_SITES and not leads_here:
         raise Denial(403, "the request was made by a page of another service")
 
 

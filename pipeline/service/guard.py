@@ -28,7 +28,7 @@ from .body import HungUp, Receive, again, field, read
 from .denial import Denial
 from .doors import Door, door, has_token
 from .identity import LOCAL, Identity, check_host, check_local, client, identify
-from .limits import ACTING, DELIVERING, READING, SECONDS, STRANGERS, Buckets, place
+from .limits import ACTING, DELIVERING, READING, SECONDS, STRANGERS, Buckets, Room, place
 from .once import Once
 from .options import TOKENS, Options
 
@@ -81,6 +81,7 @@ class Guard:
         self._seconds = seconds
         self._once = Once(options.gui_token, options.port) if options.gui_token is not None else None
         rates = {"reading": READING, "acting": ACTING, "strangers": STRANGERS, "delivering": DELIVERING}
+        self._room = Room()
         self._buckets = {name: Buckets(rate, self._clocks.steady) for name, rate in rates.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,14 +127,20 @@ class Guard:
                 answer.on_outcome = partial(self._noted, self._note, scope, identity, address)
             if identity.role is None:
                 raise Denial(403, "you have no role here", "ask for one of the groups that have one")
-        if not request.is_safe:
-            receive = await self._whole(request, way, identity, receive)
-            if way.kind == "people":
-                end = await self._begun(scope, identity, address)
-                answer.on_outcome = partial(self._noted, end, scope, identity, address)
+            if request.is_safe:
+                csrf.check_reader(request)
         token = csrf.token(self._key, identity.name, self._clocks.wall())
         scope.setdefault("state", {}).update(identity=identity, csrf=token, client=address)
-        await self._app(scope, receive, answer.send)
+        size = self._room.take(request)
+        try:
+            if not request.is_safe:
+                receive = await self._whole(request, way, identity, receive)
+                if way.kind == "people":
+                    end = await self._begun(scope, identity, address)
+                    answer.on_outcome = partial(self._noted, end, scope, identity, address)
+            await self._app(scope, receive, answer.send)
+        finally:
+            self._room.give_back(size)
 
     def _who(self, request: Asked, way: Door, port: int) -> Identity:
         """Whose a request is. Raises Denial where it may not come in by this door."""
@@ -155,10 +162,13 @@ class Guard:
     def _check_token(self, request: Asked, purpose: str, port: int) -> None:
         if has_token(request, self._options.tokens, purpose):
             return
-        # Metrics have nothing secret: where no token is set for them, this machine may read them.
+        # Metrics have nothing secret: where no token is set for them, this machine may read them. But they
+        # name nodes, and `metis gui` is for one browser of it.
         if purpose == "metrics" and purpose not in self._options.tokens:
             with suppress(Denial):
                 check_local(request, self._options, port)
+                if self._once is not None:
+                    self._once.check(request)
                 return
         raise Denial(401, "this is for who has the token", f"send that of {TOKENS[purpose]} as Bearer")
 

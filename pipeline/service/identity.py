@@ -20,6 +20,8 @@ Role = Literal["admin", "maintenance"]
 
 LONGEST_NAME = 256
 """Characters of a user, an address or a group: RFC 5321 has none longer, and no directory that we know."""
+LONGEST_SHOWN = 60
+"""Characters of a name that people have given themselves."""
 LONGEST_GROUPS = 8192
 """Characters of all groups together: as much as proxies let a header have."""
 PROXIED = frozenset(
@@ -40,7 +42,8 @@ class Identity:
     @property
     def label(self) -> str:
         """What pages and the audit call them: also the name that stays, as the other may be anyone's."""
-        return f"{self.shown} ({self.name})" if self.shown not in {"", self.name} else self.name
+        shown = self.shown[:LONGEST_SHOWN]  # so that there is room for the other wherever it is kept
+        return f"{shown} ({self.name})" if self.shown not in {"", self.name} else self.name
 
     def may(self, role: Role) -> bool:
         """Whether they may do what a role is needed for; an admin may do everything."""
@@ -82,7 +85,8 @@ def client(request: Asked, options: Options) -> str:
     if is_trusted(found, options):
         hops = b",".join(request.headers.get(b"x-forwarded-for", ())).decode("ascii", "replace").split(",")
         for hop in reversed(hops):
-            nearer = address(hop.strip())
+            # A zone (RFC 4007) is of the machine that says it, and may be any text.
+            nearer = None if "%" in hop else address(hop.strip())
             if nearer is None:
                 break
             found = nearer

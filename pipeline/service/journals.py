@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .redaction import redacted
 LONGEST = 1 << 20
 """Bytes of a journal that are read, its last ones."""
 MOST_NOTES = 500
+LONGEST_NOTE = 2000
+"""Characters of a note that are shown, and of a label."""
 FAILED, NOT_TRIED = "!! ", "not tried: "
 
 
@@ -66,18 +69,27 @@ def _told(file: Path, inode: int, size: int) -> Told:
 def read(lines: Iterable[bytes]) -> Told:
     """What the lines of a journal say; what is no line of one is passed over, as the first may be cut."""
     steps: dict[int, Step] = {}
-    notes: list[str] = []
+    notes: deque[str] = deque(maxlen=MOST_NOTES)
     for line in lines:
         try:
             event: Any = json.loads(line)
             if "note" in event:
-                notes.append(redacted(one_line(str(event["note"]))))
+                notes.append(str(event["note"]))
             elif event.get("ended"):
                 steps.pop(event["step"], None)
             else:
                 total = event["total"]
-                label = redacted(one_line(str(event["label"])))
+                label = str(event["label"])
                 steps[event["step"]] = Step(label, int(event["done"]), None if total is None else int(total))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
-    return Told(tuple(steps.values()), tuple(notes[-MOST_NOTES:]))
+    shown = (replace(step, label=_shown(step.label)) for step in steps.values())
+    return Told(tuple(shown), tuple(map(_shown, notes)))
+
+
+def _shown(text: str) -> str:
+    """A text as it is shown, made only of what is: to look for secrets takes a microsecond for a character.
+
+    A secret that the end of it would cut is looked for in as much again, as half of one has not its form.
+    """
+    return redacted(one_line(text[: 2 * LONGEST_NOTE]))[:LONGEST_NOTE]

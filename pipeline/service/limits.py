@@ -19,8 +19,12 @@ BODY = 64 << 10
 """Bytes of a form, or of a document for the API."""
 BODIES = {"/internal/sentinel/snapshot": LARGEST}
 """Bytes of what may be larger, by its path: a snapshot, as large as those that are read from files."""
+ROOM = 8 * LARGEST
+"""Bytes of larger bodies at once, each until it is answered: what is made of one takes several times that."""
 SECONDS = 15.0
 """From the first byte of a body to its last."""
+_A_WHILE = 5
+"""Seconds after which there is room again, as a rule."""
 MOST = 4096
 """Buckets at once: whoever was not seen for longest is forgotten, and starts with a full one."""
 
@@ -68,6 +72,27 @@ class Buckets:
         if not taken:
             wait = int((1 - left) / self._rate.each_second) + 1
             raise Denial(429, "too many requests", "wait a little", retry_after=wait)
+
+
+class Room:
+    """Bytes that larger bodies may have together; those of forms are too few to be counted."""
+
+    def __init__(self, most: int = ROOM) -> None:
+        self._left = most
+
+    def take(self, request: Asked) -> int:
+        """Have room for the body of a request, and say how much. Raises Denial where others have it."""
+        largest = largest_body(request.path)
+        size = largest if request.declared is None else min(request.declared, largest)
+        size = size if size > BODY else 0
+        if size > self._left:
+            raise Denial(503, "too much is sent at once", "wait a little", retry_after=_A_WHILE)
+        self._left -= size
+        return size
+
+    def give_back(self, size: int) -> None:
+        """Leave to others what was taken."""
+        self._left += size
 
 
 def place(client: str) -> str:

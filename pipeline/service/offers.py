@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import PurePath
+from typing import Any
 
 from ..card.cards import Card, size_in_words
 from ..history.jobs import Job
@@ -15,6 +16,8 @@ from .cards import Plugged
 
 MOST_FITTING = 5
 _DIGITS = 16
+EMPTY = "empty"
+"""What is said of a card with nothing at its start (`card.inspect`)."""
 _KINDS = {"disk": "Card", "loop": "Loop device"}
 
 
@@ -35,8 +38,14 @@ class Offer:
     burn: Job | None
 
 
-def offers(cards: Iterable[Plugged], unfinished: Sequence[Job], known: Mapping[str, Row]) -> list[Offer]:
-    """The cards, each with the first of the unfinished jobs that is to burn it."""
+def offers(
+    cards: Iterable[Plugged], unfinished: Sequence[Job], known: Mapping[str, Row], latest: Sequence[Job] = ()
+) -> list[Offer]:
+    """The cards, each with the first of the unfinished jobs that is to burn it.
+
+    Of one that is empty it is said where the last of the latest jobs, the newest first, has left it half
+    burned.
+    """
     burns = {str(job.options.get("card")): job for job in reversed(unfinished) if job.kind == "burn"}
     return [
         Offer(
@@ -46,12 +55,26 @@ def offers(cards: Iterable[Plugged], unfinished: Sequence[Job], known: Mapping[s
             path=each.card.path,
             name=each.card.names[0] if each.card.names else "",
             serial=each.card.serial,
-            content=each.content,
+            content=_half_burned(each, latest) if each.content == EMPTY else each.content,
             node=each.node if each.node in known else "",
             burn=burns.get(each.card.path),
         )
         for each in cards
     ]
+
+
+def _half_burned(card: Plugged, latest: Sequence[Job]) -> str:
+    """A burn clears the start of a card first and writes it last (`card.engine`), so half of one is empty."""
+    burns = (job for job in latest if job.kind == "burn" and _is_same(job.options.get("seen"), card.identity))
+    job = next(burns, None)
+    if job is None or job.state not in {"failed", "cancelled"}:
+        return EMPTY
+    return f"half of {job.node}: its burn, job {job.id}, {job.state}; burn it again"
+
+
+def _is_same(seen: object, identity: Mapping[str, Any]) -> bool:
+    """Whether a card is the one that was seen; a file that stands for one grows as it is burned."""
+    return isinstance(seen, Mapping) and {**seen, "size": identity["size"]} == identity
 
 
 def _title(card: Card) -> str:

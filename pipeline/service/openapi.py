@@ -31,13 +31,15 @@ WORDS = {
     409: "It does not fit to how things are by now",
     410: "It is over, or never was",
     413: "The body is larger than any that is meant",
+    414: "The address is too long",
     422: "The request is not what this document says",
     429: "Too many requests",
+    431: "The headers are too long, or too many",
     503: "Nobody can tell now",
 }
 
 
-ANYWHERE = (400, 401, 403, 422, 429, 503)
+ANYWHERE = (400, 401, 403, 414, 422, 429, 431, 503)
 POSTED = (408, 409, 413)
 
 

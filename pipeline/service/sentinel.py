@@ -29,7 +29,8 @@ async def snapshot(request: Request) -> JSONResponse:
     """Keep a snapshot: 201, or 200 for one that came before."""
     service: Service = request.app.state.service
     data = await _body(request)
-    found = await asyncio.to_thread(_understood, data, request.headers.get("Idempotency-Key"))
+    key = request.headers.get("Idempotency-Key")
+    found = await asyncio.get_running_loop().run_in_executor(service.understanding, _understood, data, key)
     known(service, found.node)
     is_new = await asyncio.to_thread(keep, service.artifacts.snapshots, found, data)
     if is_new:

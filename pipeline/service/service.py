@@ -45,6 +45,8 @@ class Service:
         self.exports = Exports(self.history, self.artifacts.exports)
         self.asking = Asking(environment)
         self.events = Events()
+        # One after the other: while JSON is read, no other thread of a Python process goes on.
+        self.understanding = ThreadPoolExecutor(1, "snapshots")
         self._boards = Boards(self._look, lambda: self.events.tell("board"))
         self._runner = Runner(self.history, environment, self._jobs_changed)
         self.reasons = Shared(self._reasons)

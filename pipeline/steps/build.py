@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import MetisError
@@ -17,7 +18,7 @@ from ..golden.unpack import unpack
 from ..inject.apply import apply
 from ..inject.partitions import by_label_or_content, exactly
 from ..inject.sources import OpenBlob, Sources, no_secrets
-from ..inject.tree import Chooser, Coming, Contents, Injector, LostError, Places
+from ..inject.tree import Chooser, Coming, Contents, Injector, LostError, NotExactError, Places
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest import has_image_facts, reserved
@@ -37,6 +38,8 @@ class Tools:
     reporter: Reporter
     size_limit: int
     """No raw image may be larger, in bytes."""
+    second: Callable[[], Injector] | None = None
+    """Who makes anew what the injector found out too late that it cannot do just so."""
 
 
 Check = Callable[[Path], None]
@@ -45,6 +48,10 @@ Check = Callable[[Path], None]
 
 def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:
     """Unpack a golden, make room in it, and put the class's files in."""
+    _made(wanted.manifest.subject, tools, lambda tools: _make_base(golden, wanted, target, tools))
+
+
+def _make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:
     subject = wanted.manifest.subject
     with durable.beside(target) as part:
         unpack(golden.path, part, golden.sha256, tools.reporter, tools.size_limit)
@@ -76,16 +83,33 @@ def make_image(
 
     `check` gets the finished file, and raises where it is not to take the place of the target.
     """
+    make = partial(_make_image, manifest, base, target, secrets)
+    _made(manifest.subject, tools, lambda tools: make(tools, check))
+
+
+def _made(subject: str, tools: Tools, make: Callable[[Tools], None]) -> None:
+    """Make something, and again from the start where an injector lost it with others, or cannot be exact."""
+    try:
+        make(tools)
+    except LostError as error:
+        tools.reporter.note(f"{subject}: {error.message}: making it by itself")
+        make(tools)
+    except NotExactError as error:
+        if tools.second is None:
+            raise
+        tools.reporter.note(f"{subject}: {error.message}: the appliance does it")
+        make(replace(tools, injector=tools.second(), second=None))
+
+
+def _make_image(
+    manifest: Manifest, base: Path, target: Path, secrets: Revealed, tools: Tools, check: Check | None
+) -> None:
     receipt = receipts.read(base)
     if receipt is None:
         raise MetisError(f"{base} has no receipt", "build the class's base first")
     subject = manifest.subject
     with durable.beside(target) as part:
-        try:
-            layout, places = _injected(manifest, base, receipt, part, secrets, tools)
-        except LostError as error:
-            tools.reporter.note(f"{subject}: {error.message}: making it by itself")
-            layout, places = _injected(manifest, base, receipt, part, secrets, tools)
+        layout, places = _injected(manifest, base, receipt, part, secrets, tools)
         if check:
             check(part)
         made_from = image_made_from(manifest.id, receipt.id, secrets.used)

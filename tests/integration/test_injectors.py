@@ -143,7 +143,9 @@ def make(adapter: Adapter, folder: Path) -> Applied:
     image = folder / "node.img"
     shutil.copy(adapter.golden(), image)
     root = disk.read(image).partitions[-1]
-    plant(image, root.start, f"symlink /evil-up /../../../..{host}", f"symlink /evil-absolute {host}")
+    goldens.debugfs(
+        image, root.start, f"symlink /evil-up /../../../..{host}", f"symlink /evil-absolute {host}"
+    )
     disk.grow_last(image, root.number, 40 * MIB)
     entries = (*ROOT_ENTRIES, file("/etc/group", GROUPS))
     with adapter.open(image, grow=True) as trees:
@@ -179,13 +181,6 @@ class refused:  # noqa: N801 - reads as pytest.raises
         assert isinstance(error, MetisError), error
         self.said.append(str(error))
         return True
-
-
-def plant(image: Path, offset: int, *commands: str) -> None:
-    said = process.run(
-        ["debugfs", "-w", "-f", "-", f"{image}?offset={offset}"], stdin="\n".join(commands).encode()
-    )
-    assert len(said.err.splitlines()) == 1, said.err.decode()  # its banner
 
 
 TOO_LONG_TO_READ = {"/srv/blob", "/long"}
@@ -361,7 +356,7 @@ def test_what_an_image_cannot_take_is_refused_before_it_is_changed(adapter: Adap
     long = tmp_path / "long"
     long.write_bytes(bytes(READ_LIMIT + 1))
     start = disk.read(image).partitions[-1].start
-    plant(image, start, "symlink /circle other", "symlink /other /circle", f"write {long} long")
+    goldens.debugfs(image, start, "symlink /circle other", "symlink /other /circle", f"write {long} long")
     with (  # noqa: PT012 - one launch for all
         pytest.raises(MetisError, match=r"^the files do not fit into .*: raise image.headroom of the class$"),
         adapter.open(image) as trees,
@@ -473,7 +468,7 @@ def test_a_damaged_root_is_not_grown(loops: Callable[[], str], tmp_path: Path) -
     image = tmp_path / "node.img"
     shutil.copy(goldens.tiny_golden(), image)
     start = disk.read(image).partitions[0].start
-    plant(image, start, "clri /etc")
+    goldens.debugfs(image, start, "clri /etc")
     with (
         pytest.raises(MetisError, match=r"the root of node.img is damaged"),
         ADAPTERS["loop"].open(image, grow=True),

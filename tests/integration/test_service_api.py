@@ -388,7 +388,7 @@ def test_the_document_says_every_answer(api: httpx.Client) -> None:
     for methods in document["paths"].values():
         for method, operation in methods.items():
             assert {"408", "409", "413"} <= operation["responses"].keys() or method == "get"
-            assert {"401", "403", "422", "429", "503"} <= operation["responses"].keys()
+            assert {"401", "403", "414", "422", "429", "431", "503"} <= operation["responses"].keys()
             assert operation["operationId"].isalpha()
             for status, answer in operation["responses"].items():
                 wanted = "application/json" if status < "400" else "application/problem+json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,38 @@ def test_too_many_browsers_are_told_and_pages_go_on(tmp_path: Path, monkeypatch:
             assert await served.status("/events") == 200
             for client in streams:
                 client.close()
+
+    run(story())
+
+
+def test_whatever_comes_at_once_is_read_in_pieces_and_ends_where_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece is understood in one go: nobody has a turn meanwhile."""
+    sizes: list[int] = []
+    received = listening.PunctualProtocol.data_received
+
+    def noted(self: listening.PunctualProtocol, data: bytes) -> None:
+        sizes.append(len(data))
+        received(self, data)
+
+    monkeypatch.setattr(listening.PunctualProtocol, "data_received", noted)
+
+    async def story() -> None:
+        async with serving(tmp_path) as served:
+            client, loop = await served.connected(), asyncio.get_running_loop()
+            head = (
+                f"POST /jobs HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            # As much as the other end's kernel keeps until somebody reads.
+            with suppress(ConnectionError):
+                await loop.sock_sendall(client, head.encode() + b"1\r\nx\r\n" * 200_000)
+            with suppress(ConnectionError):
+                while await loop.sock_recv(client, 65536):
+                    pass
+            client.close()
+            assert max(sizes) <= 8 << 10
+            assert sum(sizes) < 1_200_000
 
     run(story())
 

@@ -272,10 +272,14 @@ def _make_ext4(image: Path, offset: int, size: int, label: str, tree: Path) -> N
         name = path.relative_to(tree).as_posix()
         group = FILES[name][1] if name in FILES else 0
         commands += [f"sif /{name} uid 0", f"sif /{name} gid {group}"]
-    # debugfs ends with 0 whatever happens; its banner is one line of stderr
-    said = process.run(
-        ["debugfs", "-w", "-f", "-", f"{image}?offset={offset}"], stdin="\n".join(commands).encode()
-    )
+    debugfs(image, offset, *commands)
+
+
+def debugfs(image: Path, offset: int, *commands: str) -> None:
+    """Change an ext file system at a byte offset of an image by the commands of debugfs(8)."""
+    words = ["debugfs", "-w", "-f", "-", f"{image}?offset={offset}"]
+    said = process.run(words, stdin="\n".join(commands).encode())
+    # It ends with 0 whatever happens; its banner is one line of stderr.
     assert len(said.err.splitlines()) == 1, said.err.decode()
 
 

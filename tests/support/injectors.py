@@ -54,7 +54,10 @@ class Adapter:
 
 
 def of_the_lab(name: str) -> Injector:
-    return INJECTORS[name](lambda: Appliance(user_cache() / "appliance.json", QuietReporter(), CREDENTIALS))
+    reporter = QuietReporter()
+    return INJECTORS[name](
+        lambda: Appliance(user_cache() / "appliance.json", reporter, CREDENTIALS), reporter.note
+    )
 
 
 def _no_appliance() -> str:
@@ -69,6 +72,10 @@ def _no_mounts() -> str:
     if os.geteuid() != 0:
         return "only root may mount"
     return "" if Path("/dev/loop-control").exists() else "there are no loop devices"
+
+
+def _nothing() -> str:
+    return ""
 
 
 class Mounting:
@@ -116,6 +123,8 @@ ADAPTERS = {
             rehearses=False,
         ),
         Adapter("loop", lambda: of_the_lab("loop"), _no_mounts),
+        Adapter("direct", lambda: of_the_lab("direct"), _nothing, mounts_fat=True),
+        Adapter("auto", lambda: of_the_lab("auto"), _nothing, mounts_fat=True),
         Adapter("directory", Mounting, _no_mounts, searches=False),
     )
 }

@@ -110,9 +110,10 @@ def test_lines_are_found(history: Path, sought: Sought, found: list[int]) -> Non
         ("\N{RIGHT-TO-LEFT OVERRIDE}x", r"\u202ex"),
         ("\udcff", r"\udcff"),
         ("'; DROP TABLE audit; --", "'; DROP TABLE audit; --"),
-        ("x" * 5000, "x" * 199 + "…"),
-        ("\x00" * 5000, (r"\x00" * 50)[:199] + "…"),
+        ("x" * 5000, "x" * 399 + "…"),
+        ("\x00" * 5000, (r"\x00" * 100)[:399] + "…"),
         ("röntgen", "röntgen"),
+        (60 * "y" + f" ({'x' * 256})", 60 * "y" + f" ({'x' * 256})"),
     ],
 )
 def test_hostile_texts_are_kept_plain_and_short(history: Path, text: str, kept: str) -> None:

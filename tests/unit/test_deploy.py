@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from metis_sentinel import options as of_the_sentinel
 from pipeline.cli import cli
+from pipeline.machine import process
 from tests.support import systemd
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -40,6 +41,13 @@ def test_a_slip_in_a_unit_would_be_told(tmp_path: Path) -> None:
     said = systemd.complaints(tmp_path, SERVICE)
     assert "Nicee" in said
     assert "not executable" in said
+
+
+def test_the_service_that_all_operators_reach_is_shut_in() -> None:
+    """Ten times the exposure that systemd counts, from 0 to 100: what a card and a build need is open."""
+    words = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(DEPLOY / SERVE)]
+    done = process.run(words, check=False)
+    assert done.code == 0, done.out.decode().splitlines()[-1]
 
 
 def installing(service: str) -> list[str]:

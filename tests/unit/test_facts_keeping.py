@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
+from pipeline.facts import keeping
 from pipeline.facts.keeping import LOCK, keep
 from pipeline.facts.reading import read
 from pipeline.facts.snapshot import parse
@@ -82,6 +83,15 @@ def test_the_oldest_make_room_and_nothing_else_does(tmp_path: Path) -> None:
         kept(tmp_path, sent(AT + timedelta(minutes=minutes)), most=3)
     minutes_kept = [name[:13] for name in names(tmp_path)]
     assert minutes_kept == ["20261129T0202", "20261129T0203", "20261129T0204", "notes.json"]
+
+
+def test_the_largest_make_room_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may send snapshots could else fill the disk with a hundred of the largest of each node."""
+    data = [sent(AT + timedelta(minutes=minutes)) for minutes in range(6)]
+    monkeypatch.setattr(keeping, "LARGEST", sum(map(len, data[:3])) + 1)
+    for each in data:
+        kept(tmp_path, each)
+    assert [name[:13] for name in names(tmp_path)] == ["20261129T0203", "20261129T0204", "20261129T0205"]
 
 
 def test_one_that_is_older_than_all_is_taken_and_goes(tmp_path: Path) -> None:

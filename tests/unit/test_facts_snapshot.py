@@ -116,7 +116,7 @@ NO_JSON = {
     "half of a pair as a key": with_text(b'{"\\ud800": 1}'),
     "a raw control character": with_text(b'"\n"'),
     "a number without end": with_text(b"9" * 5000),
-    "brackets without end": b"[" * 1_000_000,
+    "brackets without end": b"[" * 400_000,
     "maps without end": b'{"a":' * 100_000,
 }
 
@@ -212,6 +212,20 @@ def test_of_a_key_that_stands_twice_the_last_one_is_checked() -> None:
 
 def test_what_is_too_large_is_not_parsed() -> None:
     assert refused(b"[" * (LARGEST + 1)) == "is larger than 4 MiB"
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"0", b'{"":0}'])
+def test_more_values_than_a_snapshot_has_are_not_even_read(value: bytes) -> None:
+    many = b",".join([value] * 400_001)
+    assert refused(b"[" + many + b"]") == "is no snapshot: it has too many values"
+
+
+def test_as_many_values_as_the_schema_allows_are_read() -> None:
+    """More than half a million bytes of them: what a machine could have at most."""
+    packages = {f"{number}": "1:2.3" for number in range(20_000)}
+    files = {f"/{number}": {"state": "missing"} for number in range(10_000)}
+    found = parse(written(snapshot(NODE, packages=packages, files=files)))
+    assert len(found.packages or ()) == 20_000
 
 
 json_values = st.recursive(

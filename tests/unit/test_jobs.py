@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import RefusedError
 from pipeline.history import jobs
 from pipeline.history.jobs import Job, Wanted
 from pipeline.service.kinds import KINDS, startable
@@ -59,6 +61,37 @@ def test_a_button_that_is_pressed_twice_asks_once(file: Path) -> None:
 )
 def test_what_differs_is_another_job(file: Path, other: Wanted) -> None:
     added(file)
+    assert jobs.add(file, other, NOW)[1]
+
+
+BURN = Wanted("burn", "titan-13", "anna", {"card": "/dev/x", "seen": {"sequence": "7"}})
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_card_that_is_burned_is_not_burned_again_for_a_second_press(file: Path, is_begun: bool) -> None:
+    job, _ = jobs.add(file, BURN, NOW)
+    if is_begun:
+        jobs.claim(file, job.id, NOW)
+    with ThreadPoolExecutor(8) as pool:
+        again = list(pool.map(lambda _: jobs.add(file, replace(BURN, who="eve"), NOW), range(8)))
+    assert {(each.id, is_new) for each, is_new in again} == {(job.id, False)}
+
+
+@pytest.mark.parametrize(
+    "change", [{"node": "titan-14"}, {"options": {"card": "/dev/x", "seen": {"sequence": "8"}}}]
+)
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_card_is_for_one_burn(file: Path, is_begun: bool, change: dict[str, Any]) -> None:
+    job, _ = jobs.add(file, BURN, NOW)
+    if is_begun:
+        jobs.claim(file, job.id, NOW)
+    other = replace(BURN, **change)
+    with pytest.raises(
+        RefusedError, match="job 1 burns titan-13 to this card: wait for its end, or cancel it"
+    ):
+        jobs.add(file, other, NOW)
+    assert jobs.add(file, replace(other, options={"card": "/dev/y"}), NOW)[1]
+    jobs.cancel(file, job.id, LATER)
     assert jobs.add(file, other, NOW)[1]
 
 

@@ -175,3 +175,32 @@ def test_a_program_for_the_background_that_is_missing_is_one_line(tmp_path: Path
     words = ["no-such-program"]
     with pytest.raises(ToolError, match="is not installed"), process.background(words, tmp_path / "log"):
         pass
+
+
+ECHO = "import sys\nfor line in sys.stdin: print(line.strip() * 2, flush=True)"
+
+
+def test_a_conversation_goes_on_line_by_line() -> None:
+    with process.conversing("echo", [sys.executable, "-c", ECHO]) as child:
+        for line in (b"one", b"", "zwölf".encode(), b"x" * 300_000):
+            assert child.ask(line, timeout=60, limit=1 << 20) == line * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "limit", "timeout", "said"),
+    [
+        ("raise SystemExit('no more')", 100, 60, "^the child ended: no more$"),
+        ("import os; os.kill(os.getpid(), 11)", 100, 60, "^the child ended: exit code -11$"),
+        ("print('x' * 1000)", 100, 60, "^the child said more than 100 bytes$"),
+        ("input(); input()", 100, 0.2, "^the child did not answer in time$"),
+    ],
+    ids=["ended", "crashed", "too much", "too late"],
+)
+def test_a_conversation_ends_with_a_line_whatever_the_child_does(
+    code: str, limit: int, timeout: float, said: str
+) -> None:
+    with (
+        process.conversing("the child", [sys.executable, "-c", code]) as child,
+        pytest.raises(process.ToolError, match=said),
+    ):
+        child.ask(b"well?", timeout=timeout, limit=limit)

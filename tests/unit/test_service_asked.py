@@ -19,9 +19,9 @@ TOKEN = "0123456789abcdef" * 2
 
 def status(method: str, target: bytes, *headers: tuple[bytes, bytes]) -> int:
     """What a request is refused with, given as a server reads its target (0 where it is not)."""
-    raw = target.partition(b"?")[0]
+    raw, _, query = target.partition(b"?")
     try:
-        asked(asgi.scope(method, unquote(raw.decode("latin-1")), headers, raw_path=raw))
+        asked(asgi.scope(method, unquote(raw.decode("latin-1")), headers, raw_path=raw, query=query))
     except Denial as denial:
         return denial.status
     return 0
@@ -93,6 +93,13 @@ def test_a_long_path_is_refused(target: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "refused"), [(b"q=" + b"a" * 4094, 0), (b"a&" * 2049, 414), (b"x" * 4097, 414)]
+)
+def test_a_long_query_is_refused(query: bytes, refused: int) -> None:
+    assert status("GET", b"/nodes?" + query) == refused
+
+
+@pytest.mark.parametrize(
     "method", ["OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "Post", "", "GET ", "DEBUG"]
 )
 def test_other_methods_are_not_served(method: str) -> None:
@@ -107,6 +114,14 @@ def test_other_methods_are_not_served(method: str) -> None:
 def test_long_headers_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
     assert status("GET", b"/", *headers) == 431
     assert status("GET", b"/", (b"x-long", b"x" * (31 << 10))) == 0
+
+
+@pytest.mark.parametrize(
+    "headers", [[(b"a", b"")] * 201, [(b"%x" % number, b"") for number in range(201)]], ids=["one", "many"]
+)
+def test_a_crowd_of_short_headers_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    assert status("GET", b"/", *headers) == 431
+    assert status("GET", b"/", *headers[:200]) == 0
 
 
 LENGTH = (b"content-length", b"4")

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
+from pipeline.facts.snapshot import LARGEST
 from pipeline.history.audit import Act
 from pipeline.secret import Secret
 from pipeline.service import csrf
 from pipeline.service.answers import POLICY
 from pipeline.service.guard import Clocks, Guard, Note
+from pipeline.service.limits import ROOM
 from pipeline.service.options import TOKENS, Options, checked, members, network
 from tests.support import asgi
 from tests.support.asgi import HOST, Reply
@@ -65,6 +67,7 @@ class Behind:
     headers: list[Pair] = field(default_factory=list)
     fails: bool = False
     route: tuple[str, dict[str, str]] | None = None
+    waits_for: asyncio.Event | None = None
     got: list[tuple[str, str, bytes]] = field(default_factory=list)
     states: list[dict[str, Any]] = field(default_factory=list)
 
@@ -72,6 +75,8 @@ class Behind:
         message = await receive() if scope["method"] not in {"GET", "HEAD"} else {"body": b""}
         self.got.append((scope["method"], scope["path"], message["body"]))
         self.states.append(scope["state"])
+        if self.waits_for:
+            await self.waits_for.wait()
         if self.fails:
             raise RuntimeError("the application broke")
         if self.route:
@@ -280,6 +285,34 @@ def test_the_same_request_unforged_gets_there(path: str) -> None:
     assert bench.behind.got
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("cross-site", "no-cors", "image", 403),
+        ("cross-site", "cors", "empty", 403),
+        ("same-site", "cors", "empty", 403),
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "navigate", "object", 403),
+        ("cross-site", "navigate", "", 403),
+        ("cross-site", "navigate", "document", 200),
+        ("same-site", "navigate", "document", 200),
+        ("same-origin", "cors", "empty", 200),
+        ("none", "navigate", "document", 200),
+        ("", "", "", 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["/events", "/nodes/titan-13/plan", "/api/v1/cards"])
+def test_a_page_elsewhere_may_lead_here_and_make_us_do_nothing(
+    path: str, site: str, mode: str, dest: str, status: int
+) -> None:
+    said = {b"sec-fetch-site": site, b"sec-fetch-mode": mode, b"sec-fetch-dest": dest}
+    headers = [(name, value.encode()) for name, value in said.items() if value]
+    bench = Bench(ALONE)
+    assert locally(bench, "GET", path, *headers).status == status
+    assert bool(bench.behind.got) == (status == 200)
+    assert Bench().ask("GET", path, [HOST, *ANNA, *headers]).status == status
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "CONNECT", "BREW", "post"])
 @pytest.mark.parametrize("path", ["/", "/jobs", "/healthz", "/internal/sentinel/watch", "/static/app.css"])
 def test_other_methods_never_get_there_and_let_no_origin_in(method: str, path: str) -> None:
@@ -406,6 +439,32 @@ def test_a_body_of_strangers_is_not_even_waited_for() -> None:
         "/internal/sentinel/snapshot": [HOST, with_bearer("0" * 32)],
     }.items():
         assert bench.ask("POST", path, [*headers, (b"content-length", b"9")], [], ends=False).status == 401
+
+
+def test_so_many_snapshots_at_once_and_no_more_are_in_memory() -> None:
+    """Each until it is answered, also where what it is for takes long."""
+    bench, released = Bench(), asyncio.Event()
+    headers = [HOST, with_bearer(TOKEN["sentinel"])]
+
+    def deliver(body: bytes) -> Coroutine[Any, Any, Reply]:
+        framing = (b"content-length", str(len(body)).encode())
+        asked = asgi.scope("POST", "/internal/sentinel/snapshot", [*headers, framing], peer=STRANGER)
+        return asgi.exchange(bench.guard, asked, [body])
+
+    async def story() -> None:
+        bench.behind.waits_for = released
+        large = b"x" * LARGEST
+        going = [asyncio.create_task(deliver(large)) for _ in range(ROOM // LARGEST)]
+        while len(bench.behind.got) < len(going):
+            await asyncio.sleep(0)
+        refused = await deliver(large)
+        assert (refused.status, int(refused.header("retry-after")) > 0) == (503, True)
+        released.set()
+        assert (await deliver(b"small")).status == 200
+        assert {(await each).status for each in going} == {200}
+        assert (await deliver(large)).status == 200
+
+    asyncio.run(story())
 
 
 def test_a_body_that_takes_too_long_is_cut() -> None:
@@ -822,6 +881,16 @@ def test_the_link_opens_one_page_only(method: str, path: str) -> None:
     bench = Bench(GUI)
     assert locally(bench, method, path, query=LINK).status == 401
     assert not bench.behind.got
+
+
+def test_what_the_link_opens_is_also_shut_for_metrics() -> None:
+    """Others of this machine would read the names of nodes there."""
+    bench = Bench(GUI)
+    assert locally(bench, "GET", "/metrics").status == 401
+    opened = locally(bench, "GET", "/", query=LINK)
+    assert locally(bench, "GET", "/metrics").status == 401
+    assert locally(bench, "GET", "/metrics", cookie_of(opened)).status == 200
+    assert locally(Bench(ALONE), "GET", "/metrics").status == 200
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def test_an_admin_may_all_that_a_maintainer_may() -> None:
         (user("7f3a", email="anna@lab.example"), "anna@lab.example (7f3a)"),
         (user("7f3a", email="anna@lab.example", shown="anna"), "anna (7f3a)"),
         (user("anna", shown="anna"), "anna"),
+        (user("7f3a", shown="x" * 256), f"{'x' * 60} (7f3a)"),
     ],
 )
 def test_people_are_called_by_the_name_that_stays_too(headers: list[Pair], label: str) -> None:
@@ -337,6 +338,7 @@ def test_what_came_from_elsewhere_is_refused_where_nobody_signs_in(peer: str) ->
         (PROXY, ["192.0.2.7, 10.1.9.9"], "192.0.2.7"),
         (PROXY, ["10.1.9.8, 10.1.9.9"], "10.1.9.8"),
         (PROXY, ["192.0.2.7, unknown"], PROXY),
+        (PROXY, ["192.0.2.7, fe80::1%<b>anna</b>"], PROXY),
         (PROXY, ["192.0.2.7, "], PROXY),
         (PROXY, ["192.0.2.7:1234"], PROXY),
         (PROXY, ["::ffff:192.0.2.7"], "192.0.2.7"),

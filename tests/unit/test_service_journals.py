@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.machine.journal import JournalReporter
 from pipeline.service import journals
-from pipeline.service.journals import Step, Told, read, told
+from pipeline.service.journals import LONGEST_NOTE, MOST_NOTES, Step, Told, read, told
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -86,3 +86,32 @@ def test_of_a_long_one_the_end_is_shown(file: Path, monkeypatch: pytest.MonkeyPa
 
 def test_one_that_is_not_there_says_nothing(file: Path) -> None:
     assert told(file) == Told((), ())
+
+
+def line(**event: object) -> bytes:
+    return json.dumps(event).encode()
+
+
+def test_a_secret_is_masked_also_where_a_note_is_cut() -> None:
+    secret = f"K10{'0a' * 32}::server:hunter2"
+    for before in range(LONGEST_NOTE - 120, LONGEST_NOTE + 2):
+        (note,) = read([line(note="x" * before + " " + secret)]).notes
+        assert len(note) <= LONGEST_NOTE
+        assert "0a0a" not in note
+
+
+def test_only_what_is_shown_is_searched_for_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build may say a line of a megabyte, or many; each page that looks at it would search them all."""
+    searched: list[int] = []
+
+    def noted(text: str) -> str:
+        searched.append(len(text))
+        return text
+
+    monkeypatch.setattr(journals, "redacted", noted)
+    many = [line(note=f"note {number}") for number in range(5000)]
+    told = read([*many, line(note="x" * 1_000_000), line(step=1, label="y" * 1_000_000, done=0, total=None)])
+    assert told.notes[-1] == "x" * LONGEST_NOTE
+    assert told.notes[0] == "note 4501"
+    assert len(searched) == MOST_NOTES + 1
+    assert max(searched) <= 2 * LONGEST_NOTE

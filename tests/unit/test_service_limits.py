@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.facts.snapshot import LARGEST
 from pipeline.service import csrf
 from pipeline.service.asked import Asked, asked
 from pipeline.service.denial import Denial
-from pipeline.service.limits import Buckets, Rate, check_size, largest_body, place
+from pipeline.service.limits import BODY, Buckets, Rate, Room, check_size, largest_body, place
 from pipeline.service.options import Options, checked, members, network
 from tests.support import asgi
 
@@ -202,6 +203,8 @@ def test_only_so_many_are_remembered_and_who_asks_most_stays() -> None:
         took(buckets, f"other {number}", 1)
     assert len(buckets) == 3
     assert took(buckets, "busy", 1) == 0
+    assert took(buckets, "other 49", 9) == 1
+    assert took(buckets, "other 40", 9) == 2
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 3)), max_size=80))
@@ -241,10 +244,34 @@ def test_a_form_is_small(path: str) -> None:
 
 
 def test_a_snapshot_may_be_as_large_as_one_in_a_file() -> None:
-    from pipeline.facts.snapshot import LARGEST
-
     request = asked(asgi.scope("POST", "/internal/sentinel/snapshot"))
     check_size(request, LARGEST)
     with pytest.raises(Denial) as caught:
         check_size(request, LARGEST + 1)
     assert caught.value.status == 413
+
+
+def sent(path: str = "/internal/sentinel/snapshot", size: int | None = None) -> Asked:
+    framing = (b"transfer-encoding", b"chunked") if size is None else (b"content-length", str(size).encode())
+    return asked(asgi.scope("POST", path, [framing]))
+
+
+def test_larger_bodies_share_a_room() -> None:
+    room = Room(2 * LARGEST)
+    assert room.take(sent(size=LARGEST)) == LARGEST
+    size = room.take(sent())
+    with pytest.raises(Denial) as caught:
+        room.take(sent(size=BODY + 1))
+    assert (caught.value.status, caught.value.retry_after > 0) == (503, True)
+    room.give_back(size)
+    room.take(sent(size=LARGEST - BODY - 1))
+    assert room.take(sent(size=BODY + 1)) == BODY + 1
+
+
+@pytest.mark.parametrize("request_", [sent("/jobs"), sent("/jobs", 1 << 40), sent(size=BODY)])
+def test_forms_need_no_room(request_: Asked) -> None:
+    assert Room(0).take(request_) == 0
+
+
+def test_more_than_may_be_takes_no_more_room_than_that() -> None:
+    assert Room(LARGEST).take(sent(size=1 << 40)) == LARGEST

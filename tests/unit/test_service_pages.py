@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipeline.card.cards import Card
 from pipeline.errors import MetisError
-from pipeline.history.jobs import Job
+from pipeline.history.jobs import Job, State
 from pipeline.history.records import Event
 from pipeline.service import card_watch
 from pipeline.service.asking import Answer
@@ -70,6 +72,34 @@ def test_the_first_of_the_burns_of_a_card_is_shown_with_it() -> None:
     jobs = [build, burn(2, FILE.path), burn(3, DISK.path), burn(4, DISK.path)]
     found = offers([Plugged(DISK, ""), Plugged(FILE, "")], jobs, {})
     assert [offer.burn and offer.burn.id for offer in found] == [3, 2]
+
+
+def burned(number: int, state: State, card: Card = DISK, node: str = "beta") -> Job:
+    """A burn that is over, as it is kept: its options have been JSON."""
+    options = json.loads(json.dumps({"card": card.path, "seen": Plugged(card, "").identity}))
+    return replace(burn(number, card.path, node), state=state, options=options)
+
+
+HALF = "half of beta: its burn, job 7, failed; burn it again"
+
+
+@pytest.mark.parametrize(
+    ("content", "latest", "told"),
+    [
+        ("empty", [burned(7, "failed")], HALF),
+        ("empty", [burned(7, "cancelled")], HALF.replace("failed", "cancelled")),
+        ("empty", [burned(7, "failed", replace(DISK, size=0))], HALF),
+        ("empty", [burned(9, "done", node="alpha"), burned(7, "failed")], "empty"),
+        ("empty", [burned(8, "failed", replace(DISK, sequence="8")), burned(7, "failed")], HALF),
+        ("empty", [burned(7, "failed", replace(DISK, serial="0008"))], "empty"),
+        ("empty", [burn(7, DISK.path)], "empty"),
+        ("empty", [], "empty"),
+        ("alpha, burned 2026-11-01", [burned(7, "failed")], "alpha, burned 2026-11-01"),
+    ],
+)
+def test_a_card_that_was_left_half_burned_says_so(content: str, latest: list[Job], told: str) -> None:
+    (offer,) = offers([Plugged(DISK, content)], [], {}, latest)
+    assert offer.content == told
 
 
 def test_a_page_is_known_by_all_that_it_shows() -> None:

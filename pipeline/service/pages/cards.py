@@ -15,6 +15,8 @@ from ..rendering import page
 from ..service import Service
 
 router = APIRouter(include_in_schema=False)
+LOOKED_AT = 50
+"""Jobs among which the last burn of a card is looked for."""
 UNCHANGED = 204
 """For htmx: leave the page as it is, with what somebody is about to type (htmx.org/docs, responses)."""
 
@@ -50,4 +52,5 @@ async def look(service: Service, *, afresh: bool = False) -> tuple[list[Offer], 
     """The cards as they are offered, and why nobody can tell, empty where somebody can."""
     seen = await service.card_watch.now(afresh=afresh)
     unfinished = await asyncio.to_thread(jobs.unfinished, service.history)
-    return offers(seen.cards, unfinished, service.board.rows), seen.complaint
+    latest = await asyncio.to_thread(jobs.latest, service.history, limit=LOOKED_AT)
+    return offers(seen.cards, unfinished, service.board.rows, latest), seen.complaint
