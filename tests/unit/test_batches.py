@@ -137,8 +137,9 @@ def test_more_than_an_appliance_can_bear_go_into_the_next(machine: Machine) -> N
     assert sorted(chain.from_iterable(machine.groups)) == [FIRST, *names]
 
 
-def test_nobody_is_waited_for_on_the_main_thread(machine: Machine) -> None:
+def test_nobody_is_waited_for_on_the_main_thread(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second would wait there for the end of the first, which comes after it."""
+    monkeypatch.setattr(threading, "main_thread", threading.current_thread)  # workers of pytest have another
     with (
         machine.batches.seat(Path("a"), read_only=False) as one,
         machine.batches.seat(Path("b"), read_only=True) as two,
