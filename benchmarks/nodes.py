@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.inject.tree import Chooser, Places, Status, Trees
+from pipeline.inject.tree import Chooser, Coming, Places, Status, Trees, filled
 from pipeline.machine import process
 from pipeline.model import SecretRef
 from pipeline.raw.disk import Disk
@@ -107,9 +107,16 @@ class Idle:
 
     @contextmanager
     def open(
-        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+        self,
+        image: Path,
+        disk: Disk | Coming,
+        choose: Chooser,
+        *,
+        grow: bool = False,
+        read_only: bool = False,
     ) -> Iterator[Trees]:
-        del image, disk, choose, grow, read_only
+        del image, choose, grow, read_only
+        filled(disk)
         yield Trees(Places(1, None), self, None)
 
     def status(self, path: str) -> Status | None:

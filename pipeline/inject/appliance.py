@@ -15,8 +15,9 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -36,6 +37,14 @@ LAUNCH_LIMIT: dict[Accelerator, float] = {"kvm": 60, "tcg": 600}
 """Seconds. With KVM a launch takes a few, and some more when the appliance is built for the first time."""
 
 KVM = Path("/dev/kvm")
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """An image file as a drive of an appliance."""
+
+    image: Path
+    read_only: bool
 
 
 class Appliance:
@@ -63,16 +72,16 @@ class Appliance:
         self._accelerator: Accelerator | None = None
         self._is_remembered = True
 
-    def launch(self, image: Path, *, read_only: bool) -> GuestFS:
-        """A running appliance with `image` as its one drive, `/dev/sda`; close it when done."""
+    def launch(self, drives: Sequence[Drive]) -> GuestFS:
+        """A running appliance with the drives `/dev/sda`, `/dev/sdb` and so on; close it when done."""
         accelerator = self.accelerator()
         try:
-            handle = self._launch(image, accelerator, read_only=read_only)
+            handle = self._launch(drives, accelerator)
         except MetisError as error:
             if accelerator == "tcg":
                 raise
             self._reporter.note(f"{error.message}: trying without KVM")
-            handle = self._launch(image, "tcg", read_only=read_only)
+            handle = self._launch(drives, "tcg")
             self._accelerator, self._is_remembered = "tcg", False
         # Not before: where nothing starts, KVM is not to blame.
         if not self._is_remembered:
@@ -116,12 +125,15 @@ class Appliance:
         with suppress(MetisError):  # then it is tried again the next time
             durable.write(self._memory, durable.as_json({"machine": _machine(), "accelerator": accelerator}))
 
-    def _launch(self, image: Path, accelerator: Accelerator, *, read_only: bool) -> GuestFS:
+    def _launch(self, drives: Sequence[Drive], accelerator: Accelerator) -> GuestFS:
         forget_credentials(self._credentials)
         handle = _handle(accelerator)
         # The cache mode may be unsafe: an image counts only after it is synced and renamed.
-        handle.add_drive_opts(str(image), format="raw", readonly=read_only, cachemode="unsafe")
-        # The drive's name will not do to find this QEMU by: a read-only one gets an overlay in front.
+        for drive in drives:
+            handle.add_drive_opts(
+                str(drive.image), format="raw", readonly=drive.read_only, cachemode="unsafe"
+            )
+        # A drive's name will not do to find this QEMU by: a read-only one gets an overlay in front.
         name = f"metis-{secrets.token_hex(8)}"
         handle.config("-name", name)
         limit = self._limits[accelerator]

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..raw.disk import Disk
-from .tree import Chooser, Injector, NotExactError, Trees
+from .tree import Chooser, Coming, Injector, NotExactError, Trees, filled
 
 
 class AutoInjector:
@@ -20,17 +20,24 @@ class AutoInjector:
 
     @contextmanager
     def open(
-        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+        self,
+        image: Path,
+        disk: Disk | Coming,
+        choose: Chooser,
+        *,
+        grow: bool = False,
+        read_only: bool = False,
     ) -> Iterator[Trees]:
         """See `tree.Injector`. Raises NotExactError for what was only found out after the image was open."""
+        layout = filled(disk)
         with ExitStack() as stack:
             try:
                 trees = stack.enter_context(
-                    self._first.open(image, disk, choose, grow=grow, read_only=read_only)
+                    self._first.open(image, layout, choose, grow=grow, read_only=read_only)
                 )
             except NotExactError as why:
                 self._note(f"{why.message}: the appliance does it")
                 trees = stack.enter_context(
-                    self.second().open(image, disk, choose, grow=grow, read_only=read_only)
+                    self.second().open(image, layout, choose, grow=grow, read_only=read_only)
                 )
             yield trees

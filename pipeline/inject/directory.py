@@ -24,7 +24,7 @@ from .beneath import Beneath
 from .folder import FolderTree
 from .mounts import mount_of, source_of
 from .partitions import BOOT_FILES
-from .tree import OS_RELEASE, Chooser, Places, Trees
+from .tree import OS_RELEASE, Chooser, Coming, Places, Trees, filled
 
 NO_DISK = Disk("gpt", 0, 512, ())
 """What folders are on that are not partitions of one disk: no edit can have a partition's id from there."""
@@ -56,7 +56,13 @@ class DirectoryInjector:
 
     @contextmanager
     def open(
-        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+        self,
+        image: Path,
+        disk: Disk | Coming,
+        choose: Chooser,
+        *,
+        grow: bool = False,
+        read_only: bool = False,
     ) -> Iterator[Trees]:
         """See `tree.Injector`; `image` is only for messages, and `disk` is what `disk` gave.
 
@@ -68,7 +74,7 @@ class DirectoryInjector:
         if not read_only and os.geteuid() != 0:
             raise MetisError("only root may give files their owners and modes", "use sudo")
         with self._opened() as folders:
-            places = _places(image, disk, choose, folders)
+            places = _places(image, filled(disk), choose, folders)
             kind = _ReadTree if read_only else FolderTree
             root, boot = (
                 kind(folder.beneath, str(folder.path), plain=folder.is_plain) if folder else None

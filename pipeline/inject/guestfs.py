@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MetisError
 from ..model import Side
+from ..raw import sparse
 from ..raw.disk import Disk
 from .appliance import Appliance
+from .batches import Batches, Seat
 from .tree import (
     GROWABLE,
     READ_LIMIT,
     Chooser,
+    Coming,
     Status,
     Trees,
+    filled,
     no_room,
     not_growable,
     shown,
@@ -28,7 +32,6 @@ from .tree import (
 if TYPE_CHECKING:
     from guestfs import GuestFS
 
-_LOOK = "/look"
 _ABSENT = ("No such file or directory", "Not a directory")
 """How the appliance, which speaks English, says that a parent is missing; the binding gives no number."""
 _FULL = ("No space left on device", ": Wrote only")
@@ -38,34 +41,106 @@ _CHUNK = 1 << 20
 
 
 class GuestfsInjector:
-    """Opens images in an appliance of their own; needs no rights on the host beyond reading the image."""
+    """Opens images in appliances; needs no rights on the host beyond reading the image."""
 
     def __init__(self, appliance: Appliance) -> None:
-        self._appliance = appliance
+        self._batches = Batches(appliance.launch)
 
     @contextmanager
     def open(
-        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+        self,
+        image: Path,
+        disk: Disk | Coming,
+        choose: Chooser,
+        *,
+        grow: bool = False,
+        read_only: bool = False,
     ) -> Iterator[Trees]:
         """See `tree.Injector`."""
-        handle = self._appliance.launch(image, read_only=read_only)
-        try:
-            with _one_line_errors(image):
-                places = choose(disk, _Contents(handle))
+        if isinstance(disk, Coming):
+            sparse.reserve(image, disk.size)
+        with self._batches.seat(image, read_only=read_only) as seat:
+            layout = filled(disk)
+            handle = seat.handle()
+            with _one_line_errors(image, seat):
+                drive = _Drive(handle, seat)
+                if isinstance(disk, Coming):
+                    drive.look_again()
+                places = choose(layout, drive)
                 if grow:
-                    _grow(handle, disk, places.root)
-                root = _mounted(handle, places.root, "root", read_only=read_only)
-                boot = (
-                    _mounted(handle, places.boot, "boot", read_only=read_only)
-                    if places.boot is not None
-                    else None
-                )
-                yield Trees(places, root, boot)
-                handle.umount_all()
-                # Without it a write error of QEMU's would go unnoticed.
-                handle.shutdown()
+                    drive.grow(layout, places.root)
+                try:
+                    root = drive.mount(places.root, "root", read_only=read_only)
+                    boot = (
+                        drive.mount(places.boot, "boot", read_only=read_only)
+                        if places.boot is not None
+                        else None
+                    )
+                    yield Trees(places, root, boot)
+                except BaseException:
+                    with suppress(RuntimeError):  # others have the appliance too
+                        drive.unmount()
+                    raise
+                drive.unmount()
+
+
+class _Drive:
+    """One image in an appliance that may have others."""
+
+    def __init__(self, handle: GuestFS, seat: Seat) -> None:
+        self._handle = handle
+        self._seat = seat
+        self._tops: set[str] = set()
+        self._mounted: list[str] = []
+
+    def look_again(self) -> None:
+        """Forget what was read of the drive before it was filled (ioctl(2), BLKFLSBUF and BLKRRPART)."""
+        self._handle.blockdev_flushbufs(self._seat.device)
+        self._handle.blockdev_rereadpt(self._seat.device)
+
+    def has(self, partition: int, paths: Sequence[str]) -> bool:
+        """See `tree.Contents`: one partition at a time, and without changing it."""
+        look = self._top("look")
+        try:
+            self._handle.mount_ro(self._device(partition), look)
+        except RuntimeError:  # not a file system that can be mounted, so not the one
+            return False
+        try:
+            return any(self._handle.exists(look + path) for path in paths)
         finally:
-            handle.close()
+            self._handle.umount(look)
+
+    def grow(self, disk: Disk, number: int) -> None:
+        """Make a file system as large as its partition."""
+        filesystem = next(part.filesystem for part in disk.partitions if part.number == number)
+        if filesystem not in GROWABLE:
+            raise not_growable(filesystem)
+        # resize2fs wants a file system that was checked just now.
+        self._handle.e2fsck(self._device(number), correct=True)
+        self._handle.resize2fs(self._device(number))
+
+    def mount(self, partition: int, side: Side, *, read_only: bool) -> GuestfsTree:
+        """The file system of a partition, until `unmount`."""
+        top = self._top(side)
+        mount = self._handle.mount_ro if read_only else self._handle.mount
+        mount(self._device(partition), top)
+        self._mounted.append(top)
+        return GuestfsTree(self._handle, top)
+
+    def unmount(self) -> None:
+        """Leave the file systems, with all written that was to be."""
+        while self._mounted:
+            self._handle.umount(self._mounted.pop())
+
+    def _top(self, name: str) -> str:
+        top = f"/{name}{self._seat.number}"
+        if top not in self._tops:
+            self._handle.mkmountpoint(top)
+            self._tops.add(top)
+        return top
+
+    def _device(self, partition: int) -> str:
+        return f"{self._seat.device}{partition}"
 
 
 class GuestfsTree:
@@ -128,46 +203,6 @@ class GuestfsTree:
         self._handle.set_e2attrs(self._top + path, "i")
 
 
-class _Contents:
-    """Looks into partitions, one at a time, without changing them."""
-
-    def __init__(self, handle: GuestFS) -> None:
-        self._handle = handle
-        handle.mkmountpoint(_LOOK)
-
-    def has(self, partition: int, paths: Sequence[str]) -> bool:
-        """See `tree.Contents`."""
-        try:
-            self._handle.mount_ro(_device(partition), _LOOK)
-        except RuntimeError:  # not a file system that can be mounted, so not the one
-            return False
-        try:
-            return any(self._handle.exists(_LOOK + path) for path in paths)
-        finally:
-            self._handle.umount(_LOOK)
-
-
-def _device(partition: int) -> str:
-    return f"/dev/sda{partition}"
-
-
-def _mounted(handle: GuestFS, partition: int, side: Side, *, read_only: bool) -> GuestfsTree:
-    top = f"/{side}"
-    handle.mkmountpoint(top)
-    mount = handle.mount_ro if read_only else handle.mount
-    mount(_device(partition), top)
-    return GuestfsTree(handle, top)
-
-
-def _grow(handle: GuestFS, disk: Disk, number: int) -> None:
-    filesystem = next(part.filesystem for part in disk.partitions if part.number == number)
-    if filesystem not in GROWABLE:
-        raise not_growable(filesystem)
-    # resize2fs wants a file system that was checked just now.
-    handle.e2fsck(_device(number), correct=True)
-    handle.resize2fs(_device(number))
-
-
 def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
@@ -177,12 +212,13 @@ def _name(path: str) -> str:
 
 
 @contextmanager
-def _one_line_errors(image: Path) -> Iterator[None]:
+def _one_line_errors(image: Path, seat: Seat) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError:
         raise MetisError(f"a name or a link in {shown(image)} is not UTF-8") from None
     except RuntimeError as error:
+        seat.check()
         reason = str(error).strip().splitlines()[0]
         if any(words in str(error) for words in _FULL):
             raise no_room(shown(image)) from None

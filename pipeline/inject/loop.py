@@ -19,7 +19,7 @@ from .beneath import Beneath
 from .folder import FolderTree
 from .held import held
 from .mounting import mount
-from .tree import GROWABLE, Chooser, Trees, not_growable, shown
+from .tree import GROWABLE, Chooser, Coming, Trees, filled, not_growable, shown
 
 _LIMIT = 600.0
 """Seconds for a check or a growth; large file systems take minutes."""
@@ -40,18 +40,25 @@ class LoopInjector:
 
     @contextmanager
     def open(
-        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+        self,
+        image: Path,
+        disk: Disk | Coming,
+        choose: Chooser,
+        *,
+        grow: bool = False,
+        read_only: bool = False,
     ) -> Iterator[Trees]:
         """See `tree.Injector`."""
+        layout = filled(disk)
         if os.geteuid() != 0:
             raise MetisError("only root may mount an image", "use sudo, or METIS_INJECTOR=guestfs")
         with ExitStack() as stack:
             stack.enter_context(held(image, read_only=read_only))
-            places = choose(disk, _Contents(image, disk))
+            places = choose(layout, _Contents(image, layout))
             if grow:
-                _grow(image, _partition(disk, places.root))
+                _grow(image, _partition(layout, places.root))
             root, boot = (
-                stack.enter_context(_mounted(image, _partition(disk, number), read_only=read_only))
+                stack.enter_context(_mounted(image, _partition(layout, number), read_only=read_only))
                 if number is not None
                 else None
                 for number in (places.root, places.boot)

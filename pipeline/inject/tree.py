@@ -118,16 +118,43 @@ Chooser = Callable[[Disk, Contents], Places]
 """Decides which partitions are meant, from what is found in them; raises where none or two fit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """An image that is still to be made: `fill` makes it, `size` bytes long, and says its layout.
+
+    What an injector has to begin takes its time meanwhile.
+    """
+
+    size: int
+    fill: Callable[[], Disk]
+
+
 class Injector(Protocol):
     """Opens the file systems of an image file for change."""
 
     def open(
-        self, image: Path, disk: Disk, choose: Chooser, *, grow: bool = False, read_only: bool = False
+        self,
+        image: Path,
+        disk: Disk | Coming,
+        choose: Chooser,
+        *,
+        grow: bool = False,
+        read_only: bool = False,
     ) -> AbstractContextManager[Trees]:
         """The image's trees; when the block ends well, everything written is in the image file.
 
-        With `grow` the root file system is first made as large as its partition.
+        With `grow` the root file system is first made as large as its partition. Raises LostError where
+        others were to blame, and another try would do without them.
         """
+
+
+class LostError(MetisError):
+    """What was done to several images together was lost with one of them."""
+
+
+def filled(disk: Disk | Coming) -> Disk:
+    """The layout of an image, which is there from then on."""
+    return disk.fill() if isinstance(disk, Coming) else disk
 
 
 # ------------------------------------------------------- what every adapter finds wrong in the same words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,8 @@ def _direct(_appliance: Callable[[], Appliance], _note: Note) -> Injector:
 def _auto(appliance: Callable[[], Appliance], note: Note) -> Injector:
     from ..inject.auto import AutoInjector
 
-    return AutoInjector(_direct(appliance, note), lambda: _guestfs(appliance, note), note)
+    # One for all images: those that wait at the same time share an appliance.
+    return AutoInjector(_direct(appliance, note), cache(lambda: _guestfs(appliance, note)), note)
 
 
 INJECTORS: Mapping[str, Maker] = MappingProxyType(

@@ -53,6 +53,12 @@ def mapped_bytes(path: Path) -> int:
         return sum(end - start for start, end in extents(file.fileno()))
 
 
+def reserve(target: Path, size: int) -> None:
+    """Make a file of mode 0600 and `size` bytes, all of it a hole."""
+    with _create(target) as file:
+        os.ftruncate(file.fileno(), size)
+
+
 def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
     """Make `target` (mode 0600) a copy of `source`: shared blocks where the file system can, else its data.
 
@@ -60,7 +66,7 @@ def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
     """
     import fcntl  # Windows has none, and nothing is copied there
 
-    with source.open("rb") as old, _create(target) as new:
+    with source.open("rb") as old, _reserved(target, os.fstat(old.fileno()).st_size) as new:
         size = os.fstat(old.fileno()).st_size
         with suppress(OSError):
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
@@ -158,6 +164,15 @@ def _write_all(file: BinaryIO, offset: int, data: memoryview) -> None:
         count = os.pwrite(file.fileno(), data, offset)
         offset += count
         data = data[count:]
+
+
+def _reserved(target: Path, size: int) -> BinaryIO:
+    """An empty file; one that was reserved is never shorter meanwhile, since somebody may have it open."""
+    file = os.fdopen(os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb+", buffering=0)
+    status = os.fstat(file.fileno())
+    if status.st_size != size or status.st_blocks:
+        os.ftruncate(file.fileno(), 0)
+    return file
 
 
 def _create(target: Path) -> BinaryIO:

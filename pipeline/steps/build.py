@@ -7,6 +7,7 @@ Both work on a part file, put a manifest into it and end with the receipt. What 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..golden.unpack import unpack
 from ..inject.apply import apply
 from ..inject.partitions import by_label_or_content, exactly
 from ..inject.sources import OpenBlob, Sources, no_secrets
-from ..inject.tree import Chooser, Contents, Injector, NotExactError, Places
+from ..inject.tree import Chooser, Coming, Contents, Injector, LostError, NotExactError, Places
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest import has_image_facts, reserved
@@ -87,8 +88,11 @@ def make_image(
 
 
 def _made(subject: str, tools: Tools, make: Callable[[Tools], None]) -> None:
-    """Make something, and again from the start by the second injector where the first cannot be exact."""
+    """Make something, and again from the start where an injector lost it with others, or cannot be exact."""
     try:
+        make(tools)
+    except LostError as error:
+        tools.reporter.note(f"{subject}: {error.message}: making it by itself")
         make(tools)
     except NotExactError as error:
         if tools.second is None:
@@ -105,22 +109,11 @@ def _make_image(
         raise MetisError(f"{base} has no receipt", "build the class's base first")
     subject = manifest.subject
     with durable.beside(target) as part:
-        with tools.reporter.step(f"{subject}: copying the base", sparse.mapped_bytes(base)) as advance:
-            sparse.copy(base, part, advance)
-        choose = exactly(Places(**receipt.places))  # type: ignore[arg-type]
-        # What names partitions by id gets ids that no other node's card has.
-        layout = disk.with_own_ids(part, subject) if has_image_facts(manifest) else disk.read(part)
-        with (
-            tools.reporter.step(f"{subject}: injecting"),
-            tools.injector.open(part, layout, choose) as trees,
-        ):
-            facts = disk.facts(layout, trees.places.root, trees.places.boot)
-            sources = Sources(tools.open_blob, secrets.reveal, facts)
-            apply(manifest, trees, sources, target.parent)
+        layout, places = _injected(manifest, base, receipt, part, secrets, tools)
         if check:
             check(part)
         made_from = image_made_from(manifest.id, receipt.id, secrets.used)
-        place = _slot(part, layout, trees.places.root, manifest)
+        place = _slot(part, layout, places.root, manifest)
         receipts.finish(
             part,
             target,
@@ -132,6 +125,32 @@ def _make_image(
             place,
             base=base,
         )
+
+
+def _injected(
+    manifest: Manifest, base: Path, receipt: receipts.Receipt, part: Path, secrets: Revealed, tools: Tools
+) -> tuple[disk.Disk, Places]:
+    """Make a copy of a base, with the manifest in it; the copying goes on while an appliance starts."""
+    subject = manifest.subject
+    with ExitStack() as stack:
+
+        def fill() -> disk.Disk:
+            with tools.reporter.step(f"{subject}: copying the base", sparse.mapped_bytes(base)) as advance:
+                sparse.copy(base, part, advance)
+            # What names partitions by id gets ids that no other node's card has.
+            layout = disk.with_own_ids(part, subject) if has_image_facts(manifest) else disk.read(part)
+            stack.enter_context(tools.reporter.step(f"{subject}: injecting"))
+            layouts.append(layout)
+            return layout
+
+        layouts: list[disk.Disk] = []
+        coming = Coming(base.stat().st_size, fill)
+        choose = exactly(Places(**receipt.places))  # type: ignore[arg-type]
+        trees = stack.enter_context(tools.injector.open(part, coming, choose))
+        facts = disk.facts(layouts[-1], trees.places.root, trees.places.boot)
+        sources = Sources(tools.open_blob, secrets.reveal, facts)
+        apply(manifest, trees, sources, part.parent)
+    return layouts[-1], trees.places
 
 
 def _slot(image: Path, layout: disk.Disk, root: int, manifest: Manifest) -> int | None:

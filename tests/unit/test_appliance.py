@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.errors import MetisError
 from pipeline.inject import appliance
-from pipeline.inject.appliance import Accelerator, Appliance
+from pipeline.inject.appliance import Accelerator, Appliance, Drive
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 
@@ -166,7 +166,7 @@ def test_a_launch_that_hangs_goes_on_without_kvm(
     tmp_path: Path, kvm: Path, hangs_with_kvm: Path, said: io.StringIO, tiny_golden: Path
 ) -> None:
     remember(tmp_path, "kvm")
-    handle = make(tmp_path, said, kvm).launch(tiny_golden, read_only=True)
+    handle = make(tmp_path, said, kvm).launch([Drive(tiny_golden, read_only=True)])
     assert handle.list_devices() == ["/dev/sda"]
     handle.close()
     assert "did not start (no launch within 2 s)" in said.getvalue()
@@ -190,7 +190,7 @@ def test_an_emulator_that_dies_is_one_line(
     pytest.importorskip("guestfs")
     monkeypatch.setenv("LIBGUESTFS_HV", "/bin/false")
     with pytest.raises(MetisError, match="the libguestfs appliance did not start"):
-        make(tmp_path, said, tmp_path / "nothing").launch(tiny_golden, read_only=True)
+        make(tmp_path, said, tmp_path / "nothing").launch([Drive(tiny_golden, read_only=True)])
 
 
 @pytest.mark.slow
@@ -207,7 +207,7 @@ def test_an_emulator_is_not_given_what_logs_in_somewhere(
     for name in ("VAULT_TOKEN", "VAULT_SECRET_ID", "METIS_REGISTRY_PASSWORD", "ANOTHER_TOKEN"):
         monkeypatch.setenv(name, "hunter2")
     with pytest.raises(MetisError, match="the libguestfs appliance did not start"):
-        make(tmp_path, said, tmp_path / "nothing").launch(tiny_golden, read_only=True)
+        make(tmp_path, said, tmp_path / "nothing").launch([Drive(tiny_golden, read_only=True)])
     given = (tmp_path / "given").read_text()
     assert "VAULT_ADDR=https://vault.example" in given
     assert "hunter2" not in given
