@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from pipeline.inject.tree import NotExactError
 from pipeline.machine import process
 from pipeline.raw import disk, record
 from pipeline.steps import receipts
 from tests.support import blocks, goldens
-from tests.support.injectors import SEARCHING, usable
+from tests.support.injectors import usable
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBUFcnZSYlCmmytWLwuY9PUnvWR0Ckdf9VezkODojKv0"
@@ -180,7 +181,11 @@ def test_an_image_is_of_one_node(lab: Lab) -> None:
 # ------------------------------------------------------------------------------------ nothing is written
 
 
-@pytest.mark.parametrize("name", SEARCHING)
+MOUNTS = ["loop", *(pytest.param(name, marks=pytest.mark.slow) for name in ("guestfs", "auto"))]
+"""Through a kernel, in the end."""
+
+
+@pytest.mark.parametrize("name", MOUNTS)
 def test_reading_leaves_every_byte_even_of_a_root_that_wants_its_journal(name: str, card: Path) -> None:
     """The journal of a root that was cut off would be played back by whoever mounts it to write."""
     adapter = usable(name)
@@ -188,4 +193,16 @@ def test_reading_leaves_every_byte_even_of_a_root_that_wants_its_journal(name: s
     before = goldens.sha256(card)
     with adapter.open(card, read_only=True) as trees:
         assert trees.root.read("/etc/hostname") == b"alpha\n"
+    assert goldens.sha256(card) == before
+
+
+def test_without_a_kernel_a_root_that_wants_its_journal_is_not_read(card: Path) -> None:
+    """Of what the journal holds nothing would be seen."""
+    tamper(card, "feature needs_recovery")
+    before = goldens.sha256(card)
+    with (
+        pytest.raises(NotExactError, match="its journal waits to be replayed: use METIS_INJECTOR=guestfs"),
+        usable("direct").open(card, read_only=True),
+    ):
+        pytest.fail("it was read")
     assert goldens.sha256(card) == before
