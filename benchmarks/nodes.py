@@ -16,10 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.inject.tree import Chooser, Coming, Places, Status, Trees, filled
+from pipeline.inject.tree import Chooser, Layout, Places, Status, Trees, filled
 from pipeline.machine import process
 from pipeline.model import SecretRef
-from pipeline.raw.disk import Disk
 from pipeline.render.network import MANAGERS, NETPLAN
 from pipeline.secrets.keyring import Revealed
 from tests.support import goldens
@@ -107,13 +106,7 @@ class Idle:
 
     @contextmanager
     def open(
-        self,
-        image: Path,
-        disk: Disk | Coming,
-        choose: Chooser,
-        *,
-        grow: bool = False,
-        read_only: bool = False,
+        self, image: Path, disk: Layout, choose: Chooser, *, grow: bool = False, read_only: bool = False
     ) -> Iterator[Trees]:
         del image, choose, grow, read_only
         filled(disk)

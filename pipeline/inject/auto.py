@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ..raw.disk import Disk
-from .tree import Chooser, Coming, Injector, NotExactError, Trees, filled
+from .tree import Chooser, Injector, Layout, NotExactError, Trees, filled
 
 
 class AutoInjector:
@@ -20,13 +19,7 @@ class AutoInjector:
 
     @contextmanager
     def open(
-        self,
-        image: Path,
-        disk: Disk | Coming,
-        choose: Chooser,
-        *,
-        grow: bool = False,
-        read_only: bool = False,
+        self, image: Path, disk: Layout, choose: Chooser, *, grow: bool = False, read_only: bool = False
     ) -> Iterator[Trees]:
         """See `tree.Injector`. Raises NotExactError for what was only found out after the image was open."""
         layout = filled(disk)

@@ -25,7 +25,7 @@ from .fat_tree import FatTree
 from .held import held
 from .paths import Paths
 from .stream import nameless_file
-from .tree import GROWABLE, Chooser, Coming, NotExactError, Places, Trees, filled, not_growable, shown
+from .tree import GROWABLE, Chooser, Layout, NotExactError, Places, Trees, filled, not_growable, shown
 
 _LIMIT = 600.0
 """Seconds for a check or a growth."""
@@ -43,13 +43,7 @@ class DirectInjector:
 
     @contextmanager
     def open(
-        self,
-        image: Path,
-        disk: Disk | Coming,
-        choose: Chooser,
-        *,
-        grow: bool = False,
-        read_only: bool = False,
+        self, image: Path, disk: Layout, choose: Chooser, *, grow: bool = False, read_only: bool = False
     ) -> Iterator[Trees]:
         """See `tree.Injector`. Raises NotExactError for what only a kernel does."""
         layout = filled(disk)

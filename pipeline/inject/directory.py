@@ -24,7 +24,7 @@ from .beneath import Beneath
 from .folder import FolderTree
 from .mounts import mount_of, source_of
 from .partitions import BOOT_FILES
-from .tree import OS_RELEASE, Chooser, Coming, Places, Trees, filled
+from .tree import OS_RELEASE, Chooser, Layout, Places, Trees, filled
 
 NO_DISK = Disk("gpt", 0, 512, ())
 """What folders are on that are not partitions of one disk: no edit can have a partition's id from there."""
@@ -56,13 +56,7 @@ class DirectoryInjector:
 
     @contextmanager
     def open(
-        self,
-        image: Path,
-        disk: Disk | Coming,
-        choose: Chooser,
-        *,
-        grow: bool = False,
-        read_only: bool = False,
+        self, image: Path, disk: Layout, choose: Chooser, *, grow: bool = False, read_only: bool = False
     ) -> Iterator[Trees]:
         """See `tree.Injector`; `image` is only for messages, and `disk` is what `disk` gave.
 

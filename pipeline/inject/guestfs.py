@@ -19,6 +19,7 @@ from .tree import (
     READ_LIMIT,
     Chooser,
     Coming,
+    Layout,
     Status,
     Trees,
     filled,
@@ -48,13 +49,7 @@ class GuestfsInjector:
 
     @contextmanager
     def open(
-        self,
-        image: Path,
-        disk: Disk | Coming,
-        choose: Chooser,
-        *,
-        grow: bool = False,
-        read_only: bool = False,
+        self, image: Path, disk: Layout, choose: Chooser, *, grow: bool = False, read_only: bool = False
     ) -> Iterator[Trees]:
         """See `tree.Injector`."""
         if isinstance(disk, Coming):

@@ -19,7 +19,7 @@ from .beneath import Beneath
 from .folder import FolderTree
 from .held import held
 from .mounting import mount
-from .tree import GROWABLE, Chooser, Coming, Trees, filled, not_growable, shown
+from .tree import GROWABLE, Chooser, Layout, Trees, filled, not_growable, shown
 
 _LIMIT = 600.0
 """Seconds for a check or a growth; large file systems take minutes."""
@@ -40,13 +40,7 @@ class LoopInjector:
 
     @contextmanager
     def open(
-        self,
-        image: Path,
-        disk: Disk | Coming,
-        choose: Chooser,
-        *,
-        grow: bool = False,
-        read_only: bool = False,
+        self, image: Path, disk: Layout, choose: Chooser, *, grow: bool = False, read_only: bool = False
     ) -> Iterator[Trees]:
         """See `tree.Injector`."""
         layout = filled(disk)

@@ -129,17 +129,15 @@ class Coming:
     fill: Callable[[], Disk]
 
 
+Layout = Disk | Coming
+"""Of an image that is there, or how one comes to be."""
+
+
 class Injector(Protocol):
     """Opens the file systems of an image file for change."""
 
     def open(
-        self,
-        image: Path,
-        disk: Disk | Coming,
-        choose: Chooser,
-        *,
-        grow: bool = False,
-        read_only: bool = False,
+        self, image: Path, disk: Layout, choose: Chooser, *, grow: bool = False, read_only: bool = False
     ) -> AbstractContextManager[Trees]:
         """The image's trees; when the block ends well, everything written is in the image file.
 
@@ -152,7 +150,7 @@ class LostError(MetisError):
     """What was done to several images together was lost with one of them."""
 
 
-def filled(disk: Disk | Coming) -> Disk:
+def filled(disk: Layout) -> Disk:
     """The layout of an image, which is there from then on."""
     return disk.fill() if isinstance(disk, Coming) else disk
 

@@ -17,7 +17,7 @@ from pipeline.inject.appliance import Appliance
 from pipeline.inject.attaching import attached
 from pipeline.inject.directory import DirectoryInjector
 from pipeline.inject.partitions import by_label_or_content
-from pipeline.inject.tree import Chooser, Coming, Injector, Trees, filled
+from pipeline.inject.tree import Chooser, Injector, Layout, Trees, filled
 from pipeline.lab.injectors import INJECTORS
 from pipeline.lab.lab import user_cache
 from pipeline.machine import process
@@ -83,13 +83,7 @@ class Mounting:
 
     @contextmanager
     def open(
-        self,
-        image: Path,
-        disk: Disk | Coming,
-        choose: Chooser,
-        *,
-        grow: bool = False,
-        read_only: bool = False,
+        self, image: Path, disk: Layout, choose: Chooser, *, grow: bool = False, read_only: bool = False
     ) -> Iterator[Trees]:
         disk = filled(disk)
         place = f"offset={disk.partitions[-1].start},sizelimit={disk.partitions[-1].size}"
