@@ -331,13 +331,13 @@ ENDS = """
 import os, signal, threading
 from pipeline.steps import receipts
 finish, lock, count = receipts.finish, threading.Lock(), [0]
-def ending(part, image, *rest):
+def ending(part, image, *rest, **named):
     with lock:
         count[0] += 1
         if count[0] == 3:
             os.kill(os.getpid(), signal.{})
             threading.Event().wait()
-    finish(part, image, *rest)
+    finish(part, image, *rest, **named)
 receipts.finish = ending
 """
 """Ends the process with its second image: the first thing that is finished is the base."""
