@@ -209,7 +209,8 @@ def belongings(lab: Lab, session: int) -> list[str]:
     """What was begun for a lab and is still there: processes, what is mounted, loop devices, files."""
     mounted = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(lab.root) in line]
     loops = [file.read_text() for file in Path("/sys/block").glob("loop*/loop/backing_file") if file.exists()]
-    alive = [str(pid) for pid, stat in processes() if int(stat[3]) == session]
+    # What has ended and has nobody else left is init's to put away, whenever that may be (proc_pid_stat(5)).
+    alive = [str(pid) for pid, stat in processes() if int(stat[3]) == session and stat[:2] != ["Z", "1"]]
     return [*mounted, *(each for each in loops if str(lab.root) in each), *alive, *map(str, lab.leftovers())]
 
 
