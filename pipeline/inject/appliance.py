@@ -39,7 +39,7 @@ LAUNCH_LIMIT: dict[Accelerator, float] = {"kvm": 60, "tcg": 600}
 KVM = Path("/dev/kvm")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Drive:
     """An image file as a drive of an appliance."""
 

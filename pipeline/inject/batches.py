@@ -40,6 +40,8 @@ class _Batch:
     drives: list[Drive] = field(default_factory=list)
     inside: int = 0
     """How many of them are not done."""
+    is_closed: bool = False
+    """Nobody comes any more, and nobody's drive is taken out."""
     handle: GuestFS | None = None
     error: BaseException | None = None
     """Why there is no appliance, or why it did not end well."""
@@ -68,12 +70,21 @@ class _Batch:
 
 
 class Seat:
-    """The place of one image in an appliance: `number` counts from 0, `device` is its name there."""
+    """The place of one image in an appliance, which it has for sure once it has the `handle`."""
 
-    def __init__(self, batch: _Batch, number: int) -> None:
+    def __init__(self, batch: _Batch, drive: Drive) -> None:
         self._batch = batch
-        self.number = number
-        self.device = f"/dev/sd{chr(ord('a') + number)}"
+        self._drive = drive
+
+    @property
+    def number(self) -> int:
+        """Which of the appliance's drives it is, from 0."""
+        return self._batch.drives.index(self._drive)
+
+    @property
+    def device(self) -> str:
+        """The name of its drive there."""
+        return f"/dev/sd{chr(ord('a') + self.number)}"
 
     def handle(self) -> GuestFS:
         """The appliance, once it is there. Raises what its launch raised."""
@@ -130,18 +141,20 @@ class Batches:
 
     @contextmanager
     def _seated(self, drive: Drive) -> Iterator[Seat]:
-        batch, number = self._join(drive)
+        batch = self._join(drive)
         try:
-            yield Seat(batch, number)
+            yield Seat(batch, drive)
         finally:
             with self._changed:
                 batch.inside -= 1
-                is_last = batch.inside == 0 and self._gathering is not batch
+                if not batch.is_closed:  # its file may be gone when the others are launched
+                    batch.drives.remove(drive)
+                is_last = batch.inside == 0 and batch.is_closed
             if is_last:
                 batch.is_empty.set()
                 batch.has_ended.wait()
 
-    def _join(self, drive: Drive) -> tuple[_Batch, int]:
+    def _join(self, drive: Drive) -> _Batch:
         with self._changed:
             is_alone = (
                 threading.current_thread() is threading.main_thread() or drive.image.name in self._apart
@@ -157,7 +170,7 @@ class Batches:
             batch.drives.append(drive)
             batch.inside += 1
             self._changed.notify_all()
-            return batch, len(batch.drives) - 1
+            return batch
 
     def _gather(self, batch: _Batch) -> None:
         """Begin when nobody comes any more, and an appliance may run; who comes meanwhile goes along."""
@@ -179,9 +192,10 @@ class Batches:
 
     def _begin(self, batch: _Batch) -> None:
         with self._changed:
-            if batch.inside == 0:
-                batch.is_empty.set()
-        batch.run(self._launch)
+            batch.is_closed = True
+            is_deserted = not batch.drives
+        if not is_deserted:
+            batch.run(self._launch)
 
 
 def _most_at_once() -> int:

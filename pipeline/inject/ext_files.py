@@ -65,12 +65,12 @@ class ExtFiles(ExtReader):
         parent, name = self._cleared(path, about)
         number = self._new_number(parent, stat.S_IFREG)
         self._named(parent, lambda: self.call("link", self.fs, parent, name, number, 1))
-        self.library.silent("inode_alloc_stats2", self.fs, number, 1, 0)
+        self.libext2fs.silent("inode_alloc_stats2", self.fs, number, 1, 0)
         inode = Inode(mode=stat.S_IFREG, links=1)
         if self._extents:
             handle = ctypes.c_void_p()
             self.call("extent_open2", self.fs, number, byref(inode), byref(handle))
-            self.library.silent("extent_free", handle)
+            self.libext2fs.silent("extent_free", handle)
         _set_times(inode, about.when, "atime", "ctime", "mtime")
         self.call("write_new_inode", self.fs, number, byref(inode))
         with self.opened(number, ext2.WRITE) as file:
@@ -195,9 +195,9 @@ class ExtFiles(ExtReader):
     def _release(self, number: int, inode: Inode, when: int, *, is_directory: bool) -> None:
         inode.dtime = when & 0xFFFF_FFFF
         self.call("free_ext_attr", self.fs, number, byref(inode))
-        if self.library.silent("inode_has_valid_blocks2", self.fs, byref(inode)):
+        if self.libext2fs.silent("inode_has_valid_blocks2", self.fs, byref(inode)):
             self.call("punch", self.fs, number, byref(inode), None, 0, ext2.ALL_BLOCKS)
-        self.library.silent("inode_alloc_stats2", self.fs, number, -1, int(is_directory))
+        self.libext2fs.silent("inode_alloc_stats2", self.fs, number, -1, int(is_directory))
 
     def _lookup(self, parent: int, name: bytes) -> int:
         number = ctypes.c_uint32()

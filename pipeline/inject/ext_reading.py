@@ -21,13 +21,13 @@ class ExtReader:
     """An open file system. Paths are from its root; links in their parents are followed."""
 
     def __init__(self, image: str, offset: int, *, writable: bool) -> None:
-        self.library = ext2.Library()
-        self.call = self.library.call
-        self.fs = self.library.open(image, offset, writable=writable)
+        self.libext2fs = ext2.Library()
+        self.call = self.libext2fs.call
+        self.fs = self.libext2fs.open(image, offset, writable=writable)
 
     def close(self) -> None:
         """Write out what is in memory. Without it nothing holds of what was done."""
-        self.library.close(self.fs)
+        self.libext2fs.close(self.fs)
 
     def find(self, path: str) -> int | None:
         """The number of what is at a path, whose last name is not followed; None where nothing is."""
@@ -78,7 +78,7 @@ class ExtReader:
     def target(self, number: int) -> bytes:
         """What a symbolic link holds."""
         inode = self.inode(number)
-        if self.library.silent("is_fast_symlink", byref(inode)):
+        if self.libext2fs.silent("is_fast_symlink", byref(inode)):
             return bytes(inode.block)[: min(inode.size, _LONGEST_FAST_LINK)]
         return b"".join(self.content(number))
 
@@ -104,7 +104,7 @@ class ExtReader:
 
     def opened(self, number: int, flags: int) -> Opened:
         """A file by its number, while the block runs."""
-        return Opened(self.library, self.fs, number, flags)
+        return Opened(self.libext2fs, self.fs, number, flags)
 
 
 class Opened:

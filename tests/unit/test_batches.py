@@ -90,9 +90,9 @@ class Machine:
     ) -> Appliance:
         """Do with an image what an injector does, and give the appliance that it was in."""
         with self.batches.seat(Path(name), read_only=False) as seat:
-            self.seats.append((name, seat))
             before(seat)
             appliance = cast("Appliance", seat.handle())
+            self.seats.append((name, seat))
             after(seat)
             if self.trouble.get(name) == "image":
                 raise MetisError(f"{name} is damaged")
@@ -154,6 +154,18 @@ def test_what_is_wrong_with_one_image_is_its_own_matter(machine: Machine) -> Non
     with pytest.raises(MetisError, match="b is damaged"):
         two.result(PATIENCE)
     assert one.result(PATIENCE) is three.result(PATIENCE)
+
+
+def test_who_gives_up_before_the_launch_is_left_out_of_it(machine: Machine) -> None:
+    def give_up(_seat: Seat) -> None:
+        raise MetisError("the disk is full")
+
+    def fail_first(_seat: Seat) -> None:
+        with pytest.raises(MetisError, match="full"):
+            machine.threads.submit(machine.open, "gone", before=give_up).result(PATIENCE)
+
+    assert machine.threads.submit(machine.open, "a", before=fail_first).result(PATIENCE).images == ["a"]
+    assert machine.groups == [["a"]]
 
 
 @pytest.mark.parametrize("trouble", ["launch", "end"])
