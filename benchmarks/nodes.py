@@ -151,7 +151,7 @@ def fill() -> int:
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
-    import dodo
+    from pipeline import dodo
 
     dodo.lab.tools = replace(dodo.lab.tools, injector=Idle())
 
@@ -202,7 +202,7 @@ def bare(folder: Path) -> None:
     """
     from doit.loader import load_tasks
 
-    import dodo
+    from pipeline import dodo
 
     kinds: dict[str, list[Plain]] = {}
     for task in load_tasks(vars(dodo)):

@@ -24,6 +24,7 @@ from .commands.facts import facts
 from .commands.golden import golden
 from .commands.history import history
 from .commands.image import image
+from .commands.init import init
 from .commands.nightly import nightly
 from .commands.plan import plan
 from .commands.preflight import preflight
@@ -58,6 +59,7 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
+    init,
     plan,
     config,
     image,

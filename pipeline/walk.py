@@ -68,7 +68,7 @@ class WatchingReporter(StderrReporter):
 def load() -> Tasks:
     """The tasks of the lab that the environment names; raises the error of an inventory without an index."""
     try:
-        import dodo
+        from . import dodo
     except InvalidDodoFile as error:
         raise error.__cause__ or error from None
     own: Tasks = dodo.tasks
@@ -104,7 +104,7 @@ def status(names: Sequence[str]) -> list[ImageState]:
     from doit.loader import load_tasks
 
     lab = load().lab
-    import dodo
+    from . import dodo
 
     lab.refuse_unknown(*names)
     chosen = tuple(names) or lab.nodes
@@ -121,7 +121,7 @@ def status(names: Sequence[str]) -> list[ImageState]:
 
 
 def _walk(reporter: type[LineReporter], tasks: Sequence[str], jobs: int) -> int:
-    import dodo
+    from . import dodo
 
     dodo.DOIT_CONFIG["reporter"] = reporter
     return int(

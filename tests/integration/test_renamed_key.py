@@ -22,7 +22,7 @@ contents()["render/storage.schema.json"]["properties"]["storage"] = {
     "x-renamed": {"to": "longhorn", "until": sys.argv.pop(1)},
 }
 if sys.argv[1] == "doit":
-    import dodo
+    from pipeline import dodo
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
     sys.exit(DoitMain(ModuleTaskLoader(dodo)).run(sys.argv[2:]))
