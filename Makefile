@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo nightly sentinel test lint types unit slow bench lock clean
+.PHONY: help setup demo nightly sentinel test lint types unit slow bench lock release clean
 
 VENV := .venv
 PYTHON := /usr/bin/python3
@@ -26,6 +26,8 @@ TEST_PACKAGES += chromium
 endif
 
 SENTINEL := artifacts/metis-sentinel.pyz
+DIST := dist
+TRIAL := $(DIST)/.venv
 
 # Each worker of each run of tests would compile all tests anew, which takes longer than to read them.
 unexport PYTHONDONTWRITEBYTECODE
@@ -82,6 +84,24 @@ lock: setup ## Lock the Python dependencies anew
 	@$(VENV)/bin/pip-compile --quiet --upgrade --extra dev --generate-hashes --strip-extras --allow-unsafe \
 	    --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	    --output-file requirements.lock pyproject.toml
+
+# What is tried has been installed from the locked packages alone, and those were held to their hashes. The bill of
+# materials is what the environment has then; only afterwards does it see Debian's packages, for libguestfs.
+release: setup ## Build, check and try what is published: dist/
+	@rm -rf $(DIST)
+	@export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct); work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(VENV)/bin/python -m build --no-isolation --outdir $(DIST); \
+	$(VENV)/bin/python -m twine check --strict $(DIST)/*; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1; \
+	$(VENV)/bin/pip download -qq --no-deps --require-hashes --requirement requirements.lock --dest "$$work/locked"; \
+	$(PYTHON) -m venv --without-pip $(TRIAL); \
+	$(VENV)/bin/pip --python $(TRIAL)/bin/python install -qq --no-compile --no-index --find-links "$$work/locked" \
+	    $(DIST)/*.whl; \
+	$(VENV)/bin/python -m cyclonedx_py environment --pyproject pyproject.toml --mc-type application \
+	    --output-reproducible --output-file $(DIST)/$$(basename $(DIST)/*.tar.gz .tar.gz).cdx.json $(TRIAL); \
+	$(PYTHON) -m venv --without-pip --system-site-packages $(TRIAL); \
+	export PATH=$$(realpath $(TRIAL))/bin:$$PATH; cd "$$work"; \
+	python -c 'import guestfs'; metis --version; metis init lab; cd lab; doit list; metis-sentinel >/dev/null
 
 clean: ## Remove the environment and the caches of tools; artifacts stay
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
