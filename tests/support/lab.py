@@ -47,12 +47,15 @@ class Report:
 class Lab:
     """An inventory and artifacts below one folder; `environment` is what its commands get on top.
 
-    `within` is what runs them elsewhere, as in a network of its own.
+    `within` is what runs them elsewhere, as in a network of its own; `programs` has them, and `folder` is
+    where they begin.
     """
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
     within: tuple[str, ...] = ()
+    programs: Path = BIN
+    folder: Path = REPOSITORY
 
     @property
     def inventory(self) -> Path:
@@ -104,8 +107,8 @@ class Lab:
 
     def _run(self, program: str, arguments: tuple[str, ...], extra: Mapping[str, str]) -> Report:
         done = process.run(
-            [*self.within, BIN / program, *arguments],
-            cwd=REPOSITORY,
+            [*self.within, self.programs / program, *arguments],
+            cwd=self.folder,
             check=False,
             timeout=1200,
             extra_environment=self.variables(extra),

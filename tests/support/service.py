@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.machine import process
-from tests.support.lab import BIN, REPOSITORY, Lab
+from tests.support.lab import Lab
 
 PATIENCE = 30.0
 """Seconds for the service to end when it is asked to."""
@@ -48,8 +48,8 @@ class Running:
         port = self.url.rpartition(":")[2] or "0"
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                [BIN / "metis", "serve", "--json", "--port", port, *self.flags],
-                cwd=REPOSITORY,
+                [self.lab.programs / "metis", "serve", "--json", "--port", port, *self.flags],
+                cwd=self.lab.folder,
                 env=process.environment(self.lab.variables({})),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
