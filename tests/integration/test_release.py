@@ -84,7 +84,7 @@ def test_the_graph_in_the_wheel_is_the_one_at_a_glance(wheel: Path) -> None:
 
 
 def test_the_same_commit_gives_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
-    """That of the release was made from the sdist, elsewhere; so this also says that nothing is missing there."""
+    """That of the release was made from the sdist, elsewhere: so nothing is missing there either."""
     time = run("git log -1 --format=%ct".split(), cwd=REPOSITORY).out.decode().strip()
     words = [BIN / "python", "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path]
     run(words, cwd=REPOSITORY, extra_environment={"SOURCE_DATE_EPOCH": time})
