@@ -181,7 +181,8 @@ def _handle(accelerator: Accelerator) -> GuestFS:
         import guestfs
     except ImportError:
         raise MetisError(
-            "libguestfs's Python bindings are missing", "install python3-guestfs, or run `make setup`"
+            "libguestfs's Python bindings are missing",
+            "install python3-guestfs, and use an environment that sees it (venv --system-site-packages)",
         ) from None
     handle = guestfs.GuestFS(python_return_dict=True)
     handle.set_backend("direct")

@@ -66,6 +66,13 @@ class FilterError(ToolError):
     """A filter that ended with another code than 0: mostly for what it was given."""
 
 
+def _missing(program: str | Path) -> ToolError:
+    return ToolError(
+        f"{program} is not installed",
+        "install the package that has it, or in a clone run `make setup`",
+    )
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment that children get: the allowed part of ours, a plain locale with UTF-8, and `extra`.
 
@@ -305,7 +312,7 @@ def background(
     ToolError when the program is missing.
     """
     if shutil.which(argv[0], path=environment(extra_environment)["PATH"]) is None:
-        raise ToolError(f"{argv[0]} is not installed", "run `make setup`")
+        raise _missing(argv[0])
     words = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
     with (
         log.open("wb") as sink,
@@ -445,7 +452,7 @@ def _started(
             process_group=0,
         )
     except FileNotFoundError:
-        raise ToolError(f"{words[0]} is not installed", "run `make setup`") from None
+        raise _missing(words[0]) from None
     except OSError as error:
         raise ToolError(f"cannot start {words[0]}: {error.strerror}") from None
     _WAITED_FOR.add(child)

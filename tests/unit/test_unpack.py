@@ -225,7 +225,7 @@ def test_what_is_no_image_is_for_others_to_judge(tmp_path: Path) -> None:
 
 def test_a_filter_that_is_missing_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MetisError, match="xz is not installed: run `make setup`"):
+    with pytest.raises(MetisError, match="xz is not installed: install the package that has it"):
         unpacked(lzma.compress(b"x"), tmp_path)
 
 
