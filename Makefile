@@ -98,7 +98,7 @@ release: setup ## Build, check and try what is published: dist/
 	$(VENV)/bin/pip --python $(TRIAL)/bin/python install -qq --no-compile --no-index --find-links "$$work/locked" \
 	    $(DIST)/*.whl; \
 	$(VENV)/bin/python -m cyclonedx_py environment --pyproject pyproject.toml --mc-type application \
-	    --output-reproducible --output-file $(DIST)/$$(basename $(DIST)/*.tar.gz .tar.gz).cdx.json $(TRIAL); \
+	    --validate --output-reproducible --output-file $(DIST)/$$(basename $(DIST)/*.tar.gz .tar.gz).cdx.json $(TRIAL); \
 	$(PYTHON) -m venv --without-pip --system-site-packages $(TRIAL); \
 	export PATH=$$(realpath $(TRIAL))/bin:$$PATH; cd "$$work"; \
 	python -c 'import guestfs'; metis --version; metis init lab; cd lab; doit list; metis-sentinel >/dev/null

@@ -6,15 +6,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from zipfile import ZipFile
 
 import httpx
 import pytest
 import yaml
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from pipeline.machine import process
 from pipeline.machine.process import run
@@ -24,6 +22,7 @@ from tests.support.lab import BIN, REPOSITORY, Lab
 from tests.support.service import serving
 
 pytestmark = [pytest.mark.slow]
+TOKEN = "0123456789abcdef" * 2
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+) \\$", re.M)
 
 
@@ -93,7 +92,6 @@ def test_the_same_commit_gives_the_same_wheel(wheel: Path, tmp_path: Path) -> No
 
 def test_the_bill_of_materials_is_what_was_locked_of_what_the_wheel_needs(dist: Path, wheel: Path) -> None:
     (file,) = dist.glob("*.cdx.json")
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(file.read_text()) is None
     said = json.loads(file.read_text())
     assert wheel.name.startswith(f"metis-{said['metadata']['component']['version']}-")
     found = {(_plain(part["name"]), part["version"]) for part in said["components"]}
@@ -125,10 +123,10 @@ def test_the_example_is_built_from_the_wheel_and_read_back(built: Lab) -> None:
     assert json.loads(built.metis("config", "--node", "example", "--json").out)["arch"] == arch
 
 
-def test_doit_and_metis_have_nothing_left_to_do_then(built: Lab) -> None:
-    assert not built.doit("image:example").tasks("run")
-    assert not built.metis("image", "--node", "example").tasks("run")
-    assert json.loads(built.metis("status", "--json").out)[0]["state"] == "current"
+def test_doit_and_metis_agree_that_the_image_is_up_to_date_then(built: Lab) -> None:
+    assert "image:example" in built.doit("image:example").tasks("up to date")
+    assert "image:example" in built.metis("image", "--node", "example").tasks("up to date")
+    assert json.loads(built.metis("status", "--json").out)[0]["state"] == "fresh"
 
 
 def test_a_night_finds_all_done(built: Lab) -> None:
@@ -136,19 +134,32 @@ def test_a_night_finds_all_done(built: Lab) -> None:
     assert report.code == 0, report
 
 
-def test_the_service_has_its_pages_and_its_jobs_run(built: Lab) -> None:
+def test_the_service_has_its_pages_and_its_jobs_run(built: Lab, tmp_path: Path) -> None:
     """A job is a process of its own, that begins in the folder where the lab's own dodo.py is."""
-    with serving(built) as service, httpx.Client(base_url=service.url, follow_redirects=True) as client:
-        assert "example" in client.get("/nodes").text
+    token = tmp_path / "token"
+    token.touch(mode=0o600)
+    token.write_text(TOKEN)
+    by_token = {"Authorization": f"Bearer {TOKEN}"}
+    with (
+        serving(built, "--api-token-file", token) as service,
+        httpx.Client(base_url=service.url, headers=by_token, timeout=60) as client,
+    ):
         assert client.get("/static/metis.css").status_code == 200
+        awaited(client, "/nodes", lambda answer: "example" in answer.text)
         asked = client.post("/api/v1/jobs", json={"kind": "image", "node": "example"})
         assert asked.status_code == 202, asked.text
-        with client.stream("GET", "/events") as stream:
-            for _ in stream.iter_lines():
-                job = client.get(f"/api/v1/jobs/{asked.json()['id']}").json()
-                if job["ended_at"]:
-                    break
-        assert job["state"] == "done", job
+        job = awaited(client, f"/api/v1/jobs/{asked.json()['id']}", lambda answer: answer.json()["ended_at"])
+        assert job.json()["state"] == "done", job.text
+
+
+def awaited(client: httpx.Client, path: str, is_it: Callable[[httpx.Response], object]) -> httpx.Response:
+    """The first answer that is the one; the stream says when to look again."""
+    with client.stream("GET", "/events") as stream:
+        for _ in stream.iter_lines():
+            answer = client.get(path)
+            if is_it(answer):
+                return answer
+    raise AssertionError("the stream ended")
 
 
 def test_the_sentinel_prints_a_snapshot_from_the_wheel(lab: Lab) -> None:
