@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import RefusedError
+from ..errors import RefusedError, UsageError
 
 PACKAGE = Path(__file__).parents[1]
 EXAMPLE = PACKAGE / "example"
@@ -62,6 +62,8 @@ def _example() -> dict[str, str]:
 
 def _link(link: Path) -> None:
     """Point a link at the schemas of the Metis that runs; only a link is replaced."""
+    if not link.parent.is_dir():
+        raise UsageError(f"no folder {link.parent}", "name that of an inventory")
     if link.is_symlink():
         link.unlink()
     elif link.exists():

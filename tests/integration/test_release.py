@@ -85,8 +85,8 @@ def test_the_graph_in_the_wheel_is_the_one_at_a_glance(wheel: Path) -> None:
 def test_the_same_commit_gives_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     """That of the release was made from the sdist, elsewhere: so nothing is missing there either."""
     time = run("git log -1 --format=%ct".split(), cwd=REPOSITORY).out.decode().strip()
-    words = [BIN / "python", "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path]
-    run(words, cwd=REPOSITORY, extra_environment={"SOURCE_DATE_EPOCH": time})
+    words = ["-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    run([BIN / "python", *words], cwd=REPOSITORY, extra_environment={"SOURCE_DATE_EPOCH": time})
     assert sha256(tmp_path / wheel.name) == sha256(wheel)
 
 

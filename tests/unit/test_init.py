@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pipeline.boot.machine import is_native
 from pipeline.cli import cli
 from pipeline.commands.init import EXAMPLE, PACKAGE
-from pipeline.errors import MetisError, RefusedError
+from pipeline.errors import MetisError, RefusedError, UsageError
 from pipeline.inventory.document import parse
 from pipeline.inventory.schema_files import Kind, contents
 from pipeline.inventory.validate import check
@@ -126,6 +126,10 @@ def test_only_a_link_is_replaced_by_one(lab: Path) -> None:
     link.write_text("mine")
     assert isinstance(init("--schemas", lab), RefusedError)
     assert link.read_text() == "mine"
+
+
+def test_schemas_are_linked_in_a_folder_that_is_there(tmp_path: Path) -> None:
+    assert isinstance(init("--schemas", tmp_path / "gone"), UsageError)
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
