@@ -77,10 +77,10 @@ def test_a_burn_is_as_fast_as_its_card_and_a_second_one_writes_only_what_changed
 @pytest.mark.slow
 def test_fifty_browsers_and_two_hundred_requests_a_second_are_served_in_flat_memory() -> None:
     try:
-        found = service.measured(1, seconds=120, briefly=True)
+        found = service.measured(1, seconds=60, briefly=True)
     except MetisError as error:
         sys.stderr.write(f"measured again: {error}\n")
-        found = service.measured(1, seconds=120, briefly=True)
+        found = service.measured(1, seconds=60, briefly=True)
     sys.stderr.write(f"{table(found)}\n")
 
 
