@@ -156,7 +156,7 @@ class Lab:
 
     def refuse_unknown(self, *names: str) -> None:
         """Raise UsageError for nodes that nobody declared."""
-        unknown = [name for name in names if name not in self.nodes]
+        unknown = [name for name in names if name not in self.index.nodes]
         if unknown:
             raise UsageError(f"no node {', '.join(unknown)} in {self.settings.inventory}", "see `metis plan`")
 

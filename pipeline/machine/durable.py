@@ -1,4 +1,7 @@
-"""What holds through a crash: files, either old or new (written beside, synced, renamed), and locks."""
+"""What holds through a crash: files, either old or new (written beside, synced, renamed), and locks.
+
+Both are one file, as what is being written is told from what a kill has left by its lock.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
@@ -48,16 +52,27 @@ def own_folder(place: Path, purpose: str, note: Callable[[str], None] = lambda _
         _remove(folder, note)
 
 
-def remove_left(place: Path, start: str = "", note: Callable[[str], None] = lambda _line: None) -> None:
-    """Remove the parts in a place whose names begin so, and at which nobody works any more.
-
-    Where the file system has no locks, none.
-    """
-    with os.scandir(place) as entries:
-        names = [each.name for each in entries if each.name.endswith(PART)]
-    for name in names:
-        if name.startswith(f".{start}"):
+def remove_left(place: Path, note: Callable[[str], None] = lambda _line: None) -> None:
+    """Remove the parts in a place at which nobody works any more; without locks of the file system, none."""
+    for name in _parts(place):
+        if name.startswith("."):
             remove_if_left(place / name, note)
+
+
+def _remove_left_of(target: Path) -> None:
+    """The same for those of one file, in a folder that is made where it is missing."""
+    for name in _parts_at_first(make_private(target.parent)):
+        if name.startswith(f".{target.name}-"):
+            remove_if_left(target.parent / name)
+
+
+def _parts(place: Path) -> list[str]:
+    with os.scandir(place) as entries:
+        return [each.name for each in entries if each.name.endswith(PART)]
+
+
+_parts_at_first = lru_cache(maxsize=100)(_parts)
+"""As this process first saw them: each of ten thousand files that are written there would list all others."""
 
 
 def remove_if_left(part: Path, note: Callable[[str], None] = lambda _line: None) -> None:
@@ -132,10 +147,10 @@ def beside(target: Path) -> Iterator[Path]:
     """Yield a path for what is not finished, where a rename makes it `target`; afterwards it is gone.
 
     Each who writes has a path of their own, in a folder beside `target`. What a kill has left there is
-    removed by the next who writes the same. An error of the file system becomes one line.
+    removed by the next process that writes the same. An error of the file system becomes one line.
     """
     try:
-        remove_left(make_private(target.parent), f"{target.name}-")
+        _remove_left_of(target)
         with own_folder(target.parent, target.name) as folder:
             yield folder / target.name
     except OSError as error:
@@ -258,7 +273,7 @@ def write_once(target: Path, data: bytes) -> bool:
 def _written(target: Path, data: bytes) -> Iterator[Path]:
     """Yield a file beside `target` that has these bytes, for a block that gives it its name."""
     try:
-        remove_left(make_private(target.parent), f"{target.name}-")
+        _remove_left_of(target)
         part, lock = _made_file(target)
         with os.fdopen(lock, "wb") as file:
             try:

@@ -16,7 +16,7 @@ def scratch(place: Path, purpose: str, note: Callable[[str], None]) -> Iterator[
 
     Where one cannot be removed, `note` is told: what is in it are secrets.
     """
-    remove_left(make_private(place), note=note)
+    remove_left(make_private(place), note)
     with own_folder(place, purpose, note) as folder:
         yield folder
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock, call
 
 import pytest
 
@@ -111,6 +112,19 @@ def test_a_small_file_that_a_kill_has_left_is_removed_and_one_in_the_making_is_n
         assert sorted(path.name for path in tmp_path.iterdir()) == [".file-made.part", "file"]
     durable.write(tmp_path / "file", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_looked_through_once_however_many_files_are_written_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else ten thousand images would cost a hundred times as much as a thousand."""
+    look = Mock(wraps=os.scandir)
+    monkeypatch.setattr(os, "scandir", look)
+    for number in range(10):
+        durable.write(tmp_path / str(number), b"x")
+        with durable.replacing(tmp_path / f"large-{number}") as part:
+            part.write_bytes(b"x")
+    assert look.call_args_list.count(call(tmp_path)) == 1
 
 
 def test_where_no_file_can_be_locked_files_are_written_all_the_same(
