@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.machine import process
@@ -147,10 +148,10 @@ def _spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
-def with_peak(lab: Lab, *arguments: str) -> tuple[process.Finished, int]:
-    """Run `metis` on a lab; gives what it said, and the largest memory of the process in KiB."""
+def with_peak(lab: Lab, program: Path, *arguments: str) -> tuple[process.Finished, int]:
+    """Run a program in Python on a lab; gives what it said, and the largest memory of the process in KiB."""
     said = process.run(
-        [BIN / "python", "-c", _PEAK, BIN / "metis", *arguments],
+        [BIN / "python", "-c", _PEAK, program, *arguments],
         cwd=REPOSITORY,
         extra_environment=lab.variables({}),
     )

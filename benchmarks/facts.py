@@ -76,7 +76,7 @@ def _lab(root: Path, count: int) -> Lab:
 def _facts(lab: Lab, count: int) -> int:
     """Have all nodes summarised, who must all have been heard of; gives the peak of memory in KiB."""
     places = ("--snapshots", str(lab.root / "snapshots"), "--since", "2020-01-01")
-    said, peak = with_peak(lab, "facts", *places, "--json")
+    said, peak = with_peak(lab, BIN / "metis", "facts", *places, "--json")
     classes = json.loads(said.out)["classes"].values()
     heard = sum(len(about["seen"]) for about in classes)
     if heard != count:

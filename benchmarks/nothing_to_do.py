@@ -2,12 +2,13 @@
 
 Both are processes of the same doit, with the same tasks, file_dep, targets and task_dep, the same kind of
 state file, and the same lines of report. What ours does on top is its own check of each image and manifest.
+Ten thousand nodes beside a thousand show that the cost of each stays the same.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +17,15 @@ from pipeline.machine import process
 from tests.support.lab import BIN, REPOSITORY, Lab
 
 from . import nodes
-from .compare import Pair
+from .compare import Comparison, Pair, side_by_side, with_peak
 
 NAME = "nothing to do"
 BOUND = 2.0
-NODES = 1000
+NODES, MANY = 1000, 10_000
+GROWTH = 12.0
+"""Of MANY nodes beside NODES: a machine's caches hold less of them."""
+MEMORY = 400 << 10
+"""KiB at the peak of the process, whether it makes all images or finds nothing to do."""
 HEAVY = frozenset({"guestfs", "jsonschema", "requests", "rich", "yaml"})
 """What parses, checks, fetches and shows: with nothing to do, none of it may even be imported."""
 SAMPLE = 3
@@ -37,12 +42,26 @@ runpy.run_path({doit!r}, run_name="__main__")
 def prepared(count: int) -> Iterator[Pair]:
     """A lab and its peer, which are what we think they are."""
     with tempfile.TemporaryDirectory(prefix="metis-bench-") as folder:
-        lab = nodes.make(Path(folder), count)
+        lab, making = nodes.make(Path(folder), count)
         peer = Path(folder, "bare")
         nodes.run_here("bare", str(peer), lab=lab)
         _in_bare(peer)  # the first time, everything is new to it
         check(lab, peer)
-        yield Pair(f"{NAME}, {count:,} nodes", lambda: _idle(lab), lambda: _in_bare(peer), {"nodes": count})
+        about = {"nodes": count, "making, KiB": making, "idle, KiB": with_peak(lab, BIN / "doit", "image")[1]}
+        yield Pair(f"{NAME}, {count:,} nodes", lambda: _idle(lab), lambda: _in_bare(peer), about)
+
+
+def growing(runs: int) -> Sequence[Comparison]:
+    """Time MANY nodes beside a plain file, and beside NODES."""
+    with prepared(MANY) as many, prepared(NODES) as few:
+        peak = max(many.about["making, KiB"], many.about["idle, KiB"])
+        if peak > MEMORY:
+            raise MetisError(f"{peak} KiB of memory, and {MEMORY} were promised")
+        growth = Pair(f"{NAME}, {MANY:,} nodes beside {NODES:,}", many.ours, few.ours, many.about)
+        return [
+            side_by_side(many, runs=runs, bound=BOUND),
+            side_by_side(growth, runs=runs, bound=GROWTH),
+        ]
 
 
 def check(lab: Lab, peer: Path) -> None:

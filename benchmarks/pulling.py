@@ -20,7 +20,7 @@ from pathlib import Path
 from pipeline.errors import MetisError
 from pipeline.machine import process
 from tests.support import registry as registries
-from tests.support.lab import Lab
+from tests.support.lab import BIN, Lab
 
 from .compare import Pair, with_peak
 
@@ -73,7 +73,7 @@ def _write(golden: Path, size: int) -> None:
 def pull(lab: Lab, sha256: str) -> int:
     """Fetch the golden into an empty cache; gives the largest memory of the process, in KiB."""
     shutil.rmtree(lab.root / "cache", ignore_errors=True)
-    said, peak = with_peak(lab, "golden", "pull")
+    said, peak = with_peak(lab, BIN / "metis", "golden", "pull")
     if sha256 not in said.out.decode():
         raise MetisError(f"something else was pulled: {said.out.decode()[:200]}")
     return peak
