@@ -70,7 +70,7 @@ types: setup ## Check types
 
 unit: setup ## Run the quick tests
 	@$(call install,$(TEST_PACKAGES))
-	@$(PYTEST) --suite quick -m "not slow" $(WORKERS)
+	@$(PYTEST) --suite quick --measure-coverage -m "not slow" $(WORKERS)
 
 slow: setup ## Run the tests that build goldens, start the appliance or boot a machine
 	@$(call install,$(TEST_PACKAGES))

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +14,7 @@ from pipeline.secret import Secret
 from tests.integration.test_graph import make_lab
 from tests.support.lab import Lab
 from tests.support.lab_service import PROXY, SIGNED_IN, Served, serving
+from tests.support.prometheus import asked, need, prometheus
 
 TOKEN = "m" * 32
 OPTIONS = replace(PROXY, tokens={"metrics": Secret(TOKEN)})
@@ -44,50 +39,12 @@ def scraped(served: Served) -> str:
     return answer.text
 
 
-@contextmanager
-def prometheus(served: Served, folder: Path) -> Iterator[httpx.Client]:
-    """A Prometheus that scrapes the service each second; its API."""
-    if shutil.which("prometheus") is None:
-        pytest.skip("needs prometheus of Debian")
-    (folder / "token").write_text(TOKEN)
-    target = served.url.removeprefix("http://")
-    (folder / "prometheus.yml").write_text(
-        "global: {scrape_interval: 1s}\n"
-        "scrape_configs:\n"
-        f"- {{job_name: metis, authorization: {{credentials_file: token}}, "
-        f"static_configs: [{{targets: ['{target}']}}]}}\n"
-    )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    words = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    with (folder / "log").open("wb") as log:
-        running = subprocess.Popen(
-            ["prometheus", *words, f"--web.listen-address=127.0.0.1:{port}"], stderr=log, stdout=log
-        )
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client:
-                yield client
-        finally:
-            running.terminate()
-            running.wait()
-
-
-def asked(client: httpx.Client, query: str) -> list[Any]:
-    """What a query gives, once it gives something: Prometheus starts, and scrapes, when it likes."""
-    for _ in range(600):
-        try:
-            found = client.get("/query", params={"query": query}).json()
-            if found.get("data", {}).get("result"):
-                return list(found["data"]["result"])
-        except (httpx.TransportError, ValueError):
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"no answer to {query}")
-
-
 def test_prometheus_counts_builds(served: Served, lab: Lab, tmp_path: Path) -> None:
     assert lab.metis("image", "--node", "alpha").code == 0
-    with prometheus(served, tmp_path) as client:
+    (tmp_path / "token").write_text(TOKEN)
+    target = served.url.removeprefix("http://")
+    scraped_with = {"target": target, "authorization": {"credentials_file": "token"}}
+    with prometheus(tmp_path, {"metis": scraped_with}) as client:
         (found,) = asked(client, 'metis_builds_total{verdict="built"} > 0')
         assert (found["metric"]["cause"], found["value"][1]) == ("none", "1")
         (up,) = asked(client, 'up{job="metis"}')
@@ -95,8 +52,7 @@ def test_prometheus_counts_builds(served: Served, lab: Lab, tmp_path: Path) -> N
 
 
 def test_promtool_finds_no_fault_with_what_is_served(served: Served) -> None:
-    if shutil.which("promtool") is None:
-        pytest.skip("needs promtool, of Debian's prometheus")
+    need("promtool")
     found = process.run(["promtool", "check", "metrics"], stdin=scraped(served).encode(), check=False)
     assert (found.code, found.err) == (0, b"")
 

@@ -1,7 +1,7 @@
 """What a run of tests leaves for Prometheus: how many ended how, how long they took, what they covered.
 
-A plugin of pytest: `PYTEST_PLUGINS=tests.support.ci_figures pytest --suite NAME`; by `-p` the workers of
-pytest-xdist would load it when half of Metis is imported, and those lines would count as never run.
+A plugin of pytest: `PYTEST_PLUGINS=tests.support.ci_figures pytest --suite NAME --measure-coverage`; by `-p` the
+workers of pytest-xdist would load it when half of Metis is imported, and those lines would count as never run.
 
 The figures go where the service finds them (`METIS_CI_METRICS`), those of other suites stay there; and to the
 Pushgateway that `METIS_TEST_PUSHGATEWAY` names.
@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 RESULTS = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 FLOORS = ("words", "pure")
 """Whose coverage is told: what the tests in `tests/unit` alone hold to its promise."""
+COVERED = "coverage-of-unit-tests"
 PUSHGATEWAY = "METIS_TEST_PUSHGATEWAY"
 HELP = {
     "ariadne_ci_tests": "Tests of the suite's last run, by how they ended.",
@@ -36,22 +37,24 @@ Sample = tuple[str, Mapping[str, str], float]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--suite", help="leave figures of this run for Prometheus, under this name")
+    parser.addoption("--measure-coverage", action="store_true", help="with the coverage of unit tests")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Before Metis is imported: lines that only an import runs are covered by it."""
-    if early_config.known_args_namespace.suite:
-        early_config.pluginmanager.register(_Run(early_config), "ci-figures-of-the-run")
+    asked = early_config.known_args_namespace
+    if asked.suite:
+        early_config.pluginmanager.register(_Told(early_config), "told-to-prometheus")
+    if asked.suite and asked.measure_coverage:
+        early_config.pluginmanager.register(_Covered(), COVERED)
     yield
 
 
-class _Run:
-    """One process of a run: a worker that tests, or the controller that tells."""
+class _Covered:
+    """What examples of unit tests run of Metis, in a worker or here. To trace all else would take too long."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._began = time.monotonic()
+    def __init__(self) -> None:
         self._coverage = coverage.Coverage(data_file=None, config_file=False, source=[str(REPOSITORY / "pipeline")])
         self._coverage.start()
 
@@ -61,15 +64,13 @@ class _Run:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Examples of unit tests are measured, as to trace all else takes too long."""
         is_measured = item.path.parent.name == "unit" and not item.get_closest_marker("hypothesis")
         if is_measured:
             self._coverage.start()
         try:
             return (yield)
         finally:
-            if is_measured:
-                self._coverage.stop()
+            self._coverage.stop()
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._coverage.stop()
@@ -84,33 +85,10 @@ class _Run:
             data.loads(found)
             self._coverage.get_data().update(data)
 
-    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
-        """Tell of the run, where it came to its end."""
-        if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            return
-        suite = str(self._config.getoption("suite"))
-        counts = {result: len(terminalreporter.stats.get(result, ())) for result in RESULTS}
-        found = list(self._samples(suite, counts))
-        leave(suite, found, Path(os.environ.get("METIS_CI_METRICS", REPOSITORY / "artifacts/ci.prom")))
-        if gateway := os.environ.get(PUSHGATEWAY):
-            terminalreporter.write_line(push(suite, found, gateway))
-
-    def _samples(self, suite: str, counts: Mapping[str, int]) -> Iterator[Sample]:
-        labels = {"repo": "metis", "suite": suite}
-        for result, count in counts.items():
-            yield "ariadne_ci_tests", labels | {"result": result}, count
-        yield "ariadne_ci_duration_seconds", labels, round(time.monotonic() - self._began, 3)
-        yield "ariadne_ci_run_timestamp_seconds", labels, round(time.time())
-        for floor in FLOORS:
-            if (ratio := self._covered(floor)) is not None:
-                yield "ariadne_ci_coverage_ratio", labels | {"floor": floor}, ratio
-
-    def _covered(self, floor: str) -> float | None:
-        """Which part of a floor's lines was run; None where no unit test was."""
+    def ratio(self, floor: str) -> float:
+        """Which part of a floor's lines was run."""
         from tests.unit import test_floors as floors  # imports much of Metis
 
-        if not any(Path(file).is_relative_to(REPOSITORY) for file in self._coverage.get_data().measured_files()):
-            return None
         place = list(floors.FLOORS).index(floor)
         lines = missing = 0
         for name in floors.NAMES:
@@ -118,6 +96,34 @@ class _Run:
                 _, statements, _, not_run, _ = self._coverage.analysis2(str(floors.files()[name]))
                 lines, missing = lines + len(statements), missing + len(not_run)
         return round(1 - missing / lines, 4)
+
+
+class _Told:
+    """Tells of a run, where it came to its end; workers tell nothing."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._began = time.monotonic()
+
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        was_run = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if not was_run or self._config.getoption("collectonly"):
+            return
+        suite = str(self._config.getoption("suite"))
+        counts = {result: len(terminalreporter.stats.get(result, ())) for result in RESULTS}
+        found = list(self._samples({"repo": "metis", "suite": suite}, counts))
+        leave(suite, found, Path(os.environ.get("METIS_CI_METRICS", REPOSITORY / "artifacts/ci.prom")))
+        if gateway := os.environ.get(PUSHGATEWAY):
+            terminalreporter.write_line(push(suite, found, gateway))
+
+    def _samples(self, labels: Mapping[str, str], counts: Mapping[str, int]) -> Iterator[Sample]:
+        for result, count in counts.items():
+            yield "ariadne_ci_tests", {**labels, "result": result}, count
+        yield "ariadne_ci_duration_seconds", labels, round(time.monotonic() - self._began, 3)
+        yield "ariadne_ci_run_timestamp_seconds", labels, round(time.time())
+        covered: _Covered | None = self._config.pluginmanager.get_plugin(COVERED)
+        for floor in FLOORS if covered else ():
+            yield "ariadne_ci_coverage_ratio", {**labels, "floor": floor}, covered.ratio(floor)
 
 
 class _Collector:

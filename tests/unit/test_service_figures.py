@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,6 +17,7 @@ from pipeline.machine import process
 from pipeline.service.board import Board, Row
 from pipeline.service.ci_figures import figures
 from pipeline.service.figures import Figures, families
+from tests.support.prometheus import need
 
 AT = "2026-11-29T02:20:00+00:00"
 ROWS = (
@@ -124,8 +124,7 @@ def test_what_nobody_knows_is_not_told() -> None:
 
 @pytest.mark.parametrize("about", [FULL, Figures("0", Board())], ids=["all", "nothing yet"])
 def test_promtool_finds_no_fault(about: Figures) -> None:
-    if shutil.which("promtool") is None:
-        pytest.skip("needs promtool, of Debian's prometheus")
+    need("promtool")
     found = process.run(["promtool", "check", "metrics"], stdin=told(about).encode(), check=False)
     assert (found.code, found.out, found.err) == (0, b"", b"")
 

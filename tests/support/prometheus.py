@@ -1,0 +1,80 @@
+"""Prometheus, and what brings it figures, as Debian has them, each a process of its own on loopback."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+
+def need(program: str) -> None:
+    """Skip where Debian's program is missing."""
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program} of Debian")
+
+
+@contextmanager
+def running(program: str, *words: str, log: Path, ready: str = "/-/ready") -> Iterator[str]:
+    """A server at a port of its own while the block runs; gives where it is, once it is ready."""
+    need(program)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        target = f"127.0.0.1:{free.getsockname()[1]}"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [program, *words, f"--web.listen-address={target}"], stderr=output, stdout=output
+        )
+        try:
+            _await(f"http://{target}{ready}", log)
+            yield target
+        finally:
+            child.terminate()
+            child.wait()
+
+
+def _await(url: str, log: Path) -> None:
+    for _ in range(600):
+        try:
+            if httpx.get(url, timeout=10).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer: {log.read_text()[-1000:]}")
+
+
+@contextmanager
+def prometheus(folder: Path, jobs: Mapping[str, Mapping[str, Any]]) -> Iterator[httpx.Client]:
+    """A Prometheus that scrapes each second; jobs by their names, with `target` and what else they need. Its API."""
+    scraped = [
+        {"job_name": name, "static_configs": [{"targets": [job["target"]]}]}
+        | {key: value for key, value in job.items() if key != "target"}
+        for name, job in jobs.items()
+    ]
+    config = folder / "prometheus.yml"
+    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": scraped}))
+    words = [f"--config.file={config}", f"--storage.tsdb.path={folder}/data"]
+    with (
+        running("prometheus", *words, log=folder / "prometheus.log") as target,
+        httpx.Client(base_url=f"http://{target}/api/v1", timeout=10) as client,
+    ):
+        yield client
+
+
+def asked(client: httpx.Client, query: str) -> list[Any]:
+    """What a query gives, once it gives something: Prometheus scrapes when it likes."""
+    for _ in range(600):
+        found = client.get("/query", params={"query": query}).json()
+        assert found["status"] == "success", found
+        if found["data"]["result"]:
+            return list(found["data"]["result"])
+        time.sleep(0.1)
+    raise AssertionError(f"no answer to {query}")
