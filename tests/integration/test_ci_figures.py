@@ -14,7 +14,7 @@ import pytest
 from pipeline.machine import process
 from pipeline.service.ci_figures import figures
 from tests.support.lab import REPOSITORY
-from tests.support.prometheus import need, running
+from tests.support.prometheus import need, pushgateway
 
 TESTS = """
 import pytest
@@ -51,7 +51,7 @@ def after_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[str]:
-    with running("prometheus-pushgateway", log=tmp_path / "gateway.log") as target:
+    with pushgateway(tmp_path) as target:
         yield f"http://{target}"
 
 

@@ -52,6 +52,14 @@ def _await(url: str, log: Path) -> None:
 
 
 @contextmanager
+def pushgateway(folder: Path) -> Iterator[str]:
+    """A Pushgateway that knows nothing of another one; Debian's keeps what it was told."""
+    kept = f"--persistence.file={folder}/pushed"
+    with running("prometheus-pushgateway", kept, log=folder / "pushgateway.log") as target:
+        yield target
+
+
+@contextmanager
 def prometheus(folder: Path, jobs: Mapping[str, Mapping[str, Any]]) -> Iterator[httpx.Client]:
     """A Prometheus that scrapes each second; jobs by their names, with `target` and what else they need. Its API."""
     scraped = [
