@@ -106,7 +106,9 @@ def test_a_suite_takes_the_place_of_its_own_figures_alone(folder: Path) -> None:
     assert len(found) == 2 * (len(ENDS) + 2)
 
 
-@pytest.mark.parametrize("words", [(), ("--suite", "quick", "--collect-only"), ("--suite", "quick", "-k", "none")])
+@pytest.mark.parametrize(
+    "words", [(), ("--suite", "quick", "--collect-only"), ("--suite", "quick", "-k", "none")]
+)
 def test_what_is_no_run_leaves_nothing(folder: Path, words: tuple[str, ...]) -> None:
     run_of(folder, *words)
     assert not (folder / "ci.prom").exists()
@@ -123,7 +125,9 @@ def test_lines_that_unit_tests_run_in_workers_are_covered(folder: Path) -> None:
 def test_a_run_is_brought_to_the_pushgateway_that_is_named(folder: Path, gateway: str) -> None:
     said = run_of(folder, "--suite", "quick", METIS_TEST_PUSHGATEWAY=gateway)
     assert "figures of this run were pushed" in said.out.decode()
-    (line,) = re.findall(r'^ariadne_ci_tests\{.*result="passed".*', httpx.get(f"{gateway}/metrics").text, re.M)
+    (line,) = re.findall(
+        r'^ariadne_ci_tests\{.*result="passed".*', httpx.get(f"{gateway}/metrics").text, re.M
+    )
     assert re.search(r'job="metis-tests".*repo="metis".*suite="quick".* 2$', line)
 
 

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts, held to what Metis tells a real Prometheus while it builds, burns and drifts."""
+"""The dashboard and the alerts, held to what Metis tells a real Prometheus while it builds and burns."""
 
 from __future__ import annotations
 
@@ -139,12 +139,15 @@ def test_every_query_of_the_dashboard_finds_something(watched: Watched) -> None:
 def test_the_dashboard_is_drawn_from_what_was_told(watched: Watched, tmp_path: Path) -> None:
     """The picture is kept where METIS_TEST_SCREENSHOTS says; the one in docs/ is such a one."""
     until = time.time()
+    took = f"{until - watched.since:.0f} seconds of a lab of the tests"
     picture = dashboard.drawn(
         lambda panel: dashboard.lines(watched.client, panel, watched.since, until),
-        f"What Prometheus answered to the dashboard's queries on {until - watched.since:.0f} seconds of a lab of the "
-        "tests. Drawn by tests/support/dashboard.py; Grafana draws it otherwise.",
+        f"What Prometheus answered to the dashboard's queries on {took}. "
+        "Drawn by tests/support/dashboard.py; Grafana draws it otherwise.",
     )
     (screenshots(lambda: tmp_path) / "dashboard.svg").write_text(picture)
-    titles = [text.text for text in ElementTree.fromstring(picture).iter() if text.get("font-weight") == "bold"]
+    titles = [
+        text.text for text in ElementTree.fromstring(picture).iter() if text.get("font-weight") == "bold"
+    ]
     assert titles == [panel.title for panel in dashboard.panels()]
     assert "no data" not in picture

@@ -1,7 +1,7 @@
 """What a run of tests leaves for Prometheus: how many ended how, how long they took, what they covered.
 
-A plugin of pytest: `PYTEST_PLUGINS=tests.support.ci_figures pytest --suite NAME --measure-coverage`; by `-p` the
-workers of pytest-xdist would load it when half of Metis is imported, and those lines would count as never run.
+A plugin of pytest: `PYTEST_PLUGINS=tests.support.ci_figures pytest --suite NAME --measure-coverage`. By `-p` the
+workers of pytest-xdist would load it when half of Metis is imported: those lines would count as never run.
 
 The figures go where the service finds them (`METIS_CI_METRICS`), those of other suites stay there; and to the
 Pushgateway that `METIS_TEST_PUSHGATEWAY` names.
@@ -52,10 +52,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 
 class _Covered:
-    """What examples of unit tests run of Metis, in a worker or here. To trace all else would take too long."""
+    """What examples of unit tests run of Metis, in a worker or here; to trace all else takes too long."""
 
     def __init__(self) -> None:
-        self._coverage = coverage.Coverage(data_file=None, config_file=False, source=[str(REPOSITORY / "pipeline")])
+        self._coverage = coverage.Coverage(
+            data_file=None, config_file=False, source=[str(REPOSITORY / "pipeline")]
+        )
         self._coverage.start()
 
     @pytest.hookimpl(trylast=True)
@@ -121,9 +123,9 @@ class _Told:
             yield "ariadne_ci_tests", {**labels, "result": result}, count
         yield "ariadne_ci_duration_seconds", labels, round(time.monotonic() - self._began, 3)
         yield "ariadne_ci_run_timestamp_seconds", labels, round(time.time())
-        covered: _Covered | None = self._config.pluginmanager.get_plugin(COVERED)
-        for floor in FLOORS if covered else ():
-            yield "ariadne_ci_coverage_ratio", {**labels, "floor": floor}, covered.ratio(floor)
+        if covered := self._config.pluginmanager.get_plugin(COVERED):
+            for floor in FLOORS:
+                yield "ariadne_ci_coverage_ratio", {**labels, "floor": floor}, covered.ratio(floor)
 
 
 class _Collector:
@@ -163,7 +165,8 @@ def leave(suite: str, found: Iterable[Sample], file: Path) -> None:
 def push(suite: str, found: Iterable[Sample], gateway: str) -> str:
     """Bring the figures of a suite to a Pushgateway; gives the line that says what came of it.
 
-    Tests that passed have passed, whether somebody can draw them or not. The address may have a password in it.
+    Tests that passed have passed, whether somebody can draw them or not. The address is not told, as it may
+    have a password in it.
     """
     from prometheus_client import CollectorRegistry, push_to_gateway
 

@@ -1,4 +1,4 @@
-"""The dashboard of Grafana without Grafana: its panels, what their queries give, and a plain picture of both."""
+"""The dashboard without Grafana: its panels, what their queries give, and a plain picture of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ COLUMN, ROW, GAP = 50, 34, 8
 """A cell of Grafana's grid in pixels, and what is left free between panels."""
 COLOURS = ("#3274d9", "#56a64b", "#e0752d", "#b877d9", "#c4162a", "#8ab8ff", "#f2cc0c", "#447ebc")
 POINTS = 120
-SCALES: dict[str, tuple[float, str]] = {"percentunit": (100, " %"), "bytes": (1 / (1 << 20), " MiB"), "s": (1, " s")}
+SCALES: dict[str, tuple[float, str]] = {
+    "percentunit": (100, " %"),
+    "bytes": (1 / (1 << 20), " MiB"),
+    "s": (1, " s"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ def lines(client: httpx.Client, panel: Panel, start: float, end: float) -> list[
         asked: dict[str, Any] = {"query": query.text, "start": start, "end": end, "step": step}
         for series in client.get("/query_range", params=asked).json()["data"]["result"]:
             points = tuple(
-                ((at - start) / (end - start), float(value)) for at, value in series["values"] if value != "NaN"
+                ((at - start) / (end - start), float(value))
+                for at, value in series["values"]
+                if value != "NaN"
             )
             found.append(Line(_named(query.legend, series["metric"]), points))
     return found
@@ -87,7 +93,8 @@ def drawn(found: Callable[[Panel], Sequence[Line]], caption: str) -> str:
     height = max(y + h for _, y, _, h in (panel.place for panel in all_panels)) * ROW + 30
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {24 * COLUMN} {height}" '
-        'font-family="sans-serif" font-size="11" fill="#222"><rect width="100%" height="100%" fill="#f4f5f5"/>'
+        'font-family="sans-serif" font-size="11" fill="#222">'
+        '<rect width="100%" height="100%" fill="#f4f5f5"/>'
     ]
     for panel in all_panels:
         x, y, w, h = panel.place
@@ -109,9 +116,9 @@ def _panel(panel: Panel, found: Sequence[Line], width: int, height: int) -> Iter
         yield f'<text x="{width / 2}" y="{height / 2 + 16}" font-size="30" text-anchor="middle">{said}</text>'
     elif panel.kind == "table":
         for number, line in enumerate(found):
-            y = 40 + 16 * number
+            y, said = 40 + 16 * number, _said(line.points[-1][1], panel.unit)
             yield f'<text x="8" y="{y}">{escape(line.name)}</text>'
-            yield f'<text x="{width - 8}" y="{y}" text-anchor="end">{_said(line.points[-1][1], panel.unit)}</text>'
+            yield f'<text x="{width - 8}" y="{y}" text-anchor="end">{said}</text>'
     else:
         yield from _chart(panel, found, width, height)
 
@@ -120,9 +127,9 @@ def _chart(panel: Panel, found: Sequence[Line], width: int, height: int) -> Iter
     left, top, right, bottom = 68, 30, width - 10, height - 24 - 14 * ((len(found) + 1) // 2)
     most = max((value for line in found for _, value in line.points), default=0) or 1
     for part in (0, 0.5, 1):
-        y = bottom - part * (bottom - top)
+        y, said = bottom - part * (bottom - top), _said(part * most, panel.unit)
         yield f'<path d="M{left} {y:.1f}H{right}" stroke="#e5e5e5"/>'
-        yield f'<text x="{left - 4}" y="{y + 4:.1f}" text-anchor="end">{_said(part * most, panel.unit)}</text>'
+        yield f'<text x="{left - 4}" y="{y + 4:.1f}" text-anchor="end">{said}</text>'
     for number, line in enumerate(found):
         colour = COLOURS[number % len(COLOURS)]
         spots = " ".join(

@@ -61,7 +61,7 @@ def pushgateway(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def prometheus(folder: Path, jobs: Mapping[str, Mapping[str, Any]]) -> Iterator[httpx.Client]:
-    """A Prometheus that scrapes each second; jobs by their names, with `target` and what else they need. Its API."""
+    """The API of a Prometheus that scrapes each second; jobs by their names, with `target` and settings."""
     scraped = [
         {"job_name": name, "static_configs": [{"targets": [job["target"]]}]}
         | {key: value for key, value in job.items() if key != "target"}

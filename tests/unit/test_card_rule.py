@@ -49,7 +49,8 @@ DISKS = {
 
 # What udev starts has no environment but a device's properties: umockdev has to be one of them.
 INSIDE = """
-printf 'ENV{LD_PRELOAD}="%s", ENV{UMOCKDEV_DIR}="%s"\\n' "$LD_PRELOAD" "$UMOCKDEV_DIR" >/run/udev/rules.d/00-mock.rules
+cd /run/udev/rules.d
+printf 'ENV{LD_PRELOAD}="%s", ENV{UMOCKDEV_DIR}="%s"\\n' "$LD_PRELOAD" "$UMOCKDEV_DIR" >00-mock.rules
 for name in "$@"; do
     udevadm test --action=add "/sys/class/block/$name" 2>&1
 done
@@ -72,7 +73,12 @@ def described(disk: Disk) -> str:
     if disk.place.startswith("usb"):
         lines += [f"P: {controller}/usb1/1-1", "E: DEVTYPE=usb_device", "E: SUBSYSTEM=usb", ""]
     for name, where, minor in ((disk.name, path, 0), (disk.part, f"{path}/{disk.part}", 1)):
-        lines += [f"P: {controller}/{where}", f"N: {name}=00", "E: SUBSYSTEM=block", f"E: DEVNAME=/dev/{name}"]
+        lines += [
+            f"P: {controller}/{where}",
+            f"N: {name}=00",
+            "E: SUBSYSTEM=block",
+            f"E: DEVNAME=/dev/{name}",
+        ]
         lines += [f"E: DEVTYPE={'partition' if minor else 'disk'}", "E: MAJOR=8", f"E: MINOR={minor}"]
         lines += [f"A: dev=8:{minor}\\n", "A: size=62333952\\n"]
         lines += ["A: partition=1\\n"] if minor else [f"A: removable={int(disk.removable)}\\n"]
@@ -87,9 +93,9 @@ def said_of(folder: Path, disk: Disk, rule: Path = RULE) -> list[str]:
     device = folder / "disk.umockdev"
     device.write_text(described(disk))
     (folder / "group").write_text(f"{Path('/etc/group').read_text()}metis-cards:x:{GROUP}:\n")
+    shell = ["unshare", "--mount", "--map-root-user", "sh", "-euc", OUTSIDE]
     done = process.run(
-        ["unshare", "--mount", "--map-root-user", "sh", "-euc", OUTSIDE, device]
-        + [rule, folder, disk.mounted, disk.name, disk.part],
+        [*shell, device, rule, folder, disk.mounted, disk.name, disk.part],
         extra_environment={"INSIDE": INSIDE},
     )
     return done.out.decode().splitlines()
@@ -101,9 +107,7 @@ def given_away(said: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("disk", "is_given"), DISKS.values(), ids=DISKS)
-def test_the_group_gets_cards_in_readers_and_nothing_else(
-    tmp_path: Path, disk: Disk, is_given: bool
-) -> None:
+def test_the_group_gets_cards_in_readers_and_nothing_else(tmp_path: Path, disk: Disk, is_given: bool) -> None:
     said = said_of(tmp_path, disk)
     assert given_away(said) == ([disk.name, disk.part] if is_given else [])
     assert sum(line.startswith("DEVNAME=") for line in said) == 2, "udev was asked of both"

@@ -55,13 +55,17 @@ def _mistyped(model: object) -> Iterator[str]:
         except TypeCheckError as error:
             yield f"{type(model).__name__}.{name}: {error}"
         for part in value if isinstance(value, list) else [value]:
-            if type(part).__module__.startswith("grafana_foundation_sdk.models") and hasattr(part, "__dict__"):
+            if type(part).__module__.startswith("grafana_foundation_sdk.models") and hasattr(
+                part, "__dict__"
+            ):
                 yield from _mistyped(part)
 
 
 def _as_read(kind: Any) -> Any:
     """A type, where words of an enumeration are as JSON has them."""
-    words = [part for part in (*typing.get_args(kind), kind) if isinstance(part, type) and issubclass(part, Enum)]
+    words = [
+        part for part in (*typing.get_args(kind), kind) if isinstance(part, type) and issubclass(part, Enum)
+    ]
     return typing.Union[kind, *(typing.Literal[tuple(each.value for each in word)] for word in words)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,26 @@ def test_the_exposure_that_systemd_counts_is_the_one_that_we_tell(service: str) 
     last_line = done.out.decode().splitlines()[-1]
     assert done.code == 0, last_line
     assert f": {told[service]} OK" in last_line
+
+
+def calls(group: str) -> set[str]:
+    """The system calls of a group as systemd has it, with those of the groups in it."""
+    done = process.run(["systemd-analyze", "syscall-filter", group])
+    words = [line.strip() for line in done.out.decode().splitlines() if line.startswith("    ")]
+    single = {word for word in words if word[0] not in "@#"}
+    return single.union(*(calls(word) for word in words if word[0] == "@"))
+
+
+def test_the_sentinel_asks_the_kernel_for_nothing_that_its_unit_forbids(tmp_path: Path) -> None:
+    """systemd puts @default to each list of what is allowed; what begins with ~ is taken away again."""
+    granted, taken = re.findall(r"^SystemCallFilter=(~?@.*)$", (DEPLOY / SENTINEL).read_text(), re.M)
+    allowed = calls(granted) - set().union(*map(calls, taken.removeprefix("~").split())) | calls("@default")
+    trace = tmp_path / "trace"
+    look = [sys.executable, "-m", "metis_sentinel", "--out", tmp_path / "history"]
+    process.run(["strace", "--follow-forks", f"--output={trace}", *look], cwd=ROOT)
+    asked = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.M))
+    assert {"openat", "rename"} & asked
+    assert asked - allowed == set()
 
 
 def installing(service: str) -> list[str]:
