@@ -1,7 +1,7 @@
 """What a run of tests leaves for Prometheus: how many ended how, how long they took, what they covered.
 
-A plugin of pytest: `PYTEST_PLUGINS=tests.support.ci_figures pytest --suite NAME --measure-coverage`. By `-p` the
-workers of pytest-xdist would load it when half of Metis is imported: those lines would count as never run.
+A plugin of pytest: `PYTEST_PLUGINS=tests.support.ci_figures pytest --suite NAME --measure-coverage`. By `-p`
+pytest-xdist's workers would load it when half of Metis is imported: those lines would count as never run.
 
 The figures go where the service finds them (`METIS_CI_METRICS`), those of other suites stay there; and to the
 Pushgateway that `METIS_TEST_PUSHGATEWAY` names.
