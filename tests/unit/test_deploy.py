@@ -70,7 +70,7 @@ def test_the_sentinel_asks_the_kernel_for_nothing_that_its_unit_forbids(tmp_path
     granted, taken = re.findall(r"^SystemCallFilter=(~?@.*)$", (DEPLOY / SENTINEL).read_text(), re.M)
     allowed = calls(granted) - set().union(*map(calls, taken.removeprefix("~").split())) | calls("@default")
     trace = tmp_path / "trace"
-    look = [sys.executable, "-m", "metis_sentinel", "--out", tmp_path / "history"]
+    look = [sys.executable, "-m", "metis_sentinel", "--out", str(tmp_path / "history")]
     process.run(["strace", "--follow-forks", f"--output={trace}", *look], cwd=ROOT)
     asked = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.M))
     assert {"openat", "rename"} & asked
