@@ -21,7 +21,7 @@ TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon etcd-cl
 # that need them are skipped.
 ifdef CI
 TEST_PACKAGES += cloud-init docker-registry etcd-server network-manager nginx-light openssh-server prometheus \
-    prometheus-pushgateway
+    prometheus-node-exporter prometheus-pushgateway
 # A browser is large, and a desk has one that people use.
 TEST_PACKAGES += chromium
 endif
