@@ -11,7 +11,17 @@ from pathlib import Path
 
 from pipeline.errors import MetisError
 
-from . import burning, direct, facts, nights, nothing_to_do, one_image, pulling, service, unpacking
+from . import (
+    burning,
+    facts,
+    nights,
+    nothing_to_do,
+    one_image,
+    pulling,
+    service,
+    unpacking,
+    virt_customize,
+)
 from .compare import Comparison, Pair, machine, side_by_side, table
 
 OUTPUT = Path("artifacts/bench/results.json")
@@ -33,7 +43,7 @@ SUITE: Mapping[str, tuple[Measure, int]] = {
     "nightly": (nights.measured, 7),
     "facts": (facts.measured, 5),
     "one_image": (_pairs(one_image.prepared, one_image.BOUND), 5),
-    "direct": (direct.measured, 3),
+    "virt_customize": (virt_customize.measured, 3),
     "pull": (_pairs(pulling.prepared, pulling.BOUND), 5),
     "unpacking": (unpacking.measured, 7),
     "burn_plain": (burning.on_a_plain_card, 5),

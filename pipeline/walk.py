@@ -14,7 +14,6 @@ from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
 from .errors import MetisError, common_exit_code, one_line
 from .graph.doit_setup import LineReporter, of_lab
 from .graph.outcomes import Outcomes
-from .graph.status import states
 
 if TYPE_CHECKING:
     from .graph.tasks import Tasks
@@ -102,6 +101,8 @@ def status(names: Sequence[str]) -> list[ImageState]:
     """How images are, those of all nodes without names; nothing is built, and nothing kept of the look."""
     from doit.dependency import Dependency, MD5Checker, SqliteDB
     from doit.loader import load_tasks
+
+    from .graph.status import states
 
     lab = load().lab
     from . import dodo

@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,9 @@ GPT_BACKUP_SECTORS = 33
 _CONTAINERS = frozenset({"05", "0f", "85"})  # extended partitions, which hold logical ones
 _PROTECTIVE = "ee"
 _ACTIVE = 446  # where the first entry of an MBR has its boot flag
-_KEEP_CONTENT = "--quiet --no-reread --no-tell-kernel --wipe never --wipe-partitions never".split()
+_QUIETLY = "--quiet --no-reread --no-tell-kernel".split()
+"""No kernel uses the table of a file, and sfdisk waits a quarter of a second before it tells one."""
+_KEEP_CONTENT = [*_QUIETLY, *"--wipe never --wipe-partitions never".split()]
 _TIMEOUT = 60.0
 _IDS = uuid.UUID("6d6e4f4e-2f64-5d2b-9b0e-3a0f6c1d7e55")
 """The namespace of the ids that follow from a name (RFC 9562, 5.5)."""
@@ -127,7 +129,7 @@ def with_own_ids(image: Path, owner: str) -> Disk:
     A GPT's partitions get a GUID each; those of an MBR are named by the disk's id of 32 bits, which is set.
     """
     disk = read(image)
-    words = ["sfdisk", "--quiet"]
+    words = ["sfdisk", *_QUIETLY]
     with _kept(image, _ACTIVE):
         if disk.scheme == "dos":
             process.run(
@@ -137,7 +139,11 @@ def with_own_ids(image: Path, owner: str) -> Disk:
             number = str(partition.number)
             guid = str(_own_id(f"{owner} {number}")).upper()
             process.run([*words, "--part-uuid", image.absolute(), number, guid], timeout=_TIMEOUT)
-    return read(image)
+    _, table = _table(image)
+    ids = {_number(row): _partuuid(row, table) for row in table["partitions"]}
+    return replace(
+        disk, partitions=tuple(replace(each, partuuid=ids[each.number]) for each in disk.partitions)
+    )
 
 
 def facts(disk: Disk, root: int, boot: int | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""SHA-256 of many ranges of a file: two at a time, in bounded memory, and nothing read where a hole is.
+"""Many ranges of a file, hashed or compared: two at a time, in bounded memory, nothing read where a hole is.
 
 Which ranges, and where their hashes are written down, is the business of `bmap`.
 """
@@ -9,14 +9,19 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from typing import TypeVar
 
 from ..machine.progress import Advance
 from .ranges import PIECE, split
 
-_BATCH = 16  # ranges that a thread hashes before it tells of them
+T = TypeVar("T")
+Places = Sequence[tuple[int, int]]
+"""Half-open byte ranges."""
+
+_BATCH = 16  # ranges that a thread works on before it tells of them
 _THREADS = 2  # hashlib lets go of the interpreter; more would only take cores from the other tasks
 _seeking = threading.Lock()
 
@@ -32,22 +37,34 @@ def read_into(descriptor: int, into: memoryview, offset: int) -> int:
     return len(data)
 
 
-def digests(descriptor: int, places: Sequence[tuple[int, int]], advance: Advance) -> Iterator[str]:
+def digests(descriptor: int, places: Places, advance: Advance) -> Iterator[str]:
     """The SHA-256 in hex of each half-open range, in order; `advance` is told of some ranges at a time.
 
     Nothing is read where the file has a hole. Raises OSError; what was not begun by then is left.
     """
+    return _by_threads(partial(_hash_batch, descriptor), places, advance)
+
+
+def alike(one: int, other: int, places: Places, advance: Advance) -> Iterator[bool]:
+    """Whether two files have the same bytes in each of these ranges of at most 1 MiB, in order.
+
+    As `digests` otherwise, and several times as fast.
+    """
+    return _by_threads(partial(_compare_batch, one, other), places, advance)
+
+
+def _by_threads(work: Callable[[Places], list[T]], places: Places, advance: Advance) -> Iterator[T]:
     batches = [places[at : at + _BATCH] for at in range(0, len(places), _BATCH)]
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        for batch, found in zip(batches, pool.map(partial(_hash_batch, descriptor), batches), strict=True):
+        for batch, found in zip(batches, pool.map(work, batches), strict=True):
             advance(sum(end - start for start, end in batch))
             yield from found
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _hash_batch(descriptor: int, places: Sequence[tuple[int, int]]) -> list[str]:
+def _hash_batch(descriptor: int, places: Places) -> list[str]:
     buffer = memoryview(bytearray(PIECE))
     return [
         _zeros_hash(end - start)
@@ -55,6 +72,17 @@ def _hash_batch(descriptor: int, places: Sequence[tuple[int, int]]) -> list[str]
         else _hash(descriptor, start, end, buffer)
         for start, end in places
     ]
+
+
+def _compare_batch(one: int, other: int, places: Places) -> list[bool]:
+    return [_is_alike(one, other, start, end) for start, end in places]
+
+
+def _is_alike(one: int, other: int, start: int, end: int) -> bool:
+    if _is_hole(one, start, end) and _is_hole(other, start, end):
+        return True
+    ours = os.pread(one, end - start, start)
+    return len(ours) == end - start and ours == os.pread(other, end - start, start)
 
 
 def _hash(descriptor: int, start: int, end: int, buffer: memoryview) -> str:

@@ -25,12 +25,12 @@ from .ranges import Ranges, merged
 _SWAP_HEADER = 1 << 16  # one page, which is 64 KiB at most (mkswap(8))
 
 
-def ranges(image: Path) -> Ranges:
+def ranges(image: Path, layout: disk.Disk | None = None) -> Ranges:
     """The byte ranges of a raw image that must be written, aligned to blocks; the last may end with the file.
 
-    Raises MetisError as `disk.read` does.
+    `layout` is the image's own, where it is read already. Raises MetisError as `disk.read` does.
     """
-    layout = disk.read(image)
+    layout = layout or disk.read(image)
     with image.open("rb") as file:
         pieces = [*_outside(layout), *sparse.extents(file.fileno())]
     for partition in layout.partitions:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,8 @@ CHUNK = 1 << 20
 GRAIN = BLOCK
 """Zeros are looked for in pieces of this many bytes, as file systems keep a hole for no less."""
 _ZEROS = bytes(GRAIN)
+_STRIDE = 16 * CHUNK
+"""Bytes that are copied before they are brought to the disk."""
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 # Between two kinds of file system, on old or unusual ones, and where a sandbox forbids the call.
 _BY_HAND = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
@@ -62,7 +65,8 @@ def reserve(target: Path, size: int) -> None:
 def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
     """Make `target` (mode 0600) a copy of `source`: shared blocks where the file system can, else its data.
 
-    `advance` counts what is data, as `mapped_bytes` does.
+    `advance` counts what is data, as `mapped_bytes` does. What is copied goes to the disk while the rest is
+    copied, so whoever syncs it then waits for little.
     """
     import fcntl  # Windows has none, and nothing is copied there
 
@@ -73,13 +77,36 @@ def copy(source: Path, target: Path, advance: Advance = lambda _: None) -> None:
             advance(sum(end - start for start, end in extents(old.fileno())))
             return
         os.ftruncate(new.fileno(), size)
-        for start, end in extents(old.fileno()):
-            while start < end:
-                count = _copy_range(old.fileno(), new.fileno(), start, min(end - start, 64 * CHUNK))
-                if count == 0:
-                    raise OSError(errno.EIO, "the file became shorter while it was copied", source)
-                start += count
-                advance(count)
+        with _synced(new.fileno()) as sync:
+            for start, end in extents(old.fileno()):
+                while start < end:
+                    count = _copy_range(old.fileno(), new.fileno(), start, min(end - start, _STRIDE))
+                    if count == 0:
+                        raise OSError(errno.EIO, "the file became shorter while it was copied", source)
+                    start += count
+                    sync(count)
+                    advance(count)
+
+
+@contextmanager
+def _synced(descriptor: int) -> Iterator[Advance]:
+    """Bring what is written to a file to the disk meanwhile; what is yielded is told how many bytes were.
+
+    The last of them are left to whoever syncs the file. Raises OSError where the disk does not take them.
+    """
+    behind = 0
+    with ThreadPoolExecutor(1) as pool:
+        syncing: Future[None] = pool.submit(lambda: None)
+
+        def wrote(count: int) -> None:
+            nonlocal behind, syncing
+            behind += count
+            if behind >= _STRIDE and syncing.done():
+                syncing.result()
+                behind, syncing = 0, pool.submit(os.fdatasync, descriptor)
+
+        yield wrote
+        syncing.result()
 
 
 def copy_part(source: int, start: int, size: int, target: int, to: int) -> None:
@@ -170,7 +197,7 @@ def _reserved(target: Path, size: int) -> BinaryIO:
     """An empty file; one that was reserved is never shorter meanwhile, since somebody may have it open."""
     file = os.fdopen(os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb+", buffering=0)
     status = os.fstat(file.fileno())
-    if status.st_size != size or status.st_blocks:
+    if status.st_size not in {0, size} or status.st_blocks:
         os.ftruncate(file.fileno(), 0)
     return file
 

@@ -68,7 +68,8 @@ def _make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools
             sources = Sources(tools.open_blob, no_secrets, {})
             apply(wanted.manifest, trees, sources, target.parent)
         made_from = base_made_from(golden.sha256, wanted)
-        receipts.finish(part, target, subject, made_from, asdict(trees.places), tools.reporter)
+        places = asdict(trees.places)
+        receipts.finish(part, target, subject, made_from, places, tools.reporter, layout=layout)
 
 
 def make_image(
@@ -123,6 +124,7 @@ def _make_image(
             tools.reporter,
             secrets.versions,
             place,
+            layout=layout,
             base=base,
         )
 

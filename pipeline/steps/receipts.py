@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from .artifacts import bmap_of, receipt_of
 
 if TYPE_CHECKING:
     from ..raw import bmap
+    from ..raw.disk import Disk
 
 FORMAT = 1
 LARGEST = 1 << 16
@@ -132,13 +133,15 @@ def finish(
     secrets: Mapping[str, str] | None = None,
     slot: int | None = None,
     *,
+    layout: Disk | None = None,
     base: Path | None = None,
 ) -> None:
     """Make a finished part file the image: block map and image get their names, the receipt comes last.
 
-    What the image still shares with the `base` that it is a copy of is not hashed again.
+    `layout` is the file's own, where it is read already. What the image still has in common with the `base`
+    that it is a copy of is not hashed again.
     """
-    described = _describe(part, subject, reporter, base)
+    described = _describe(part, layout, subject, reporter, base)
     xml = described.to_xml()
     durable.settle(part, image)
     durable.write(bmap_of(image), xml)
@@ -163,12 +166,14 @@ def to_data(image: Path) -> dict[str, Any]:
     return {"image": str(image), **(asdict(receipt) if receipt else {})}
 
 
-def _describe(part: Path, subject: str, reporter: Reporter, base: Path | None) -> bmap.Bmap:
+def _describe(
+    part: Path, layout: Disk | None, subject: str, reporter: Reporter, base: Path | None
+) -> bmap.Bmap:
     from ..raw import bmap, mapped
     from ..raw.ranges import split
 
-    places = list(split(mapped.ranges(part)))
-    kept = _kept(part, base) if base else {}
+    places = list(split(mapped.ranges(part, layout)))
+    kept = _kept(part, base, places) if base else {}
     unread = [place for place in places if place not in kept]
     with reporter.step(f"{subject}: hashing", sum(end - start for start, end in unread)) as advance:
         fresh = bmap.describe(part, unread, advance)
@@ -176,22 +181,22 @@ def _describe(part: Path, subject: str, reporter: Reporter, base: Path | None) -
     return bmap.Bmap(fresh.size, tuple(found[place] for place in places))
 
 
-def _kept(part: Path, base: Path) -> Mapping[tuple[int, int], bmap.Range]:
-    """The ranges that a copy of a base has in the same blocks of the disk as the base, with its map's hashes.
+def _kept(part: Path, base: Path, places: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], bmap.Range]:
+    """Those of the places where a copy of a base has the base's bytes, with the hashes of the base's map.
 
-    None where that cannot be told without reading, or the base is not what its receipt says.
+    None where the base is not what its receipt says.
     """
     from ..raw import bmap, shared
-    from ..raw.ranges import within
 
-    same, receipt = shared.ranges(part, base), read(base)
-    if not same or receipt is None or _stamp(base) != receipt.stamp:
+    receipt = read(base)
+    if receipt is None or _stamp(base) != receipt.stamp:
         return {}
     xml = bmap_of(base).read_bytes()
     if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
         return {}
     known = {(each.start, each.end): each for each in bmap.parse(xml).ranges}
-    return {place: each for place, each in known.items() if within(place, same)}
+    same = shared.places(part, base, [place for place in places if place in known])
+    return {place: known[place] for place in same}
 
 
 def is_current(image: Path, made_from: Mapping[str, Any]) -> bool:
