@@ -6,6 +6,8 @@ Flags become environment variables before anything else looks, so that the graph
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -90,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `metis`; the one place that turns errors into lines and exit codes."""
     system().leave_no_cores()
     end_as_by_ctrl_c()
+    atexit.register(
+        gc.freeze
+    )  # else the end looks for cycles in all there is, which takes as long as the start
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:
         os.environ["METIS_DEBUG"] = "1"

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from .errors import InventoryError, Problem
 from .manifest_json import content_id, kind
 from .model import (
+    CACHED,
+    Blob,
     Directory,
     Edit,
     Entry,
@@ -181,6 +183,13 @@ def secret_refs(entry: Entry) -> tuple[SecretRef, ...]:
 def secrets_of(manifest: Manifest) -> tuple[SecretRef, ...]:
     """All secrets that a manifest needs, each once."""
     return tuple(dict.fromkeys(ref for item in manifest.entries for ref in secret_refs(item.entry)))
+
+
+def has_cached(manifest: Manifest) -> bool:
+    """Whether a manifest needs a file that was fetched into the cache."""
+    files = (item.entry for item in manifest.entries if isinstance(item.entry, File))
+    blobs = (piece for file in files for piece in file.content if isinstance(piece, Blob))
+    return any(blob.source.startswith(CACHED) for blob in blobs)
 
 
 def reserved(manifest: Manifest) -> tuple[tuple[str, Reserved], ...]:

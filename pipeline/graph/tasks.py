@@ -13,6 +13,7 @@ from ..inventory import overlay
 from ..lab.history import keeping_build, keeping_failure
 from ..lab.lab import Lab
 from ..machine import durable
+from ..manifest import has_cached
 from ..manifest_json import to_data
 from ..steps import receipts
 from ..steps.ids import base_made_from, image_made_from
@@ -98,11 +99,12 @@ class Tasks(Actions):
         if self.lab.is_there(target, base_made_from(golden.sha256, wanted)):
             return
         try:
-            build.make_base(golden, wanted, target, self.lab.tools)
+            build.make_base(golden, wanted, target, self.lab.size_limit, self.lab.tools)
         except RottenError as error:
             self.lab.reporter.note(f"{error}; fetching it again")
             self.lab.store.remove(golden.sha256)
-            build.make_base(self.lab.goldens.fetched(name), wanted, target, self.lab.tools)
+            golden = self.lab.goldens.fetched(name)
+            build.make_base(golden, wanted, target, self.lab.size_limit, self.lab.tools)
 
     @building
     def render_manifest(self, name: str) -> None:
@@ -126,7 +128,8 @@ class Tasks(Actions):
         receipt, revealed = receipts.read(base), self.lab.revealed(name, manifest)
         if receipt and self.lab.is_there(target, image_made_from(manifest.id, receipt.id, revealed.used)):
             return False
-        self.lab.goldens.fetch_files(self.lab.composer.fetched(name))
+        if has_cached(manifest):
+            self.lab.goldens.fetch_files(self.lab.composer.fetched(name))
         check = partial(self._read_back, manifest, revealed.reveal) if self.reads_back else None
         build.make_image(manifest, base, target, revealed, self.lab.tools, check)
         self.built.add(name)

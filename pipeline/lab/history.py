@@ -5,13 +5,11 @@ The database is opened only where there is something to keep: most runs find not
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..errors import MetisError, known
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from ..steps.burn import Report
     from .lab import Lab
 
-_KEEPING = "pipeline.history.keeping"
-
 
 @dataclass(slots=True)
 class Attempt:
@@ -39,8 +35,6 @@ class Attempt:
 def keeping_build(lab: Lab, name: str) -> Iterator[Attempt]:
     """Keep what comes of the block, in which a node's image is made; of one that is up to date nothing is."""
     at, started, attempt = datetime.now(UTC), time.monotonic(), Attempt()
-    # To import it takes as long as to copy a base, which leaves this process idle.
-    threading.Thread(target=import_module, args=(_KEEPING,), name="imports").start()
     error: MetisError | None = None
     try:
         yield attempt

@@ -181,14 +181,17 @@ class Lab:
     @cached_property
     def tools(self) -> Tools:
         """What the heavy steps work with."""
-        from ..inventory.formats import size_in_bytes
         from ..steps.build import Tools
 
-        limit = self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD)
         injector = self.injector()
-        return Tools(
-            injector, self.open_blob, self.reporter, size_in_bytes(limit), injectors.second_of(injector)
-        )
+        return Tools(injector, self.open_blob, self.reporter, injectors.second_of(injector))
+
+    @cached_property
+    def size_limit(self) -> int:
+        """No raw image may be larger, in bytes."""
+        from ..inventory.formats import size_in_bytes
+
+        return size_in_bytes(self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD))
 
     @cached_property
     def appliance(self) -> Appliance:
@@ -271,7 +274,7 @@ class Lab:
             Registries(self.settings.registries, self.reporter),
             self.settings.environment,
             self.settings.offline,
-            self.tools.size_limit,
+            self.size_limit,
         )
 
     def _listed(self, folder: str) -> tuple[Listed, ...]:

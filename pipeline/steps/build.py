@@ -36,8 +36,6 @@ class Tools:
     injector: Injector
     open_blob: OpenBlob
     reporter: Reporter
-    size_limit: int
-    """No raw image may be larger, in bytes."""
     second: Callable[[], Injector] | None = None
     """Who makes anew what the injector found out too late that it cannot do just so."""
 
@@ -46,15 +44,15 @@ Check = Callable[[Path], None]
 """Raises where a file is not what it must be."""
 
 
-def make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:
-    """Unpack a golden, make room in it, and put the class's files in."""
-    _made(wanted.manifest.subject, tools, lambda tools: _make_base(golden, wanted, target, tools))
+def make_base(golden: Fetched, wanted: BaseManifest, target: Path, size_limit: int, tools: Tools) -> None:
+    """Unpack a golden, of at most so many bytes then, make room in it, and put the class's files in."""
+    _made(wanted.manifest.subject, tools, partial(_make_base, golden, wanted, target, size_limit))
 
 
-def _make_base(golden: Fetched, wanted: BaseManifest, target: Path, tools: Tools) -> None:
+def _make_base(golden: Fetched, wanted: BaseManifest, target: Path, size_limit: int, tools: Tools) -> None:
     subject = wanted.manifest.subject
     with durable.beside(target) as part:
-        unpack(golden.path, part, golden.sha256, tools.reporter, tools.size_limit)
+        unpack(golden.path, part, golden.sha256, tools.reporter, size_limit)
         layout = disk.read(part)
         last = max(layout.partitions, key=lambda item: item.start).number
         choose = by_label_or_content(wanted.labels)

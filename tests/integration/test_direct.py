@@ -170,12 +170,12 @@ def test_what_is_found_out_too_late_is_made_anew_by_the_second_injector(image: P
     debugfs(image, "sif /mnt flags 0x80040")
     target = tmp_path / "base.img"
     wanted = BaseManifest(manifest(file("/mnt/new"), file("/etc/hostname")), 8 * MIB, {})
-    tools = Tools(DirectInjector(), SOURCES.open_blob, QuietReporter(), 1 << 40)
+    tools = Tools(DirectInjector(), SOURCES.open_blob, QuietReporter())
     golden = Fetched(image, sha256(image))
     with pytest.raises(NotExactError):
-        make_base(golden, wanted, target, tools)
+        make_base(golden, wanted, target, 1 << 40, tools)
     assert not list(tmp_path.glob("*base*"))
-    make_base(golden, wanted, target, replace(tools, second=LoopInjector))
+    make_base(golden, wanted, target, 1 << 40, replace(tools, second=LoopInjector))
     with opened(target, read_only=True) as trees:
         assert trees.root.read("/mnt/new") == trees.root.read("/etc/hostname") == b"new"
 
