@@ -13,7 +13,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from benchmarks import burning, facts, nights, nothing_to_do, one_image, pulling, service, unpacking
+from benchmarks import (
+    burning,
+    facts,
+    nights,
+    nothing_to_do,
+    one_image,
+    pulling,
+    service,
+    unpacking,
+    virt_customize,
+)
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
 from pipeline.errors import MetisError
 
@@ -50,6 +60,12 @@ def test_facts_of_a_thousand_nodes_cost_each_node_what_they_cost_of_a_hundred() 
 def test_an_image_takes_little_longer_than_a_script_by_hand() -> None:
     with one_image.prepared() as pair:
         check_bounds(lambda runs: [side_by_side(pair, runs=runs, bound=one_image.BOUND, briefly=True)], 3, 6)
+
+
+@pytest.mark.slow
+def test_an_image_without_an_appliance_takes_little_longer_than_a_copy_of_its_base() -> None:
+    with virt_customize.ready(virt_customize.DEBIAN) as bench:
+        check_bounds(lambda runs: [virt_customize.beside_a_copy(bench, runs, briefly=True)], 5, 9)
 
 
 @pytest.mark.slow

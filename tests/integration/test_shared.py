@@ -1,9 +1,10 @@
-"""What a copy shares with its source is known without reading; what was written to it is never among it."""
+"""What a copy has in common with its source is not hashed again; what was written to it is never among it."""
 
 from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,12 +74,17 @@ def write(path: Path, place: int, data: bytes) -> None:
         file.write(data)
 
 
-@pytest.fixture
-def base(xfs: Path, tiny_golden: Path) -> Path:
-    part, base = xfs / ".base.part", xfs / "base.img"
-    sparse.copy(tiny_golden, part)
+def based(folder: Path, golden: Path) -> Path:
+    """A base with its map and receipt."""
+    part, base = folder / ".base.part", folder / "base.img"
+    sparse.copy(golden, part)
     receipts.finish(part, base, "base", {}, {"root": 1, "boot": None}, QUIET)
     return base
+
+
+@pytest.fixture
+def base(xfs: Path, tiny_golden: Path) -> Path:
+    return based(xfs, tiny_golden)
 
 
 def changed(base: Path) -> Path:
@@ -99,8 +105,8 @@ def map_of(part: Path, base: Path | None) -> bytes:
 
 
 @pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch, base: Path) -> list[list[tuple[int, int]]]:
-    """The ranges that are hashed each time, once there is a base."""
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[int, int]]]:
+    """The ranges that are hashed each time."""
     seen: list[list[tuple[int, int]]] = []
     digests = hashing.digests
 
@@ -130,6 +136,7 @@ def test_what_a_copy_shares_with_its_base_is_all_but_what_was_written(base: Path
 def test_only_what_was_written_is_hashed_again_and_the_map_is_the_same(
     base: Path, hashed: list[list[tuple[int, int]]]
 ) -> None:
+    hashed.clear()
     wanted = map_of(changed(base), None)
     assert map_of(changed(base), base) == wanted
     all_of_it, _, again, _ = (sum(end - start for start, end in places) for places in hashed)
@@ -140,9 +147,38 @@ def test_nothing_is_taken_over_from_a_base_that_is_not_what_its_receipt_says(
     base: Path, hashed: list[list[tuple[int, int]]]
 ) -> None:
     write(base, 3 * PIECE, b"rot")
+    hashed.clear()
     map_of(changed(base), base)
     made, checked = (sum(end - start for start, end in places) for places in hashed)
     assert made == checked
+
+
+def test_where_nothing_is_shared_what_is_the_same_is_known_by_reading_both(
+    tmp_path: Path, tiny_golden: Path, hashed: list[list[tuple[int, int]]]
+) -> None:
+    base = based(tmp_path, tiny_golden)
+    wanted = map_of(changed(base), None)
+    hashed.clear()
+    assert map_of(changed(base), base) == wanted
+    assert sum(end - start for start, end in hashed[0]) <= 2 * PIECE
+
+
+@given(st.data())
+def test_two_files_are_alike_where_they_have_the_same_bytes(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = Path(folder, "one"), Path(folder, "other")
+        blocks = data.draw(st.lists(st.sampled_from([b"", b"x", b"y"]), min_size=1, max_size=6))
+        written = data.draw(st.lists(st.sampled_from([b"", b"\0", b"x"]), min_size=6, max_size=6))
+        for file, pieces in ((one, blocks), (other, written[: len(blocks)])):
+            with file.open("wb") as opened:
+                for number, piece in enumerate(pieces):  # nothing is a hole, and zeros are none
+                    opened.seek(number * BLOCK)
+                    opened.write(piece * BLOCK)
+                opened.truncate(len(blocks) * BLOCK)
+        wanted = [(number * BLOCK, number * BLOCK + BLOCK) for number in range(len(blocks))]
+        ours, theirs = one.read_bytes(), other.read_bytes()
+        same = [(start, end) for start, end in wanted if ours[start:end] == theirs[start:end]]
+        assert shared.places(one, other, wanted) == same
 
 
 def test_where_nothing_is_shared_nothing_is_said_to_be_the_same(tmp_path: Path) -> None:

@@ -75,6 +75,19 @@ def test_a_copy_keeps_holes(tmp_path: Path) -> None:
     assert sparse.mapped_bytes(tmp_path / "copy") <= sparse.GRAIN
 
 
+def test_a_disk_that_does_not_take_a_copy_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "source").write_bytes(bytes(sparse.CHUNK) * 20)
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    monkeypatch.setattr(sparse, "_FICLONE", 0)
+    with pytest.raises(OSError, match="No space left"):
+        sparse.copy(tmp_path / "source", tmp_path / "target")
+
+
 @pytest.mark.parametrize("refusal", [errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM])
 def test_a_copy_is_made_by_hand_where_the_kernel_will_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
