@@ -102,7 +102,7 @@ class Work:
 
     def _apply(self, card: Path, layout: disk.Disk, injector: Injector) -> Verdict:
         base = BaseManifest(manifest(*self.of_class), 0, self.labels)
-        tools = Tools(injector, self.open_blob, QuietReporter(), 1 << 40)
+        tools = Tools(injector, self.open_blob, QuietReporter())
         return apply_to(card, layout, base, manifest(*self.entries), self.reveal, tools, self.scratch)
 
 
