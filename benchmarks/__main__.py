@@ -11,17 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import MetisError
 
-from . import (
-    burning,
-    facts,
-    nights,
-    nothing_to_do,
-    one_image,
-    pulling,
-    service,
-    unpacking,
-    virt_customize,
-)
+from . import burning, facts, nights, nothing_to_do, one_image, pulling, service, unpacking, virt_customize
 from .compare import Comparison, Pair, machine, side_by_side, table
 
 OUTPUT = Path("artifacts/bench/results.json")
