@@ -3,8 +3,8 @@
 What a file is, its first bytes say; names on the web are often wrong. Whether the image can be used is for
 others to judge: here it is only bytes.
 
-The programs of the forms do the work. Where one of them leaves out zeros and can be held to a size, it writes
-to the file itself; what the others make comes through a pipe.
+The programs of the forms do the work. Where one of them leaves out zeros and can be held to a size, it reads
+and writes files by itself while we hash what it reads; for the others, all goes through pipes.
 """
 
 from __future__ import annotations
@@ -112,10 +112,41 @@ class _Hashed:
         self._hash = hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
-        while chunk := self._file.read(sparse.CHUNK):
-            self._hash.update(chunk)
+        while chunk := self.take():
             self._advance(len(chunk))
             yield chunk
+
+    def take(self) -> bytes:
+        """The next chunk, nothing at the end."""
+        chunk = self._file.read(sparse.CHUNK)
+        self._hash.update(chunk)
+        return chunk
+
+    @contextmanager
+    def beside(self, sink: int, limit: int) -> Iterator[tuple[int, Callable[[], bool]]]:
+        """The same file for a program that reads it and writes to `sink` by itself, and what we do meanwhile.
+
+        That is to hash a chunk, tell how far the program is, and hold it to a place in what it writes.
+        """
+        source, seen = os.open(f"/proc/self/fd/{self._file.fileno()}", os.O_RDONLY | os.O_CLOEXEC), 0
+
+        def look() -> None:
+            nonlocal seen
+            now = os.lseek(source, 0, os.SEEK_CUR)
+            self._advance(now - seen)
+            seen = now
+            if os.lseek(sink, 0, os.SEEK_CUR) > limit:
+                raise sparse.TooLongError(f"larger than {limit} bytes")
+
+        def work() -> bool:
+            look()
+            return bool(self.take())
+
+        try:
+            yield source, work
+            look()
+        finally:
+            os.close(source)
 
     def sha256(self) -> str:
         """The hash of the whole file, for which the rest of it is read."""
@@ -183,21 +214,14 @@ def _pour(source: _Hashed, argv: tuple[str, ...], packed: Path, limit: int) -> C
 
     def pour(sink: int) -> None:
         try:
-            process.poured(argv, _within(source, sink, limit), sink, limit)
+            with source.beside(sink, limit) as (file, work):
+                process.poured(argv, file, sink, limit, work)
         except OSError as error:
             if error.errno == errno.EFBIG:
                 raise sparse.TooLongError(f"{packed} is larger than {limit} bytes") from None
             raise
 
     return pour
-
-
-def _within(chunks: Iterable[bytes], sink: int, limit: int) -> Iterator[bytes]:
-    """Chunks for a program that writes to a file that we have open too, up to a place in it."""
-    for chunk in chunks:
-        if os.lseek(sink, 0, os.SEEK_CUR) > limit:
-            raise sparse.TooLongError(f"larger than {limit} bytes")
-        yield chunk
 
 
 def _length_of_xz(packed: Path) -> int | None:

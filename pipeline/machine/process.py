@@ -39,6 +39,8 @@ PIPE = 64 << 10
 """Bytes that a pipe holds (pipe(7))."""
 _WIDE = 1 << 20
 """Bytes; no pipe of an ordinary user may be wider (proc_sys_fs(5), pipe-max-size)."""
+_PAUSE = 0.05
+"""Seconds between looks at a filter that works by itself."""
 _WAITED_FOR: set[subprocess.Popen[bytes]] = set()
 _OF_THE_MEDIUM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
@@ -185,23 +187,28 @@ def piped(
             raise FilterError(f"{argv[0]} failed: {Finished(code, b'', complaints.read()).last_words}")
 
 
-def poured(argv: Sequence[str | Path], chunks: Iterable[bytes], sink: int, largest: int) -> None:
-    """Send `chunks` through a filter that writes to an open file itself, which saves us all that it makes.
+def poured(
+    argv: Sequence[str | Path], source: int, sink: int, largest: int, beside: Callable[[], bool]
+) -> None:
+    """Have a filter read one open file and write another by itself, which saves us all that passes through.
 
-    It cannot write past `largest` bytes of a file (setrlimit(2), RLIMIT_FSIZE): OSError says EFBIG then, and
-    else what the filter says of a file that cannot be written. Raises as `piped` does otherwise.
+    `beside` is called until the filter ends, at once again where it says that it has more to do; what it
+    raises ends the filter. The filter cannot write past `largest` bytes of a file for long (setrlimit(2),
+    RLIMIT_FSIZE): OSError says EFBIG then, and else what the filter says of a file that cannot be written.
+    Raises FilterError when the filter fails, ToolError when it is missing.
     """
     import resource  # Windows has none, and nothing is unpacked there
 
-    with TemporaryFile() as complaints, _started(argv, None, None, complaints.fileno(), sink) as child:
-        assert child.stdin is not None
-        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (largest, largest))  # it has no input yet
-        _widen(child.stdin)
-        feeder = _Feeder(chunks, child.stdin)
-        feeder.run()
-        if feeder.error is not None:
-            raise feeder.error
-        code = child.wait()
+    with (
+        TemporaryFile() as complaints,
+        _started(argv, None, None, complaints.fileno(), sink, source) as child,
+    ):
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (largest, largest))
+        while child.poll() is None:
+            if not beside():
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(_PAUSE)
+        code = child.returncode
         complaints.seek(0)
         words = Finished(code, b"", complaints.read()).last_words
     if code == -signal.SIGXFSZ:
@@ -438,13 +445,14 @@ def _started(
     cwd: Path | None,
     stderr: int = subprocess.PIPE,
     stdout: int = subprocess.PIPE,
+    stdin: int = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a process group of its own, which is gone when the block is left."""
     words = [os.fspath(word) for word in argv]
     try:
         child = subprocess.Popen(  # noqa: S603 - argv is a list, no shell takes part
             words,
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=environment(extra_environment),
