@@ -193,31 +193,30 @@ def poured(
     """Have a filter read one open file and write another by itself, which saves us all that passes through.
 
     `beside` is called until the filter ends, at once again where it says that it has more to do; what it
-    raises ends the filter. The filter cannot write past `largest` bytes of a file for long (setrlimit(2),
-    RLIMIT_FSIZE): OSError says EFBIG then, and else what the filter says of a file that cannot be written.
-    Raises FilterError when the filter fails, ToolError when it is missing.
+    raises ends the filter. It cannot write past `largest` bytes of a file (prlimit(1), RLIMIT_FSIZE): OSError
+    says EFBIG then, and else what the filter says of a file that cannot be written. Raises FilterError when
+    the filter fails, ToolError when it is missing.
     """
-    import resource  # Windows has none, and nothing is unpacked there
-
+    _check_installed(argv[0])
+    words = ["prlimit", f"--fsize={largest}:{largest}", "--", *argv]
     with (
         TemporaryFile() as complaints,
-        _started(argv, None, None, complaints.fileno(), sink, source) as child,
+        _started(words, None, None, complaints.fileno(), sink, source) as child,
     ):
-        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (largest, largest))
         while child.poll() is None:
             if not beside():
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(_PAUSE)
         code = child.returncode
         complaints.seek(0)
-        words = Finished(code, b"", complaints.read()).last_words
+        said = Finished(code, b"", complaints.read()).last_words
     if code == -signal.SIGXFSZ:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     if code != 0:
         for number in _OF_THE_MEDIUM:
-            if os.strerror(number) in words:  # a child's locale is C, as is that of ours
+            if os.strerror(number) in said:  # a child's locale is C, as is that of ours
                 raise OSError(number, os.strerror(number))
-        raise FilterError(f"{argv[0]} failed: {words}")
+        raise FilterError(f"{argv[0]} failed: {said}")
 
 
 def _widen(pipe: IO[bytes]) -> None:
@@ -318,8 +317,7 @@ def background(
     It ends with the thread that started it too, even where that is killed (setpriv(1), --pdeathsig). Raises
     ToolError when the program is missing.
     """
-    if shutil.which(argv[0], path=environment(extra_environment)["PATH"]) is None:
-        raise _missing(argv[0])
+    _check_installed(argv[0], extra_environment)
     words = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
     with (
         log.open("wb") as sink,
@@ -473,6 +471,12 @@ def _started(
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
+
+
+def _check_installed(program: str | Path, extra_environment: Mapping[str, str] | None = None) -> None:
+    """Raise ToolError for a program that another one would start, and not find."""
+    if shutil.which(program, path=environment(extra_environment)["PATH"]) is None:
+        raise _missing(program)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,40 +59,55 @@ def test_what_goes_wrong_with_the_chunks_is_raised_where_the_filter_was_started(
         out.read()
 
 
-def poured(argv: list[str], chunks: Iterable[bytes], into: Path, largest: int = 1 << 30) -> bytes:
-    with into.open("wb") as sink:
-        process.poured(argv, chunks, sink.fileno(), largest)
+def poured(
+    argv: list[str],
+    source: Path,
+    into: Path,
+    largest: int = 1 << 30,
+    beside: Callable[[], bool] = lambda: False,
+) -> bytes:
+    with source.open("rb") as given, into.open("wb") as sink:
+        process.poured(argv, given.fileno(), sink.fileno(), largest, beside)
     return into.read_bytes()
 
 
-def test_a_filter_writes_all_that_it_makes_to_a_file_by_itself(tmp_path: Path) -> None:
-    chunks = [b"a" * 100_000] * 20
-    assert poured(["tr", "a", "b"], chunks, tmp_path / "file") == b"b" * 2_000_000
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """What a filter reads by itself."""
+    (tmp_path / "given").write_bytes(b"a" * 2_000_000)
+    return tmp_path / "given"
 
 
-def test_a_filter_that_writes_to_a_file_and_fails_says_why(tmp_path: Path) -> None:
+def test_a_filter_reads_and_writes_files_by_itself_while_we_do_other_work(tmp_path: Path, given: Path) -> None:
+    left = [True, True, False]
+    slowly = ["sh", "-c", "sleep 0.2; tr a b"]
+    assert poured(slowly, given, tmp_path / "file", beside=lambda: left.pop(0) if left else False)
+    assert not left
+    assert (tmp_path / "file").read_bytes() == b"b" * 2_000_000
+
+
+def test_a_filter_that_writes_to_a_file_and_fails_says_why(tmp_path: Path, given: Path) -> None:
     with pytest.raises(FilterError, match="sh failed: out of luck"):
-        poured(["sh", "-c", "echo out of luck >&2; exit 3"], [b"x" * 1_000_000], tmp_path / "file")
+        poured(["sh", "-c", "echo out of luck >&2; exit 3"], given, tmp_path / "file")
 
 
 def test_a_filter_cannot_make_its_file_longer_than_it_may(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File too large"):
-        poured(["cat"], itertools.repeat(bytes(1 << 16)), tmp_path / "file", 1 << 20)
+        poured(["cat"], Path("/dev/zero"), tmp_path / "file", 1 << 20)
     assert (tmp_path / "file").stat().st_size <= 1 << 20
 
 
-def test_a_filter_that_cannot_write_is_an_error_of_the_medium() -> None:
+def test_a_filter_that_cannot_write_is_an_error_of_the_medium(given: Path) -> None:
     with pytest.raises(OSError, match="No space left on device"):
-        poured(["cat"], [bytes(1 << 16)], Path("/dev/full"))
+        poured(["cat"], given, Path("/dev/full"))
 
 
-def test_a_filter_is_ended_when_what_it_gets_goes_wrong(tmp_path: Path) -> None:
-    def broken() -> Iterator[bytes]:
-        yield b"x"
+def test_a_filter_is_ended_when_the_work_beside_it_goes_wrong(tmp_path: Path, given: Path) -> None:
+    def fail() -> bool:
         raise OSError(5, "the medium is worn out")
 
     with pytest.raises(OSError, match="worn out"):
-        poured(["sh", "-c", "cat; sleep 600"], broken(), tmp_path / "file")
+        poured(["sleep", "600"], given, tmp_path / "file", beside=fail)
 
 
 def test_a_filter_is_gone_when_its_block_fails() -> None:
