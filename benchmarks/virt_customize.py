@@ -51,6 +51,11 @@ class Bench:
     words: Sequence[str]
     """The accelerator, then a partition and its tar stream for each side: see `one_image.streams`."""
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of libguestfs's own programs."""
+        return {"LIBGUESTFS_BACKEND": "direct", **_SETTINGS[self.words[0]]}
+
     def build(self, injector: str) -> None:
         """Make the image by Metis."""
         self.lab.environment["METIS_INJECTOR"] = injector
@@ -58,18 +63,18 @@ class Bench:
 
     def customize(self, commands: Path) -> None:
         """Make the image by virt-customize."""
-        self._copy()
-        words: list[str | Path] = ["virt-customize", "--quiet", "--no-network", "-a", self.copy]
+        self.copied()
+        words = ["virt-customize", "--quiet", "--no-network", "-a", self.copy]
         process.run(
             [*words, "--commands-from-file", commands],
             timeout=TIMEOUT,
-            extra_environment={"LIBGUESTFS_BACKEND": "direct", **_SETTINGS[self.words[0]]},
+            extra_environment=self.variables,
         )
         self._describe()
 
     def leave_as_it_is(self) -> None:
         """Make a copy of the base with its block map."""
-        self._copy()
+        self.copied()
         self._describe()
 
     def compared(
@@ -89,19 +94,13 @@ class Bench:
         )
         return side_by_side(pair, runs=runs, bound=bound, briefly=briefly)
 
-    def _copy(self) -> None:
+    def copied(self) -> None:
+        """Make a sparse copy of the base."""
         self.copy.unlink(missing_ok=True)
         process.run(["cp", "--sparse=always", self.base, self.copy], timeout=TIMEOUT)
 
     def _describe(self) -> None:
-        words: list[str | Path] = [
-            "bmaptool",
-            "--quiet",
-            "create",
-            "--output",
-            f"{self.copy}.bmap",
-            self.copy,
-        ]
+        words = ["bmaptool", "--quiet", "create", "--output", f"{self.copy}.bmap", self.copy]
         process.run(words, timeout=TIMEOUT)
 
 
@@ -124,24 +123,24 @@ def ready(class_text: str = "") -> Iterator[Bench]:
 def measured(runs: int) -> Sequence[Comparison]:
     """Both injectors beside virt-customize, and the direct one beside a copy, of Debian and of a Pi."""
     with ready(DEBIAN) as bench:
-        commands = _commands(bench.words[1:], bench.copy.with_name("commands"))
+        commands = commands_of(bench.words[1:], bench.copy.with_name("commands"))
         found = [
             bench.compared(injector, lambda: bench.customize(commands), runs, bound, name="virt-customize")
             for injector, bound in BOUNDS.items()
         ]
         found.append(beside_a_copy(bench, COPIES))
     with ready() as bench:
-        name = "copy and block map, of a Pi"
-        return [*found, bench.compared("direct", bench.leave_as_it_is, COPIES, None, name=name)]
+        return [*found, beside_a_copy(bench, COPIES, name="copy and block map, of a Pi")]
 
 
-def beside_a_copy(bench: Bench, runs: int, *, briefly: bool = False) -> Comparison:
+def beside_a_copy(
+    bench: Bench, runs: int, *, name: str = "copy and block map", briefly: bool = False
+) -> Comparison:
     """The direct injector beside a sparse copy of the base with its block map."""
-    name = "copy and block map"
     return bench.compared("direct", bench.leave_as_it_is, runs, BOUND_OF_COPY, name=name, briefly=briefly)
 
 
-def _commands(streams: Sequence[str], folder: Path) -> Path:
+def commands_of(streams: Sequence[str], folder: Path) -> Path:
     """What virt-customize is told so that it puts in what the tar streams hold, the boot's and the root's."""
     folder.mkdir()
     lines: list[str] = []
