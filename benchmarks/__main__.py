@@ -1,9 +1,8 @@
-"""`python -m benchmarks`: run the comparisons, print their ratios, keep the figures as JSON."""
+"""`python -m benchmarks`: run the comparisons, print their ratios, keep the figures and a picture."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,11 +12,14 @@ from pipeline.errors import MetisError
 
 from . import (
     burning,
+    copying,
     facts,
+    kept,
     many_images,
     nights,
     nothing_to_do,
     one_image,
+    plot,
     pulling,
     service,
     unpacking,
@@ -48,6 +50,7 @@ SUITE: Mapping[str, tuple[Measure, int]] = {
     "virt_customize": (virt_customize.measured, 3),
     "many_images": (many_images.measured, 3),
     "pull": (_pairs(pulling.prepared, pulling.BOUND), 5),
+    "copying": (copying.measured, 7),
     "unpacking": (unpacking.measured, 7),
     "burn_plain": (burning.on_a_plain_card, 5),
     "burn_slow": (burning.on_a_slow_card, 3),
@@ -62,6 +65,7 @@ USUAL = (
     "virt_customize",
     "many_images",
     "pull",
+    "copying",
     "unpacking",
     "burn_plain",
     "burn_slow",
@@ -72,6 +76,7 @@ USUAL = (
 def main() -> int:
     """Run what is asked for; 1 where a ratio misses its bound."""
     options = _options()
+    then = kept.read(options.against) if options.against else None
     started = machine()
     found: list[Comparison] = []
     for name in [options.only] if options.only else USUAL:
@@ -79,9 +84,11 @@ def main() -> int:
         measure, runs = SUITE[name]
         found += measure(options.runs or runs)
     print(table(found))
-    data = {"machine": started, "comparisons": [item.to_data() for item in found]}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(data, indent=2) + "\n")
+    now = kept.Kept(started, found)
+    if then:
+        print(f"\nbeside {options.against}:\n{kept.changes(then, now)}")
+    kept.write(options.output, now)
+    plot.draw(found, options.output.with_suffix(".svg"))
     return 0 if all(item.is_good for item in found) else 1
 
 
@@ -94,6 +101,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=int, help="so many pairs of runs")
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"the figures as JSON ({OUTPUT})")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="compare with figures kept before")
     return parser.parse_args()
 
 

@@ -128,6 +128,11 @@ def machine() -> dict[str, Any]:
 def table(comparisons: Sequence[Comparison]) -> str:
     """The figures for people: medians, with the smallest and the largest in brackets."""
     rows = [("", "Metis, s", "peer, s", "CPU, s", "ratio", "at most"), *map(_row, comparisons)]
+    return columns(rows)
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of texts as a table, each column as wide as it must be."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
@@ -136,15 +141,16 @@ def _row(item: Comparison) -> tuple[str, ...]:
     cpu = [statistics.median(cost.cpu for cost in costs) for costs in (item.ours, item.peer)]
     return (
         item.name,
-        _spread([cost.wall for cost in item.ours]),
-        _spread([cost.wall for cost in item.peer]),
+        spread([cost.wall for cost in item.ours]),
+        spread([cost.wall for cost in item.peer]),
         f"{cpu[0]:.2f} : {cpu[1]:.2f}",
-        _spread(item.ratios),
+        spread(item.ratios),
         "-" if item.bound is None else f"{item.bound:g}{'' if item.is_good else ' MISSED'}",
     )
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """The median, with the smallest and the largest in brackets."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 

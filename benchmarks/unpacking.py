@@ -45,7 +45,7 @@ def measured(runs: int, content: Mapping[str, int] = CONTENT) -> Sequence[Compar
     with tempfile.TemporaryDirectory(prefix="metis-bench-", dir="/dev/shm") as folder:
         golden = Path(folder, "golden.img")
         for form, size in content.items():
-            _write(golden, size)
+            write(golden, size)
             with _pair(golden, form) as pair:
                 found.append(side_by_side(pair, runs=runs, bound=BOUND))
     return found
@@ -77,8 +77,8 @@ def _pair(golden: Path, form: str) -> Iterator[Pair]:
         file.unlink()
 
 
-def _write(golden: Path, content: int) -> None:
-    """Libraries until there are so many bytes of them, one after the other, and zeros in between."""
+def write(golden: Path, content: int) -> None:
+    """Write libraries until there are so many bytes of them, one after the other, and zeros in between."""
     left = content
     with golden.open("wb") as target:
         for source in _files():

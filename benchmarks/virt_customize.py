@@ -72,6 +72,16 @@ class Bench:
         )
         self._describe()
 
+    def fish(self) -> None:
+        """Make the image by guestfish, which is told where the file systems are and gets the tar streams."""
+        self.copied()
+        words: list[str | Path] = ["guestfish", "--format=raw", "-a", self.copy, "run"]
+        for stream in self.words[1:]:
+            partition, _, tar = stream.partition(":")
+            words += [":", "mount", f"/dev/sda{partition}", "/", ":", "tar-in", tar, "/", ":", "umount", "/"]
+        process.run(words, timeout=TIMEOUT, extra_environment=self.variables)
+        self._describe()
+
     def leave_as_it_is(self) -> None:
         """Make a copy of the base with its block map."""
         self.copied()
@@ -128,6 +138,7 @@ def measured(runs: int) -> Sequence[Comparison]:
             bench.compared(injector, lambda: bench.customize(commands), runs, bound, name="virt-customize")
             for injector, bound in BOUNDS.items()
         ]
+        found.append(bench.compared("guestfs", bench.fish, runs, None, name="guestfish"))
         found.append(beside_a_copy(bench, COPIES))
     with ready() as bench:
         return [*found, beside_a_copy(bench, COPIES, name="copy and block map, of a Pi")]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ class _Batch:
     is_launched: threading.Event = field(default_factory=threading.Event)
     is_empty: threading.Event = field(default_factory=threading.Event)
     has_ended: threading.Event = field(default_factory=threading.Event)
+    in_turn: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, launch: Launch) -> None:
         """Launch, wait until everybody is done, shut down."""
@@ -85,6 +86,11 @@ class Seat:
     def device(self) -> str:
         """The name of its drive there."""
         return f"/dev/sd{chr(ord('a') + self.number)}"
+
+    @property
+    def in_turn(self) -> AbstractContextManager[object]:
+        """Held by one image at a time in its appliance, for what two cannot do at the same time."""
+        return self._batch.in_turn
 
     def handle(self) -> GuestFS:
         """The appliance, once it is there. Raises what its launch raised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ _ABSENT = ("No such file or directory", "Not a directory")
 """How the appliance, which speaks English, says that a parent is missing; the binding gives no number."""
 _FULL = ("No space left on device", ": Wrote only")
 """How the kernel says that nothing fits any more, and tar(1) of a file of which a part still did."""
+_TOLD_APART_BY_ID = frozenset({"btrfs", "xfs"})
+"""File systems of which the kernel has no two copies mounted at the same time (xfs(5), nouuid)."""
 _CHUNK = 1 << 20
 """Bytes of one pread: answers of the appliance are limited to 4 MiB."""
 
@@ -57,20 +59,21 @@ class GuestfsInjector:
         with self._batches.seat(image, read_only=read_only) as seat:
             layout = filled(disk)
             handle = seat.handle()
-            with _one_line_errors(image, seat):
+            with _one_line_errors(image, seat), ExitStack() as left:
                 drive = _Drive(handle, seat)
                 if isinstance(disk, Coming):
                     drive.look_again()
+                if _TOLD_APART_BY_ID & {part.filesystem for part in layout.partitions}:
+                    left.enter_context(seat.in_turn)
+                    left.callback(drive.unmount)
                 places = choose(layout, drive)
                 if grow:
                     drive.grow(layout, places.root)
                 root = drive.mount(places.root, "root", read_only=read_only)
                 boot = (
-                    drive.mount(places.boot, "boot", read_only=read_only)
-                    if places.boot is not None
-                    else None
+                    drive.mount(places.boot, "boot", read_only=read_only) if places.boot is not None else None
                 )
-                # It stays mounted until the appliance ends, which says what then went wrong. Each call of
+                # Others stay mounted until the appliance ends, which says what then went wrong: each call of
                 # umount would first wait for udev, twice, and take three times as long.
                 yield Trees(places, root, boot)
 
@@ -82,6 +85,7 @@ class _Drive:
         self._handle = handle
         self._seat = seat
         self._tops: set[str] = set()
+        self._mounted: list[str] = []
 
     def look_again(self) -> None:
         """Forget what was read of the drive before it was filled (block/partitions/core.c, BLKRRPART)."""
@@ -109,11 +113,17 @@ class _Drive:
         self._handle.resize2fs(self._device(number))
 
     def mount(self, partition: int, side: Side, *, read_only: bool) -> GuestfsTree:
-        """The file system of a partition, until the appliance ends."""
+        """The file system of a partition, until `unmount` or the end of the appliance."""
         top = self._top(side)
         mount = self._handle.mount_ro if read_only else self._handle.mount
         mount(self._device(partition), top)
+        self._mounted.append(top)
         return GuestfsTree(self._handle, top)
+
+    def unmount(self) -> None:
+        """Leave the file systems before the appliance ends."""
+        while self._mounted:
+            self._handle.umount(self._mounted.pop())
 
     def _top(self, name: str) -> str:
         top = f"/{name}{self._seat.number}"
