@@ -17,6 +17,7 @@ from . import (
     kept,
     many_images,
     nights,
+    ninja,
     nothing_to_do,
     one_image,
     plot,
@@ -44,6 +45,7 @@ def _pairs(prepare: Callable[[], AbstractContextManager[Pair]], bound: float | N
 SUITE: Mapping[str, tuple[Measure, int]] = {
     # what measures, and how often
     "nothing_to_do": (_pairs(lambda: nothing_to_do.prepared(nothing_to_do.NODES), nothing_to_do.BOUND), 7),
+    "ninja": (_pairs(ninja.prepared, None), 5),
     "nightly": (nights.measured, 7),
     "facts": (facts.measured, 5),
     "one_image": (_pairs(one_image.prepared, one_image.BOUND), 5),
@@ -59,6 +61,7 @@ SUITE: Mapping[str, tuple[Measure, int]] = {
 }
 USUAL = (
     "nothing_to_do",
+    "ninja",
     "nightly",
     "facts",
     "one_image",

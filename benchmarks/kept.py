@@ -51,14 +51,11 @@ def read(path: Path) -> Kept:
 
 def _comparison(data: Mapping[str, Any]) -> Comparison:
     bound = data["bound"]
+    ours, peer = (
+        [Cost(float(cost["wall"]), float(cost["cpu"])) for cost in data[side]] for side in ("ours", "peer")
+    )
     found = Comparison(
-        str(data["name"]),
-        None if bound is None else float(bound),
-        *(
-            [Cost(float(cost["wall"]), float(cost["cpu"])) for cost in data[side]]
-            for side in ("ours", "peer")
-        ),
-        dict(data["about"]),
+        str(data["name"]), None if bound is None else float(bound), ours, peer, dict(data["about"])
     )
     if not found.ours or len(found.ours) != len(found.peer) or min(cost.wall for cost in found.peer) <= 0:
         raise ValueError

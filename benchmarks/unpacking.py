@@ -37,22 +37,34 @@ _PACK = {
 }
 # What is quickest: through a pipe, and with `dd conv=sparse` or `cp --sparse=always`, it takes longer.
 _UNPACK = {"xz": 'xz -T0 -dc "$1" >"$2"', "zst": 'zstd -dcq --sparse "$1" >"$2"'}
+_PIXZ = 'pixz -d <"$1" >"$2"'
+"""For information: it unpacks .xz with several threads too, and writes all zeros."""
 
 
-def measured(runs: int, content: Mapping[str, int] = CONTENT) -> Sequence[Comparison]:
-    """Time both forms of a golden with so many bytes of libraries."""
+def measured(runs: int) -> Sequence[Comparison]:
+    """Time both forms of a golden beside the programs of their forms, and .xz beside pixz(1)."""
+    with tempfile.TemporaryDirectory(prefix="metis-bench-", dir="/dev/shm") as folder:
+        golden = Path(folder, "golden.img")
+        write(golden, CONTENT["xz"])
+        with _pair(golden, "xz", _PIXZ, ", pixz") as pair:
+            beside_pixz = side_by_side(pair, runs=runs, bound=None)
+    return [*beside_their_own(runs, CONTENT), beside_pixz]
+
+
+def beside_their_own(runs: int, content: Mapping[str, int]) -> Sequence[Comparison]:
+    """Time forms of a golden with so many bytes of libraries beside the programs of these forms."""
     found = []
     with tempfile.TemporaryDirectory(prefix="metis-bench-", dir="/dev/shm") as folder:
         golden = Path(folder, "golden.img")
         for form, size in content.items():
             write(golden, size)
-            with _pair(golden, form) as pair:
+            with _pair(golden, form, _UNPACK[form]) as pair:
                 found.append(side_by_side(pair, runs=runs, bound=BOUND))
     return found
 
 
 @contextmanager
-def _pair(golden: Path, form: str) -> Iterator[Pair]:
+def _pair(golden: Path, form: str, command: str, name: str = "") -> Iterator[Pair]:
     """A golden in one form, unpacked once by both to see that they make the same of it."""
     packed, ours, peer = (golden.with_name(name) for name in (f"packed.{form}", "ours", "peer"))
     process.run(["sh", "-c", f'{_PACK[form]} "$1" >"$2"', "sh", golden, packed])
@@ -65,14 +77,14 @@ def _pair(golden: Path, form: str) -> Iterator[Pair]:
 
     def by_itself() -> None:
         peer.unlink(missing_ok=True)
-        process.run(["sh", "-c", _UNPACK[form], "sh", packed, peer])
+        process.run(["sh", "-c", command, "sh", packed, peer])
 
     by_us()
     by_itself()
     if not _sha256(ours) == _sha256(peer) == _sha256(golden):
         raise MetisError(f"not the same came out of the golden as .{form}")
     about = {"packed": packed.stat().st_size, "size": size, "mapped": sparse.mapped_bytes(ours)}
-    yield Pair(f"unpacking {size >> 20} MiB of .{form}", by_us, by_itself, about)
+    yield Pair(f"unpacking {size >> 20} MiB of .{form}{name}", by_us, by_itself, about)
     for file in (packed, ours, peer):
         file.unlink()
 

@@ -64,7 +64,7 @@ class Bench:
     def customize(self, commands: Path) -> None:
         """Make the image by virt-customize."""
         self.copied()
-        words = ["virt-customize", "--quiet", "--no-network", "-a", self.copy]
+        words: list[str | Path] = ["virt-customize", "--quiet", "--no-network", "-a", self.copy]
         process.run(
             [*words, "--commands-from-file", commands],
             timeout=TIMEOUT,

@@ -77,7 +77,7 @@ def test_a_golden_is_pulled_as_fast_as_by_hand_and_in_little_memory() -> None:
 
 @pytest.mark.slow
 def test_a_golden_is_unpacked_as_fast_as_by_the_programs_of_its_form() -> None:
-    check_bounds(lambda runs: unpacking.measured(runs, unpacking.SOME), 3, 7)
+    check_bounds(lambda runs: unpacking.beside_their_own(runs, unpacking.SOME), 3, 7)
 
 
 @pytest.mark.slow

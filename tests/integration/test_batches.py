@@ -6,15 +6,18 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from pipeline.inject.partitions import exactly
+from pipeline.inject.tree import Places
 from pipeline.machine import process
-from pipeline.raw import disk
+from pipeline.raw import disk, sparse
 from tests.support import goldens
-from tests.support.injectors import usable
+from tests.support.injectors import of_the_lab, usable
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 
 pytestmark = pytest.mark.slow
@@ -105,6 +108,27 @@ def test_images_that_wait_share_a_launch_and_one_that_fails_fails_alone(lab: Lab
     assert launches == [4]
     assert_built(lab, GOOD)
     assert lab.leftovers() == []
+
+
+def test_two_copies_of_a_file_system_that_is_known_by_its_id_are_mounted_in_turn(tmp_path: Path) -> None:
+    usable("guestfs")
+    size, one = 320, tmp_path / "one.img"
+    (offset,) = goldens.partition(one, "gpt", [("root", size)])
+    alone = tmp_path / "root"
+    with alone.open("wb") as file:
+        file.truncate(size << 20)
+    process.run(["mkfs.xfs", "-q", alone])
+    with one.open("rb+") as image, alone.open("rb") as root:
+        sparse.copy_part(root.fileno(), 0, size << 20, image.fileno(), offset)
+    sparse.copy(one, tmp_path / "two.img")
+    injector = of_the_lab("guestfs")
+
+    def names(image: Path) -> Sequence[str]:
+        with injector.open(image, disk.read(image), exactly(Places(1, None))) as trees:
+            return trees.root.list_names("/")
+
+    with ThreadPoolExecutor() as threads:
+        assert list(threads.map(names, [one, tmp_path / "two.img"])) == [[], []]
 
 
 def test_where_an_appliance_does_not_bear_them_together_each_is_made_by_itself(lab: Lab) -> None:

@@ -78,7 +78,9 @@ def given(tmp_path: Path) -> Path:
     return tmp_path / "given"
 
 
-def test_a_filter_reads_and_writes_files_by_itself_while_we_do_other_work(tmp_path: Path, given: Path) -> None:
+def test_a_filter_reads_and_writes_files_by_itself_while_we_do_other_work(
+    tmp_path: Path, given: Path
+) -> None:
     left = [True, True, False]
     slowly = ["sh", "-c", "sleep 0.2; tr a b"]
     assert poured(slowly, given, tmp_path / "file", beside=lambda: left.pop(0) if left else False)
