@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from pipeline.errors import MetisError
@@ -38,7 +39,7 @@ def measured(runs: int) -> Sequence[Comparison]:
 
         found = []
         for name, command in PEERS.items():
-            pair = Pair(f"copy : {name}", by_us, lambda command=command: by_other(command), about)
+            pair = Pair(f"copy : {name}", by_us, partial(by_other, command), about)
             found.append(side_by_side(pair, runs=runs, bound=None))
             if ours.read_bytes() != peer.read_bytes():
                 raise MetisError(f"{name} copied something else")

@@ -78,7 +78,7 @@ class Bench:
         words: list[str | Path] = ["guestfish", "--format=raw", "-a", self.copy, "run"]
         for stream in self.words[1:]:
             partition, _, tar = stream.partition(":")
-            words += [":", "mount", f"/dev/sda{partition}", "/", ":", "tar-in", tar, "/", ":", "umount", "/"]
+            words += f": mount /dev/sda{partition} / : tar-in {tar} / : umount /".split()
         process.run(words, timeout=TIMEOUT, extra_environment=self.variables)
         self._describe()
 
@@ -110,7 +110,14 @@ class Bench:
         process.run(["cp", "--sparse=always", self.base, self.copy], timeout=TIMEOUT)
 
     def _describe(self) -> None:
-        words = ["bmaptool", "--quiet", "create", "--output", f"{self.copy}.bmap", self.copy]
+        words: list[str | Path] = [
+            "bmaptool",
+            "--quiet",
+            "create",
+            "--output",
+            f"{self.copy}.bmap",
+            self.copy,
+        ]
         process.run(words, timeout=TIMEOUT)
 
 
