@@ -16,12 +16,13 @@ PACKAGES := python3-venv python3-guestfs libguestfs-tools supermin $(QEMU) qemu-
 # Most of them are programs that read on a node what we write.
 TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon etcd-client fuse3 gnupg iproute2 \
     libnbd-bin nbdkit nbdkit-plugin-python netplan.io openssl python3-prometheus-client qemu-system-arm \
-    qemu-system-x86 qemu-user-static shellcheck strace sudo systemd user-mode-linux wget xfsprogs
+    qemu-system-x86 qemu-user-static shellcheck strace sudo systemd udev umockdev user-mode-linux wget xfsprogs
 BENCH_PACKAGES := ninja-build pixz
 # These would change how a machine starts or who can reach it. Where they are missing, and CI is not set, the tests
 # that need them are skipped.
 ifdef CI
-TEST_PACKAGES += cloud-init docker-registry etcd-server network-manager nginx-light openssh-server prometheus
+TEST_PACKAGES += cloud-init docker-registry etcd-server network-manager nginx-light openssh-server prometheus \
+    prometheus-node-exporter prometheus-pushgateway
 # A browser is large, and a desk has one that people use.
 TEST_PACKAGES += chromium
 endif
@@ -37,7 +38,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # machines too: one worker more than there are cores has something to do meanwhile. What takes longest begins first:
 # begun last, it would leave the other cores idle.
 WORKERS := --numprocesses $(shell echo $$(($$(nproc) + 1))) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
-PYTEST := $(VENV)/bin/pytest --durations 15 --durations-min 1
+# By this name each worker loads the plugin before it loads Metis, so that imports count as covered.
+PYTEST := PYTEST_PLUGINS=tests.support.ci_figures $(VENV)/bin/pytest --durations 15 --durations-min 1
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,12 +71,12 @@ types: setup ## Check types
 
 unit: setup ## Run the quick tests
 	@$(call install,$(TEST_PACKAGES))
-	@$(PYTEST) -m "not slow" $(WORKERS)
+	@$(PYTEST) --suite quick --measure-coverage -m "not slow" $(WORKERS)
 
 slow: setup ## Run the tests that build goldens, start the appliance or boot a machine
 	@$(call install,$(TEST_PACKAGES))
-	@$(PYTEST) -m slow tests/machine tests/integration tests/unit $(WORKERS)
-	@$(PYTEST) -m slow tests/benchmarks
+	@$(PYTEST) --suite slow -m slow tests/machine tests/integration tests/unit $(WORKERS)
+	@$(PYTEST) --suite benchmarks -m slow tests/benchmarks
 
 bench: setup ## Compare with peers doing the same work, side by side
 	@$(call install,$(TEST_PACKAGES) $(BENCH_PACKAGES))

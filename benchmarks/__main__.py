@@ -29,7 +29,6 @@ from . import (
 from .compare import Comparison, Pair, machine, side_by_side, table
 
 OUTPUT = Path("artifacts/bench/results.json")
-MANY_NODES = 10_000
 
 Measure = Callable[[int], Sequence[Comparison]]
 
@@ -57,23 +56,8 @@ SUITE: Mapping[str, tuple[Measure, int]] = {
     "burn_plain": (burning.on_a_plain_card, 5),
     "burn_slow": (burning.on_a_slow_card, 3),
     "service": (service.measured, 1),
-    "many_nodes": (_pairs(lambda: nothing_to_do.prepared(MANY_NODES), None), 3),
+    "many_nodes": (nothing_to_do.growing, 5),
 }
-USUAL = (
-    "nothing_to_do",
-    "ninja",
-    "nightly",
-    "facts",
-    "one_image",
-    "virt_customize",
-    "many_images",
-    "pull",
-    "copying",
-    "unpacking",
-    "burn_plain",
-    "burn_slow",
-    "service",
-)
 
 
 def main() -> int:
@@ -82,7 +66,7 @@ def main() -> int:
     then = kept.read(options.against) if options.against else None
     started = machine()
     found: list[Comparison] = []
-    for name in [options.only] if options.only else USUAL:
+    for name in [options.only] if options.only else SUITE:
         print(f"{name} ...", file=sys.stderr, flush=True)
         measure, runs = SUITE[name]
         found += measure(options.runs or runs)
@@ -100,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         choices=SUITE,
-        help="run one of them; many_nodes (10,000, for information, takes some minutes) runs only so",
+        help="run one of them",
     )
     parser.add_argument("--runs", type=int, help="so many pairs of runs")
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"the figures as JSON ({OUTPUT})")
