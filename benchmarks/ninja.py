@@ -28,7 +28,8 @@ _RULE = "rule make\n  command = touch $out\n"
 def prepared() -> Iterator[Pair]:
     """A lab and its peer, whose targets are all made."""
     with tempfile.TemporaryDirectory(prefix="metis-bench-") as folder:
-        lab, bare, peer = nodes.make(Path(folder), NODES), Path(folder, "bare"), Path(folder, "ninja")
+        lab, _ = nodes.make(Path(folder), NODES)
+        bare, peer = Path(folder, "bare"), Path(folder, "ninja")
         nodes.run_here("bare", str(bare), lab=lab)
         tasks = runpy.run_path(str(bare / "graph.py"))["TASKS"]
         peer.mkdir()
