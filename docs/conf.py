@@ -5,6 +5,7 @@ Everything that a browser needs is in the site: it can be read with the cable pu
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from docs import generated, pictures
 
 if TYPE_CHECKING:
+    import click
     from sphinx.application import Sphinx
 
 project = "Metis"
@@ -34,6 +36,20 @@ def complete(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = pictures.drawn(generated.filled(own))
 
 
+def show_named(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    """Leave out of a command's arguments what has no name: it is there to be refused."""
+    if ".. option:: " in lines:
+        del lines[lines.index(".. option:: ") :]
+
+
+def show_plainly(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    """Keep placeholders such as ssh://HOST and USER@HOST from becoming links."""
+    lines[:] = [re.sub(r"(\b[a-z]+://|@)", r"\\\1", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Tell Sphinx of what this site does beyond it."""
     app.connect("source-read", complete)
+    app.connect("sphinx-click-process-arguments", show_named)
+    for part in ("description", "options", "epilog"):
+        app.connect(f"sphinx-click-process-{part}", show_plainly)

@@ -68,7 +68,7 @@ def _below(path: str, schema: Schema, address: str) -> Iterator[Key]:
 
 
 def _parts(schema: Schema, address: str) -> Iterator[tuple[Schema, str]]:
-    """All that a value may be held to; `then` too, as what only some values may have is a key all the same."""
+    """All that a value may be held to, also by `then`: what only some values may have is a key too."""
     for part, where in parts(schema, address):
         yield part, where
         if "then" in part:
@@ -140,10 +140,11 @@ def exit_codes() -> str:
 
 def sentinel_help() -> str:
     """What `metis-sentinel --help` prints."""
-    return f"```text\n{metis_sentinel.options.parse(['--help'], {}).text}\n```\n"
+    return f"```text\n{metis_sentinel.options.parse(['--help'], {}).text.decode()}```\n"
 
 
 # ------------------------------------------------------------------------------------------------ pages
+
 
 def _page_at_the_root(name: str) -> str:
     file = ROOT / name

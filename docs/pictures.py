@@ -14,7 +14,7 @@ _LOOK = 'bgcolor=transparent; node [shape=box, style="rounded,filled", fillcolor
 
 
 def drawn(page: str) -> str:
-    """A page with its flowcharts as `graphviz` directives; one of anything but plain arrows stays as it is."""
+    """A page with its flowcharts as `graphviz` directives; one of more than plain arrows stays."""
     return _FLOWCHART.sub(_drawn, page)
 
 

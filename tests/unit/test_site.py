@@ -1,0 +1,199 @@
+"""The documentation as a site: made without a warning, whole, without a dead link, and read offline."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import click
+import pytest
+from bs4 import BeautifulSoup
+
+from docs import generated, pictures
+from pipeline.cli import cli
+from pipeline.inventory.schema_files import Kind
+from pipeline.machine import process
+from tests.support.lab import BIN
+
+from .test_docs import ROOT, sentinel
+from .test_floors import modules
+
+KINDS: tuple[Kind, ...] = ("class", "node", "cluster", "inventory", "modes")
+VARIABLE = re.compile(r"(?:METIS|VAULT|ETCDCTL|DOCKER|KUBERNETES|SUDO|XDG)_[A-Z_]+[A-Z]|KUBECONFIG")
+OF_DESKTOPS = {"XDG_CURRENT_DESKTOP"}
+"""Handed on to a browser, and not looked at."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` makes it."""
+    folder = tmp_path_factory.mktemp("site")
+    words = "--fail-on-warning --keep-going --quiet --fresh-env --jobs 2 --builder html"
+    made = process.run(
+        [
+            BIN / "python",
+            "-m",
+            "sphinx",
+            *words.split(),
+            "-d",
+            folder / "trees",
+            ROOT / "docs",
+            folder / "html",
+        ],
+        check=False,
+    )
+    assert made.code == 0, made.last_words
+    assert made.err == b""
+    return folder / "html"
+
+
+@cache
+def page(file: Path) -> BeautifulSoup:
+    return BeautifulSoup(file.read_bytes(), "html.parser")
+
+
+def pages(site: Path) -> Iterator[tuple[Path, BeautifulSoup]]:
+    for file in sorted(site.rglob("*.html")):
+        yield file, page(file)
+
+
+@cache
+def anchors(file: Path) -> frozenset[str]:
+    return frozenset(str(tag["id"]) for tag in page(file).select("[id]"))
+
+
+# ------------------------------------------------------------------------------------------------ links
+
+
+def test_every_link_within_the_site_leads_to_a_page_and_a_place_in_it(site: Path) -> None:
+    dead = []
+    for file, soup in pages(site):
+        for tag in soup.select("a[href], link[href], script[src], img[src], object[data]"):
+            link = str(tag.get("href") or tag.get("src") or tag.get("data"))
+            address, anchor = urldefrag(link)
+            if urlsplit(address).scheme:
+                continue
+            target = (file.parent / unquote(urlsplit(address).path)).resolve() if address else file
+            if not target.is_file() or (
+                anchor and target.suffix == ".html" and anchor not in anchors(target)
+            ):
+                dead.append(f"{file.relative_to(site)}: {link}")
+    assert dead == []
+
+
+def test_every_link_out_of_the_site_has_the_form_of_one(site: Path) -> None:
+    links = {str(tag["href"]) for _, soup in pages(site) for tag in soup.select("a[href]")}
+    out = {link for link in links if urlsplit(link).scheme}
+    assert len(out) >= 3
+    assert [link for link in out if urlsplit(link).scheme != "https" or not urlsplit(link).hostname] == []
+
+
+def test_a_browser_asks_nobody_else_for_a_part_of_the_site(site: Path) -> None:
+    asked = [
+        f"{file.relative_to(site)}: {tag}"
+        for file, soup in pages(site)
+        for tag in soup.select("script[src], link[href], img[src], object[data], iframe")
+        if urlsplit(str(tag.get("src") or tag.get("href") or tag.get("data") or "//")).netloc
+    ]
+    asked += [
+        str(file.relative_to(site))
+        for file in site.rglob("*.css")
+        if re.search(r"@import|url\(\s*['\"]?(?:https?:)?//", file.read_text("utf-8"))
+    ]
+    assert asked == []
+
+
+# ------------------------------------------------------------------------------------------------ whole
+
+
+def test_every_key_of_the_schemas_says_what_it_is_and_what_it_must_be() -> None:
+    found = [(kind, key) for kind in KINDS for key in generated.keys(kind)]
+    assert len(found) > 250
+    assert [f"{kind}: {key.path}" for kind, key in found if not (key.meaning and key.form)] == []
+
+
+@pytest.mark.parametrize("kind", ["class", "node", "cluster", "modes"])
+def test_every_key_of_the_schemas_is_in_the_reference(site: Path, kind: Kind) -> None:
+    told = {tag.get_text() for tag in page(site / "reference/inventory.html").select("td code")}
+    assert {key.path for key in generated.keys(kind)} <= told
+
+
+def test_keys_are_found_wherever_a_schema_may_have_them() -> None:
+    paths = {key.path for key in generated.keys("class")}
+    assert {
+        "image.signature.keyring",
+        "network.vlans.NAME.id",
+        "files[].sha256",
+        "k3s.registries.configs.NAME.tls.ca_file",
+    } <= paths
+    assert "k3s.registries.configs.NAME.auth" not in paths
+
+
+def commands(command: click.Command, name: str = "metis") -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        for inner, each in command.commands.items():
+            yield from commands(each, f"{name} {inner}")
+
+
+def test_every_command_is_in_the_reference_with_each_of_its_options(site: Path) -> None:
+    places = anchors(site / "reference/commands.html")
+    missing = []
+    for name, command in commands(cli):
+        slug = name.replace(" ", "-")
+        options = [option for option in command.params if isinstance(option, click.Option)]
+        missing += [slug] if slug not in places else []
+        missing += [
+            f"{slug} {word}"
+            for option in options
+            for word in option.opts
+            if not option.hidden and f"cmdoption-{slug}-{word.lstrip('-')}" not in places
+        ]
+    assert missing == []
+
+
+def test_every_variable_that_is_read_is_in_the_reference(site: Path) -> None:
+    read = {
+        node.value
+        for tree in [*modules().values(), *sentinel()]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and VARIABLE.fullmatch(node.value)
+    }
+    rows = page(site / "reference/environment.html").select("td:first-child")
+    told = {name for row in rows for name in VARIABLE.findall(row.get_text())}
+    assert {"METIS_INVENTORY", "VAULT_ADDR", "KUBECONFIG"} <= read
+    assert read - told - OF_DESKTOPS == set()
+
+
+@pytest.mark.parametrize("code", range(6))
+def test_every_exit_code_is_in_the_reference(site: Path, code: int) -> None:
+    cells = page(site / "reference/exit-codes.html").select("td:first-child")
+    assert str(code) in [cell.get_text() for cell in cells]
+
+
+# --------------------------------------------------------------------------------------------- pictures
+
+
+def test_the_architecture_has_its_picture(site: Path) -> None:
+    [picture] = page(site / "architecture.html").select("object[type='image/svg+xml'], img[src$='.svg']")
+    drawn = (site / "architecture.html").parent / str(picture.get("data") or picture.get("src"))
+    svg = drawn.resolve().read_text("utf-8")
+    assert {"commands", "inventory", "words"} <= set(re.findall(r">(\w+)</text>", svg))
+
+
+@pytest.mark.parametrize(
+    ("line", "edge"),
+    [("    a --> b", '{"a"} -> {"b"}'), ("    a & b --> c & d", '{"a" "b"} -> {"c" "d"}')],
+)
+def test_arrows_are_drawn(line: str, edge: str) -> None:
+    assert edge in pictures.drawn(f"```mermaid\nflowchart TD\n{line}\n```")
+
+
+@pytest.mark.parametrize("chart", ["sequenceDiagram\n    a->>b: hello", "flowchart TD\n    a -- no --> b"])
+def test_what_has_no_such_arrows_stays_text(chart: str) -> None:
+    text = f"before\n```mermaid\n{chart}\n```\nbehind"
+    assert pictures.drawn(text) == text
