@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo nightly sentinel test lint types unit slow bench lock release clean
+.PHONY: help setup demo nightly sentinel docs test lint types unit slow bench lock release clean
 
 VENV := .venv
 PYTHON := /usr/bin/python3
@@ -13,8 +13,9 @@ QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-arm,qemu-system-x86)
 PACKAGES := python3-venv python3-guestfs libguestfs-tools supermin $(QEMU) qemu-utils \
     linux-image-cloud-$(ARCH) mmdebstrap uidmap fakeroot mtools dosfstools e2fsprogs fdisk gdisk xz-utils zstd \
     gzip bmap-tools gpgv minisign openssh-client ovmf
+DOCS_PACKAGES := graphviz
 # Most of them are programs that read on a node what we write.
-TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon etcd-client fuse3 gnupg iproute2 \
+TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon etcd-client fuse3 gnupg graphviz iproute2 \
     libnbd-bin nbdkit nbdkit-plugin-python netplan.io openssl python3-prometheus-client qemu-system-arm \
     qemu-system-x86 qemu-user-static shellcheck strace sudo systemd udev umockdev user-mode-linux wget xfsprogs
 BENCH_PACKAGES := ninja-build pixz
@@ -59,6 +60,11 @@ sentinel: ## Make one file that reads facts wherever a node has Python: artifact
 	cp -r metis_sentinel "$$stage" && rm -rf "$$stage"/metis_sentinel/__pycache__; \
 	$(PYTHON) -m zipapp "$$stage" --compress --main metis_sentinel.__main__:main \
 	    --python "/usr/bin/env python3" --output $(SENTINEL)
+
+docs: setup ## Make the documentation as a site: site/index.html
+	@$(call install,$(DOCS_PACKAGES))
+	@$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --jobs auto \
+	    --doctree-dir site/.doctrees docs site
 
 test: lint types unit slow ## Everything that CI runs
 
@@ -107,7 +113,7 @@ release: setup ## Build, check and try what is published: dist/
 	python -c 'import guestfs'; metis --version; metis init lab; cd lab; doit list; metis-sentinel >/dev/null
 
 clean: ## Remove the environment and the caches of tools; artifacts stay
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(call install,$(PACKAGES))
