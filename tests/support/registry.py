@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ import yaml
 from pipeline.golden.registry.access import RegistryAccess, Robot
 from pipeline.machine import process
 from pipeline.secret import Secret
+from tests.support.netns import Network
 from tests.support.rendering import program
 
 USER, PASSWORD = "robot$metis", "hunter2-robot"
@@ -73,8 +74,9 @@ def serving(
     passwords: bool = False,
     tokens: Tokens | None = None,
     address: str = "127.0.0.1",
+    net: Network | None = None,
 ) -> Iterator[Server]:
-    """Run a registry while the block runs; its files and its log go below `folder`."""
+    """Run a registry while the block runs, in a network if one is given; its files go below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     http: dict[str, Any] = {"addr": f"{address}:{port}"}
@@ -96,21 +98,26 @@ def serving(
     if tokens is not None:
         config["auth"] = {"token": tokens.config}
     (folder / "config.yml").write_text(yaml.safe_dump(config))
-    words: list[str | Path] = [program("docker-registry", "docker-registry"), "serve", folder / "config.yml"]
+    serve = [program("docker-registry", "docker-registry"), "serve", folder / "config.yml"]
+    words: list[str | Path] = [*(net.within if net else ()), *serve]
     with process.background(words, folder / "log") as running:
-        _wait(address, port, running)
+        _wait(lambda: _listens(address, port), running, net)
         login = passwords or tokens is not None
         yield Server(f"{address}:{port}", folder / "storage", certificate, login)
 
 
-def _wait(address: str, port: int, running: process.Background) -> None:
+def _wait(listens: Callable[[], bool], running: process.Background, net: Network | None) -> None:
     until = time.monotonic() + _PATIENCE
     while running.is_running and time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex((address, port)) == 0:
-                return
+        if net.inside(listens) if net else listens():
+            return
         running.wait(0.05)
     raise AssertionError(f"the registry did not start: {running.last_words}")
+
+
+def _listens(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
 
 
 def own_address() -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.documented import Written, steps
 
 from .test_floors import modules
 
@@ -23,6 +26,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text("utf-8")
     named = {ROOT / path for path in PATH.findall(text) if "*" not in path}
     named |= {page.parent / path for path in LINK.findall(text)}
+    named -= {ROOT / step.path for step in steps(text) if isinstance(step, Written)}
     assert [str(file.relative_to(ROOT)) for file in named if not file.exists()] == []
 
 
@@ -47,3 +51,26 @@ def test_every_pitfall_has_its_line_with_a_place() -> None:
     for number, row in pitfalls.items():
         assert all(cell.strip() for cell in row), number
         assert len(row) == 4, number
+
+
+def said() -> Iterator[str]:
+    """The texts of the program, with … where a value stands."""
+    for tree in modules().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(
+                    str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+    for file in sorted((ROOT / "pipeline/render/files").iterdir()):
+        yield file.read_text("utf-8")
+
+
+def test_every_error_in_the_troubleshooting_is_one_of_the_program() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
+    told = re.findall(r"^\| `([^`]+)` \| ", page, re.M)
+    texts = "\n".join(said())
+    pattern = {text: ".*".join(re.escape(part.strip()) for part in text.split("…")) for text in told}
+    assert len(told) > 30
+    assert [text for text, wanted in pattern.items() if not re.search(wanted, texts)] == []

@@ -1,0 +1,79 @@
+"""Every command that a page tells an operator to run is run, with the files that the page shows.
+
+Each page has a lab of its own (tests/support/desk.py). STAND_INS says what stands for what a test has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import desk as desks
+from tests.support.desk import Around, Desk, StandIn
+from tests.support.documented import Written, steps
+from tests.support.lab import REPOSITORY
+
+PAGES = [
+    REPOSITORY / "README.md",
+    *sorted([*REPOSITORY.glob("docs/start/*.md"), *REPOSITORY.glob("docs/howto/*.md")]),
+]
+STAND_INS = (
+    StandIn(
+        r"^(kubectl|vault|ssh titan-13) .*",
+        "true",
+        "no such cluster, Vault or node is here, nor their programs",
+    ),
+    StandIn(r"^make demo$", "metis image --node demo-1", "this is all it does once there is an environment"),
+    StandIn(r"^make (\w+)$", r"make -n -C {repository} \1", "CI itself; and what makes an environment anew"),
+    StandIn(r"\bmetis boot .*", "metis boot --help", "takes minutes: tests/machine/test_boot.py boots"),
+    StandIn(r"^.*\bmetis (gui|serve)\b.*$", "until-it-serves {0} --port 0", "goes on until somebody ends it"),
+    StandIn(r"\bmetis secrets set (?!.*--stdin).*", "{0} --stdin < token", "asks at a terminal"),
+    StandIn(r"\bmetis burn (?!.*--(device|boot)).*", "{0} --device card --yes", "waits for a card"),
+    StandIn(r"\bmetis secrets rotate .*", "{0} --yes", "asks at a terminal"),
+    StandIn(r"/dev/sdX", "card", "a file is a card here"),
+    StandIn(r"ssh://atlas@titan-13", "old-card", "tests/integration/test_adopt.py asks a real sshd"),
+    StandIn(r"\bage1…", "{recipient}", "a placeholder"),
+    StandIn(r"@sha256:…", "@{digest}", "a placeholder: what the push before has printed"),
+    StandIn(r"(?<=sha256: )…", "{golden}", "a placeholder"),
+    StandIn(r"=…$", "={golden}", "a placeholder"),
+    StandIn(r"plain:DIR", "plain:plain", "a placeholder"),
+    StandIn(r"harbor\.example", "{registry}", "a registry on this machine"),
+    StandIn(r"/srv/", "srv/", "not in the folders of this machine"),
+)
+
+
+@pytest.fixture(scope="module")
+def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Around]:
+    with desks.around(tmp_path_factory.mktemp("registry")) as made:
+        yield made
+
+
+@pytest.fixture
+def desk(tmp_path: Path, around: Around) -> Desk:
+    return desks.furnish(tmp_path / "desk", around, STAND_INS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_command_of_a_page_works(page: Path, desk: Desk) -> None:
+    failed = []
+    for step in steps(page.read_text("utf-8")):
+        if isinstance(step, Written):
+            desk.write(step)
+        elif (ended := timed(desk, step.text)).code != 0:
+            print(step.text)
+            said = (ended.out + ended.err).decode()
+            failed.append(
+                f"{page.name}:{step.line}: {desk.filled(step.text)}: exit code {ended.code}\n{said}"
+            )
+    assert not failed, "\n".join(failed)
+
+
+def timed(desk, text):
+    import time
+
+    t = time.time()
+    e = desk.run(text)
+    print(f"{time.time() - t:6.2f} {desk.filled(text)[:90]}")
+    return e

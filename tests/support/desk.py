@@ -1,0 +1,242 @@
+"""Where an operator sits in tests of the documentation: a shell in the folder of this repository's lab.
+
+The goldens are small, the home is its own, and around it are a registry and the API server of a cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pyrage
+import yaml
+
+from pipeline.machine import process
+from pipeline.secrets import ssh_keys
+from tests.support import goldens, kube, registry, snapshots
+from tests.support.apiserver import ApiServer, api_server
+from tests.support.documented import Written
+from tests.support.kube import Object
+from tests.support.lab import REPOSITORY
+from tests.support.netns import network
+from tests.support.preflight import HASH, PASSWORD, a_server, removed
+
+CLASSES = [
+    f"classes/{name}.yaml"
+    for name in "atlas-node atlas-agent atlas-server control-plane demo rpi4-armbian-longhorn".split()
+]
+NODES = [f"nodes/{name}.yaml" for name in "demo-1 titan-0c titan-13".split()]
+LABELS = {"rpi4-armbian-longhorn": ("RPICFG", "armbi_root"), "control-plane": ("system-boot", "writable")}
+"""The file systems of the goldens of classes for Raspberry Pis."""
+ADDRESSES = {"titan-0c": "192.0.2.12", "titan-13": "192.0.2.13", "titan-24": "192.0.2.24"}
+KEY, SEALED = ".config/metis/age.key", ".local/state/metis/secrets"
+UNTIL_IT_SERVES = """\
+#!/bin/bash
+"$@" >serving.log 2>&1 &
+until grep -q http:// serving.log; do kill -0 $! || { cat serving.log; exit 1; }; sleep 0.1; done
+kill $!; wait $! || true
+"""
+"""Runs a command that goes on for ever until it has said where it listens."""
+SUDO = '#!/bin/bash\n[ "$1" = -E ] && shift\nexec "$@"\n'
+
+
+class StandIn(NamedTuple):
+    """What is run in place of what a page says; in `instead`, {0} is all that was found."""
+
+    pattern: str
+    instead: str
+    why: str
+
+
+class Around(NamedTuple):
+    """What all desks share: what runs a command in the network, the cluster there, and a registry's host."""
+
+    within: tuple[str, ...]
+    cluster: ApiServer
+    registry: str
+
+
+@dataclass
+class Desk:
+    """A home below one folder, and what placeholders of the pages stand for."""
+
+    root: Path
+    cluster: ApiServer
+    within: tuple[str, ...]
+    stand_ins: Sequence[StandIn]
+    values: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lab(self) -> Path:
+        return self.root / "lab"
+
+    def run(self, command: str) -> process.Finished:
+        """Have a shell run a command; it knows what those before it have exported, and where they went."""
+        if named := re.search(r"--node (titan-\S+)", command):
+            self.cluster.put(self._node(named[1], is_alive=" reconcile " in command))
+        state = self.root / "state"
+        words = self.filled(command.partition(" #")[0].rstrip())
+        script = f"set -ea; . {state}\n{words}\ndeclare -px >{state}; echo cd $PWD >>{state}"
+        ended = process.run(
+            [*self.within, "bash", "-c", script],
+            cwd=self.lab,
+            check=False,
+            timeout=600,
+            extra_environment=self.environment,
+        )
+        if found := re.search(rb"@(sha256:[0-9a-f]{64})", ended.out + ended.err):
+            self.values["digest"] = found[1].decode()
+        return ended
+
+    def write(self, file: Written) -> None:
+        """Put a file that a page shows into the inventory."""
+        target = self.lab / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_small(self.filled(file.text)))
+
+    def filled(self, text: str) -> str:
+        """A command or a file with all that stands for parts of it."""
+        for each in self.stand_ins:
+            instead = each.instead.replace("{0}", r"\g<0>")
+            for name, value in self.values.items():
+                instead = instead.replace(f"{{{name}}}", value)
+            text = re.sub(each.pattern, instead, text, flags=re.MULTILINE)
+        return text
+
+    def _node(self, name: str, *, is_alive: bool) -> Object:
+        """What the cluster has of a node: as it died, or as it came back from its card."""
+        if not is_alive:
+            return (
+                removed() if name == "titan-0c" else kube.node(name, ready="Unknown", address=ADDRESSES[name])
+            )
+        made = (
+            a_server(name, ADDRESSES[name])
+            if name == "titan-0c"
+            else kube.node(name, address=ADDRESSES[name])
+        )
+        made["status"]["nodeInfo"]["machineID"] = self._machine_id(name)
+        return made
+
+    def _machine_id(self, node: str) -> str:
+        """What the node's secrets say, once a build has made it."""
+        home = self.root / "home"
+        key = pyrage.x25519.Identity.from_str((home / KEY).read_text().strip())
+        sealed = (home / SEALED / f"{node}.age").read_bytes()
+        return str(yaml.safe_load(pyrage.decrypt(sealed, [key]))["extra"]["machine_id"])
+
+
+def _small(text: str) -> str:
+    """A file of an inventory with little room in images, and at addresses where nobody is (RFC 5737)."""
+    return re.sub(r"headroom: \w+", "headroom: 4M", text).replace("192.168.22.", "192.0.2.")
+
+
+# --------------------------------------------------------------------------------------- made once
+
+
+@contextmanager
+def around(folder: Path) -> Iterator[Around]:
+    """A network in which a cluster of two servers lives, a third is dead, and there is a registry."""
+    with ExitStack() as stack:
+        net = stack.enter_context(network())
+        for address in ADDRESSES.values():
+            net.add_silence(address)
+        cluster = net.inside(lambda: stack.enter_context(api_server()))
+        for each in (a_server("titan-0a", "192.0.2.10"), a_server("titan-0b", "192.0.2.11"), removed()):
+            cluster.put(each)
+        cluster.put(kube.root_ca(cluster.authority.read_text()))
+        cluster.put(kube.password_secret("titan-13", HASH))
+        roles = ("metis-preflight.yaml", "metis-preflight-fix.yaml", "metis-reconcile.yaml")
+        cluster.grant(*(REPOSITORY / "deploy" / role for role in roles))
+        kept = stack.enter_context(registry.serving(folder, net=net))
+        yield Around(net.within, cluster, kept.host)
+
+
+def furnish(root: Path, around: Around, stand_ins: Sequence[StandIn]) -> Desk:
+    """A lab in which nobody has worked yet."""
+    server = around.cluster
+    lab, home = root / "lab", root / "home"
+    for name in ("overlays", "hooks", "deploy"):
+        shutil.copytree(REPOSITORY / name, lab / name)
+    for name in (*CLASSES, *NODES, "cluster.yaml"):
+        file = lab / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(_small((REPOSITORY / name).read_text()))
+    shutil.copy(REPOSITORY / "dodo.py", lab)
+    (lab / ".venv").symlink_to(sys.prefix)
+    with (lab / "card").open("wb") as card:
+        card.truncate(128 << 20)
+    for folder in ("artifacts/snapshots", "srv/metis/snapshots"):
+        snapshots.history(lab / folder, ("titan-0c", "titan-13"), 2)
+    (lab / "artifacts").chmod(0o700)
+    for name, text in {"sudo": SUDO, "until-it-serves": UNTIL_IT_SERVES}.items():
+        file = root / "bin" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+    values = {"registry": around.registry, "repository": str(REPOSITORY)} | _secrets(home, lab, server)
+    environment = {
+        "HOME": str(home),
+        "PATH": f"{root}/bin:{sys.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "KUBECONFIG": str(home / ".kube/config"),
+        "METIS_INJECTOR": "direct",
+        "METIS_CACHE": str(root / "cache"),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_STATE_HOME": str(home / ".local/state"),
+    }
+    (home / ".kube").mkdir()
+    for name in ("config", "atlas"):
+        server.kubeconfig(home).rename(home / ".kube" / name)
+    pis = {name: goldens.tiny_pi_golden(boot=boot, roots=(label,)) for name, (boot, label) in LABELS.items()}
+    for name, golden in {**pis, "demo": goldens.tiny_golden()}.items():
+        variable = f"METIS_IMAGE_{name.upper().replace('-', '_')}"
+        environment |= {variable: f"file:{golden}", f"{variable}_SHA256": goldens.sha256(golden)}
+    packed = home / "Armbian.img.xz"
+    packed.write_bytes(lzma.compress(pis["rpi4-armbian-longhorn"].read_bytes(), preset=0))
+    values["golden"] = goldens.sha256(packed)
+    (root / "state").touch()
+    return Desk(root, server, around.within, stand_ins, values, environment)
+
+
+def _secrets(home: Path, lab: Path, server: ApiServer) -> dict[str, str]:
+    """Seal what the nodes have, and put the same where commands look that bring it from elsewhere."""
+    authority = hashlib.sha256(server.authority.read_bytes()).hexdigest()
+    identity = {
+        "machine_id": kube.node("titan-13")["status"]["nodeInfo"]["machineID"],
+        "node_password": PASSWORD,
+        "ssh_host_ed25519_key": ssh_keys.new_ed25519(),
+    }
+    documents = {
+        "titan-13": {"k3s_token": f"K10{authority}::node:canary", "extra": identity},
+        "titan-0c": {"k3s_token": f"K10{authority}::server:canary"},
+    }
+    key = pyrage.x25519.Identity.generate()
+    _private(home / KEY, f"{key}\n".encode())
+    for node, document in documents.items():
+        text = yaml.safe_dump(document).encode()
+        _private(home / SEALED / f"{node}.age", pyrage.encrypt(text, [key.to_public()]))
+    _private(lab / "plain/demo-1.yaml", b"ssh_password: canary-of-a-password\n")
+    old = lab / "old-card/etc"
+    for name, value in {
+        "hostname": "titan-13",
+        "machine-id": identity["machine_id"],
+        "rancher/node/password": identity["node_password"],
+        "ssh/ssh_host_ed25519_key": identity["ssh_host_ed25519_key"],
+    }.items():
+        _private(old / name, f"{value.strip()}\n".encode())
+    _private(lab / "token", documents["titan-13"]["k3s_token"].encode())  # type: ignore[attr-defined]
+    return {"recipient": str(key.to_public())}
+
+
+def _private(file: Path, content: bytes) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(0o600)
+    file.write_bytes(content)
