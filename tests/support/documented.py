@@ -13,7 +13,7 @@ PROGRAMS = frozenset(
     "ssh sudo systemctl vault".split()
 )
 """How a block of commands begins."""
-_FILE = re.compile(r"# ((?:[\w.-]+/)*[\w.-]+\.(?:yaml|py))\n")
+_FILE = re.compile(r"# ((?:\w[\w.-]*/)*\w[\w.-]*\.(?:yaml|py))\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ def _commands(line: int, text: str) -> Iterator[Command]:
         whole += each
         if whole.endswith("\\"):
             whole = whole[:-1]
-        elif whole.strip() and not whole.startswith("#"):
-            yield Command(number, whole)
+        else:
+            if whole.strip() and not whole.startswith("#"):
+                yield Command(number, whole)
             whole = ""

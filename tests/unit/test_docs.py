@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from tests.support.documented import Written, steps
+from pipeline.cli import cli
+from tests.support.documented import Command, Written, steps
 
 from .test_floors import modules
 
@@ -51,6 +54,56 @@ def test_every_pitfall_has_its_line_with_a_place() -> None:
     for number, row in pitfalls.items():
         assert all(cell.strip() for cell in row), number
         assert len(row) == 4, number
+
+
+RUN = [ROOT / "README.md", *ROOT.glob("docs/start/*.md"), *ROOT.glob("docs/howto/*.md")]
+"""Pages whose commands are run, in tests/integration/test_documented_commands.py."""
+
+
+def understood(words: list[str]) -> None:
+    """Parse a command line of `metis` without doing anything; raises ClickException for a wrong one."""
+    command: click.Command = cli
+    context = cli.make_context("metis", words)
+    while isinstance(command, click.Group):
+        name, inner, words = command.resolve_command(context, words)
+        assert inner is not None
+        command, context = inner, inner.make_context(name, words, parent=context)
+
+
+@pytest.mark.parametrize("words", ["verify --nodes titan-13", "verify", "secrets sealed", "frobnicate"])
+def test_a_wrong_command_is_not_understood(words: str) -> None:
+    with pytest.raises(click.UsageError):
+        understood(words.split())
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES} - {*RUN}), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_page_only_shows_is_understood(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "titan-13.img").touch()
+    wrong = []
+    for step in steps(page.read_text("utf-8")):
+        if isinstance(step, Command) and (found := re.search(r"\bmetis ([^|<>&#]*)", step.text)):
+            try:
+                understood(shlex.split(found[1]))
+            except click.ClickException as error:
+                wrong.append(f"{page.name}:{step.line}: {step.text}: {error.format_message()}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_within_a_sentence_has_such_a_name_and_such_options(page: Path) -> None:
+    wrong = []
+    for words in re.findall(r"`(?:\.venv/bin/)?metis ([a-z][^`…|]*)`", page.read_text("utf-8")):
+        try:
+            understood(words.replace("\n", " ").split())
+        except click.NoSuchOption as error:
+            wrong.append(f"metis {words}: {error.format_message()}")
+        except click.UsageError as error:
+            # A sentence need not say all that a command needs.
+            wrong += [f"metis {words}"] if "No such command" in error.format_message() else []
+    assert wrong == []
 
 
 def said() -> Iterator[str]:
