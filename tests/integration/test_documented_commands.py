@@ -5,6 +5,7 @@ Each page has a lab of its own (tests/support/desk.py). STAND_INS says what stan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,14 +56,14 @@ def desk(tmp_path: Path, around: Around) -> Desk:
     return desks.furnish(tmp_path / "desk", around, STAND_INS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_command_of_a_page_works(page: Path, desk: Desk) -> None:
     failed = []
     for step in steps(page.read_text("utf-8")):
         if isinstance(step, Written):
             desk.write(step)
-        elif (ended := timed(desk, step.text)).code != 0:
-            print(step.text)
+        elif (ended := desk.run(step)).code != 0:
             said = (ended.out + ended.err).decode()
             failed.append(
                 f"{page.name}:{step.line}: {desk.filled(step.text)}: exit code {ended.code}\n{said}"
@@ -70,10 +71,7 @@ def test_every_command_of_a_page_works(page: Path, desk: Desk) -> None:
     assert not failed, "\n".join(failed)
 
 
-def timed(desk, text):
-    import time
-
-    t = time.time()
-    e = desk.run(text)
-    print(f"{time.time() - t:6.2f} {desk.filled(text)[:90]}")
-    return e
+@pytest.mark.parametrize("stand_in", STAND_INS, ids=lambda stand_in: stand_in.why)
+def test_nothing_stands_in_for_what_no_page_has(stand_in: StandIn) -> None:
+    texts = [step.text for page in PAGES for step in steps(page.read_text("utf-8"))]
+    assert any(re.search(stand_in.pattern, text.partition(" #")[0].rstrip(), re.M) for text in texts)

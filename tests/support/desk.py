@@ -23,7 +23,7 @@ from pipeline.machine import process
 from pipeline.secrets import ssh_keys
 from tests.support import goldens, kube, registry, snapshots
 from tests.support.apiserver import ApiServer, api_server
-from tests.support.documented import Written
+from tests.support.documented import Command, Written
 from tests.support.kube import Object
 from tests.support.lab import REPOSITORY
 from tests.support.netns import network
@@ -79,13 +79,15 @@ class Desk:
     def lab(self) -> Path:
         return self.root / "lab"
 
-    def run(self, command: str) -> process.Finished:
-        """Have a shell run a command; it knows what those before it have exported, and where they went."""
+    def run(self, step: Command) -> process.Finished:
+        """Have a shell run a command; it knows what others have exported, and where its block has gone."""
+        command = step.text
         if named := re.search(r"--node (titan-\S+)", command):
             self.cluster.put(self._node(named[1], is_alive=" reconcile " in command))
         state = self.root / "state"
         words = self.filled(command.partition(" #")[0].rstrip())
-        script = f"set -ea; . {state}\n{words}\ndeclare -px >{state}; echo cd $PWD >>{state}"
+        where = f"cd {self.lab}" if step.begins else ":"
+        script = f"set -ea; . {state}; {where}\n{words}\ndeclare -px >{state}; echo cd $PWD >>{state}"
         ended = process.run(
             [*self.within, "bash", "-c", script],
             cwd=self.lab,

@@ -18,10 +18,11 @@ _FILE = re.compile(r"# ((?:\w[\w.-]*/)*\w[\w.-]*\.(?:yaml|py))\n")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command as a shell takes it; `line` is where it stands in its page."""
+    """A command as a shell takes it; `line` is where it stands, `begins` whether it is first in its block."""
 
     line: int
     text: str
+    begins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,13 @@ def _blocks(page: str) -> Iterator[tuple[str, int, str]]:
 
 def _commands(line: int, text: str) -> Iterator[Command]:
     """One for each line, or for several whose ends are escaped."""
-    whole = ""
+    whole, begins = "", True
     for number, each in enumerate(text.splitlines(), line):
         whole += each
         if whole.endswith("\\"):
             whole = whole[:-1]
         else:
             if whole.strip() and not whole.startswith("#"):
-                yield Command(number, whole)
+                yield Command(number, whole, begins)
+                begins = False
             whole = ""
