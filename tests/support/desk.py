@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pyrage
 import yaml
@@ -92,7 +93,7 @@ class Desk:
             [*self.within, "bash", "-c", script],
             cwd=self.lab,
             check=False,
-            timeout=600,
+            timeout=240,
             extra_environment=self.environment,
         )
         if found := re.search(rb"@(sha256:[0-9a-f]{64})", ended.out + ended.err):
@@ -115,16 +116,13 @@ class Desk:
         return text
 
     def _node(self, name: str, *, is_alive: bool) -> Object:
-        """What the cluster has of a node: as it died, or as it came back from its card."""
+        """What the cluster has of a node: as it died, or as it came back from its card a moment ago."""
+        address, is_server = ADDRESSES[name], name == "titan-0c"
         if not is_alive:
-            return (
-                removed() if name == "titan-0c" else kube.node(name, ready="Unknown", address=ADDRESSES[name])
-            )
-        made = (
-            a_server(name, ADDRESSES[name])
-            if name == "titan-0c"
-            else kube.node(name, address=ADDRESSES[name])
-        )
+            return removed() if is_server else kube.node(name, ready="Unknown", address=address)
+        now = datetime.now(UTC)
+        role: Literal["agent", "server"] = "server" if is_server else "agent"
+        made = kube.node(name, role=role, address=address, since=now, heard=now)
         made["status"]["nodeInfo"]["machineID"] = self._machine_id(name)
         return made
 
