@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from markdown_it import MarkdownIt
 
 PROGRAMS = frozenset(
-    ".venv/bin/metis .venv/bin/doit age curl export git kubectl make metis metis-sentinel py pipx rpi-imager "
-    "ssh sudo systemctl vault".split()
+    ".venv/bin/metis .venv/bin/doit .venv\\Scripts\\metis age curl doit export git kubectl make metis "
+    "metis-sentinel pipx py rpi-imager ssh sudo systemctl vault".split()
 )
 """How a block of commands begins."""
 _FILE = re.compile(r"# ((?:\w[\w.-]*/)*\w[\w.-]*\.(?:yaml|py))\n")
