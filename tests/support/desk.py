@@ -215,8 +215,9 @@ def _secrets(home: Path, lab: Path, server: ApiServer) -> dict[str, str]:
         "node_password": PASSWORD,
         "ssh_host_ed25519_key": ssh_keys.new_ed25519(),
     }
+    token = f"K10{authority}::node:canary"
     documents = {
-        "titan-13": {"k3s_token": f"K10{authority}::node:canary", "extra": identity},
+        "titan-13": {"k3s_token": token, "extra": identity},
         "titan-0c": {"k3s_token": f"K10{authority}::server:canary"},
     }
     key = pyrage.x25519.Identity.generate()
@@ -233,7 +234,7 @@ def _secrets(home: Path, lab: Path, server: ApiServer) -> dict[str, str]:
         "ssh/ssh_host_ed25519_key": identity["ssh_host_ed25519_key"],
     }.items():
         _private(old / name, f"{value.strip()}\n".encode())
-    _private(lab / "token", documents["titan-13"]["k3s_token"].encode())  # type: ignore[attr-defined]
+    _private(lab / "token", token.encode())
     return {"recipient": str(key.to_public())}
 
 

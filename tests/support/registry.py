@@ -98,8 +98,8 @@ def serving(
     if tokens is not None:
         config["auth"] = {"token": tokens.config}
     (folder / "config.yml").write_text(yaml.safe_dump(config))
-    serve = [program("docker-registry", "docker-registry"), "serve", folder / "config.yml"]
-    words: list[str | Path] = [*(net.within if net else ()), *serve]
+    words: list[str | Path] = [*(net.within if net else ())]
+    words += [program("docker-registry", "docker-registry"), "serve", folder / "config.yml"]
     with process.background(words, folder / "log") as running:
         _wait(lambda: _listens(address, port), running, net)
         login = passwords or tokens is not None
