@@ -22,6 +22,7 @@ PAGES = [
 ]
 STAND_INS = (
     StandIn(r"^(kubectl|vault|ssh titan-13) .*", "true", "no such cluster, Vault or node is here"),
+    StandIn(r"^sudo apt install .*", "true", "the packages of this machine are not a test's to change"),
     StandIn(r"^rpi-imager .*", "true", "Imager is a program of a desktop"),
     StandIn(
         r"^(py |\.venv\\Scripts).*",

@@ -197,7 +197,8 @@ def furnish(root: Path, around: Around, stand_ins: Sequence[StandIn]) -> Desk:
     for name in ("config", "atlas"):
         server.kubeconfig(home).rename(home / ".kube" / name)
     pis = {name: goldens.tiny_pi_golden(boot=boot, roots=(label,)) for name, (boot, label) in LABELS.items()}
-    for name, golden in {**pis, "demo": goldens.tiny_golden()}.items():
+    of_debian = dict.fromkeys(("demo", "example"), goldens.tiny_golden())
+    for name, golden in {**pis, **of_debian}.items():
         variable = f"METIS_IMAGE_{name.upper().replace('-', '_')}"
         environment |= {variable: f"file:{golden}", f"{variable}_SHA256": goldens.sha256(golden)}
     packed = home / "Armbian.img.xz"
