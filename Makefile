@@ -63,8 +63,7 @@ sentinel: ## Make one file that reads facts wherever a node has Python: artifact
 
 docs: setup ## Make the documentation as a site: site/index.html
 	@$(call install,$(DOCS_PACKAGES))
-	@$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --jobs auto \
-	    --doctree-dir site/.doctrees docs site
+	@$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs site
 
 test: lint types unit slow ## Everything that CI runs
 

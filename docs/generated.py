@@ -132,10 +132,10 @@ def variables() -> str:
 def exit_codes() -> str:
     """Each exit code with the kinds of errors that have it, from the tree of errors."""
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
-    ours = [kind for kind in kinds if issubclass(kind, errors.MetisError)]
+    ours = [kind for kind in kinds if issubclass(kind, errors.MetisError) and kind.exit_code > 1]
     ours.sort(key=lambda kind: (kind.exit_code, len(kind.__mro__)))
     rows = [(str(kind.exit_code), (kind.__doc__ or "").partition("\n")[0]) for kind in ours]
-    return table(("code", "means"), [("0", "Done."), *rows])
+    return table(("code", "means"), [("0", "Done."), ("1", "Failed, for none of the reasons below."), *rows])
 
 
 def sentinel_help() -> str:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import click
 import pytest
 from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
 
 from docs import generated, pictures
 from pipeline.cli import cli
@@ -31,23 +32,14 @@ HANDED_ON = {"XDG_CURRENT_DESKTOP", "XDG_RUNTIME_DIR"}
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` makes it."""
     folder = tmp_path_factory.mktemp("site")
-    words = "--fail-on-warning --keep-going --quiet --fresh-env --jobs 2 --builder html"
+    words = "--fail-on-warning --keep-going --quiet --fresh-env"
     made = process.run(
-        [
-            BIN / "python",
-            "-m",
-            "sphinx",
-            *words.split(),
-            "-d",
-            folder / "trees",
-            ROOT / "docs",
-            folder / "html",
-        ],
+        [BIN / "python", "-m", "sphinx", *words.split(), ROOT / "docs", folder],
         check=False,
     )
     assert made.code == 0, made.last_words
     assert made.err == b""
-    return folder / "html"
+    return folder
 
 
 @cache
@@ -202,3 +194,36 @@ def test_arrows_are_drawn(line: str, edge: str) -> None:
 def test_what_has_no_such_arrows_stays_text(chart: str) -> None:
     text = f"before\n```mermaid\n{chart}\n```\nbehind"
     assert pictures.drawn(text) == text
+
+
+# ---------------------------------------------------------------------------------------------- as Markdown
+
+
+@pytest.mark.parametrize(
+    ("page", "text", "linked"),
+    [
+        ("README.md", "[a](docs/burn.md)", "[a](/burn.md)"),
+        ("README.md", "[a](docs/howto/hooks.md#top)", "[a](/howto/hooks.md#top)"),
+        ("README.md", "[a](#secrets)", "[a](/repository/readme.md#secrets)"),
+        ("README.md", "[a](CHANGELOG.md)", "[a](/repository/changelog.md)"),
+        ("docs/burn.md", "[a](../README.md#secrets)", "[a](/repository/readme.md#secrets)"),
+        ("docs/howto/hooks.md", "[a](../burn.md) [b](offline.md)", "[a](/burn.md) [b](/howto/offline.md)"),
+        ("docs/burn.md", "[a](https://example.org/x.md)", "[a](https://example.org/x.md)"),
+        ("docs/burn.md", "[a](../deploy/metis.yaml)", "[a](../deploy/metis.yaml)"),
+        ("docs/burn.md", "a (b) [c]", "a (b) [c]"),
+    ],
+)
+def test_links_lead_to_the_same_page_from_wherever_a_text_is_put(page: str, text: str, linked: str) -> None:
+    assert generated.linked(text, ROOT / page) == linked
+
+
+@pytest.mark.parametrize("text", ["a|b", "<name>", "*", "a_b_c", "`x`", "[y](z)", "back\\slash", "plain"])
+def test_a_cell_of_a_table_shows_just_its_text(text: str) -> None:
+    tokens = MarkdownIt().enable("table").parse(generated.table(("head",), [(generated.plain(text),)]))
+    shown = [child.content for token in tokens for child in token.children or ()]
+    assert "".join(shown) == f"head{text}"
+
+
+def test_a_part_that_nobody_makes_fails_the_site() -> None:
+    with pytest.raises(KeyError):
+        generated.filled("<!-- generated: nothing -->")
