@@ -13,15 +13,20 @@ import pytest
 
 from tests.support import desk as desks
 from tests.support.desk import Around, Desk, StandIn
-from tests.support.documented import Written, steps
+from tests.support.documented import Command, Written, steps
 from tests.support.lab import REPOSITORY
 
 PAGES = [
-    REPOSITORY / "README.md",
-    *sorted([*REPOSITORY.glob("docs/start/*.md"), *REPOSITORY.glob("docs/howto/*.md")]),
+    page
+    for page in [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/**/*.md"))]
+    if any(isinstance(step, Command) for step in steps(page.read_text("utf-8")))
 ]
 STAND_INS = (
-    StandIn(r"^(kubectl|vault|ssh titan-13) .*", "true", "no such cluster, Vault or node is here"),
+    # What a test has not, or what has a test of its own.
+    StandIn(r"^(kubectl|vault|scp|ssh titan-13) .*", "true", "no such cluster, Vault or node is here"),
+    StandIn(r"^METIS_TEST_.*", "true", "that is for who has a Vault"),
+    StandIn(r"^ask .*", "true", "tests/integration/test_service_api.py asks a service"),
+    StandIn(r"^metis-sentinel --push .*", "metis-sentinel", "tests/integration/test_sentinel_push.py pushes"),
     StandIn(r"^sudo apt install .*", "true", "the packages of this machine are not a test's to change"),
     StandIn(r"^rpi-imager .*", "true", "Imager is a program of a desktop"),
     StandIn(
@@ -29,27 +34,35 @@ STAND_INS = (
         "true",
         "tests/integration/test_gui_without_posix.py is as near as it gets",
     ),
-    StandIn(
-        r"^(kubectl|vault|ssh titan-13) .*",
-        "true",
-        "no such cluster, Vault or node is here, nor their programs",
-    ),
     StandIn(r"^make demo$", "metis image --node demo-1", "this is all it does once there is an environment"),
     StandIn(r"^make (\w+)$", r"make -n -C {repository} \1", "CI itself; and what makes an environment anew"),
     StandIn(r"\bmetis boot .*", "metis boot --help", "takes minutes: tests/machine/test_boot.py boots"),
+    StandIn(
+        r"--boot /mnt/boot --root /mnt/root", "--help", "tests/integration/test_mounted.py mounts a card"
+    ),
+    StandIn(r"--auto-mount", "--help", "the same"),
+    StandIn(
+        r"\bmetis golden push .* --signature .*", "metis golden push --help", "test_goldens_in_a_registry.py"
+    ),
+    StandIn(r"\bmetis history --diff .*", "metis history", "there are no two such builds: test_history.py"),
+    StandIn(r"(ssh://atlas|root)@titan-13", "old-card", "tests/integration/test_adopt.py asks a real sshd"),
+    # What goes on for ever, or asks.
     StandIn(r"^.*\bmetis (gui|serve)\b.*$", "until-it-serves {0} --port 0", "goes on until somebody ends it"),
+    StandIn(r" --interval 5m", "", "goes on until somebody ends it"),
     StandIn(r"\bmetis secrets set (?!.*--stdin).*", "{0} --stdin < token", "asks at a terminal"),
-    StandIn(r"\bmetis burn (?!.*--(device|boot)).*", "{0} --device card --yes", "waits for a card"),
     StandIn(r"\bmetis secrets rotate .*", "{0} --yes", "asks at a terminal"),
-    StandIn(r"/dev/sdX", "card", "a file is a card here"),
-    StandIn(r"ssh://atlas@titan-13", "old-card", "tests/integration/test_adopt.py asks a real sshd"),
+    StandIn(r"\bmetis burn (?!.*--(device|help)).*", "{0} --device card", "waits for a card"),
+    StandIn(r"\bmetis burn (?!.*--(yes|help)).*", "{0} --yes", "asks at a terminal"),
+    # What is elsewhere, and what a reader puts in.
+    StandIn(r"/dev/(sdX|disk/by-id/\S+)", "card", "a file is a card here"),
+    StandIn(r"(?<=--image )titan-13\.img", "artifacts/titan-13.img", "nobody has carried it elsewhere"),
+    StandIn(r"/srv/", "srv/", "not in the folders of this machine"),
+    StandIn(r"harbor\.example|registry\.lab", "{registry}", "a registry on this machine"),
+    StandIn(r"(?<=--class )C\b", "rpi4-armbian-longhorn", "a placeholder"),
     StandIn(r"\bage1…", "{recipient}", "a placeholder"),
     StandIn(r"@sha256:…", "@{digest}", "a placeholder: what the push before has printed"),
-    StandIn(r"(?<=sha256: )…", "{golden}", "a placeholder"),
-    StandIn(r"=…$", "={golden}", "a placeholder"),
+    StandIn(r"(?<=sha256: )…|(?<==)…$", "{golden}", "a placeholder"),
     StandIn(r"plain:DIR", "plain:plain", "a placeholder"),
-    StandIn(r"harbor\.example", "{registry}", "a registry on this machine"),
-    StandIn(r"/srv/", "srv/", "not in the folders of this machine"),
 )
 
 

@@ -33,10 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` makes it."""
     folder = tmp_path_factory.mktemp("site")
     words = "--fail-on-warning --keep-going --quiet --fresh-env"
-    made = process.run(
-        [BIN / "python", "-m", "sphinx", *words.split(), ROOT / "docs", folder],
-        check=False,
-    )
+    made = process.run([BIN / "python", "-m", "sphinx", *words.split(), ROOT / "docs", folder], check=False)
     assert made.code == 0, made.last_words
     assert made.err == b""
     return folder
