@@ -27,7 +27,7 @@ STAND_INS = (
     StandIn(r"^METIS_TEST_.*", "true", "that is for who has a Vault"),
     StandIn(r"^ask .*", "true", "tests/integration/test_service_api.py asks a service"),
     StandIn(r"^metis-sentinel --push .*", "metis-sentinel", "tests/integration/test_sentinel_push.py pushes"),
-    StandIn(r"^sudo apt install .*", "true", "the packages of this machine are not a test's to change"),
+    StandIn(r"^sudo (?!(-E )?\.venv/bin/).*", "true", "it would change this machine"),
     StandIn(r"^rpi-imager .*", "true", "Imager is a program of a desktop"),
     StandIn(
         r"^(py |\.venv\\Scripts).*",
