@@ -10,7 +10,7 @@ import re
 
 _FLOWCHART = re.compile(r"^```mermaid\nflowchart TD\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ARROWS = re.compile(r" +(\w+(?: & \w+)*) --> (\w+(?: & \w+)*)")
-_LOOK = 'bgcolor=transparent; node [shape=box, style="rounded,filled", fillcolor=white, fontname=sans]'
+_LOOK = 'node [shape=box, style="rounded,filled", fillcolor=white, fontname=sans]'
 
 
 def drawn(page: str) -> str:
