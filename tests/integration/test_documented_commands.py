@@ -28,6 +28,7 @@ STAND_INS = (
     StandIn(r"^ask .*", "true", "tests/integration/test_service_api.py asks a service"),
     StandIn(r"^metis-sentinel --push .*", "metis-sentinel", "tests/integration/test_sentinel_push.py pushes"),
     StandIn(r"^sudo (?!(-E )?\.venv/bin/).*", "true", "it would change this machine"),
+    StandIn(r"^udevadm .*", "true", "there is no reader here"),
     StandIn(r"^rpi-imager .*", "true", "Imager is a program of a desktop"),
     StandIn(
         r"^(py |\.venv\\Scripts).*",
