@@ -5,6 +5,7 @@ A page says `<!-- generated: WHAT -->` where one belongs; what there is stands i
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,9 +16,11 @@ from typing import Any
 
 import metis_sentinel.options
 from pipeline import errors
+from pipeline.graph.doit_setup import BURN_PARAMS
 from pipeline.inventory.schema_files import Kind, Schema, address_of, contents, parts
 
 ROOT = Path(__file__).parents[1]
+TASK = re.compile(r"task_(?!_)")
 MARK = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 _VARIABLE = re.compile(r"^\| (?=`[A-Z]+(?:_[A-Z…<]|`))")
 _LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)(#[^)\s]*)?\)")
@@ -138,6 +141,20 @@ def exit_codes() -> str:
     return table(("code", "means"), [("0", "Done."), ("1", "Failed, for none of the reasons below."), *rows])
 
 
+def tasks() -> str:
+    """The tasks of the graph, as `doit list` names them."""
+    graph = ast.parse((ROOT / "dodo.py").read_text("utf-8"))
+    found = [node for node in graph.body if isinstance(node, ast.FunctionDef) and TASK.match(node.name)]
+    rows = [(f"`{node.name.removeprefix('task_')}`", plain(ast.get_docstring(node) or "")) for node in found]
+    return table(("task", "does"), rows)
+
+
+def burn_options() -> str:
+    """What `doit burn` takes."""
+    rows = [(f"`--{each['long']}`", str(each["help"])) for each in BURN_PARAMS]
+    return table(("option", "is"), rows)
+
+
 def sentinel_help() -> str:
     """What `metis-sentinel --help` prints."""
     return f"```text\n{metis_sentinel.options.parse(['--help'], {}).text.decode()}```\n"
@@ -159,6 +176,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "keys of modes": lambda: keys_table(keys("modes")),
     "variables": variables,
     "exit codes": exit_codes,
+    "tasks": tasks,
+    "options of doit burn": burn_options,
     "metis-sentinel --help": sentinel_help,
     **{name: partial(_page_at_the_root, name) for name in AT_THE_ROOT},
 }

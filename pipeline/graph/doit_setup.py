@@ -22,7 +22,7 @@ from ..machine.system import system
 from ..settings import DELTAS
 from .tasks import Tasks
 
-BURN_PARAMS = [
+BURN_PARAMS: list[dict[str, Any]] = [
     {"name": "node", "long": "node", "default": "", "help": "the node whose image is burned"},
     {"name": "device", "long": "device", "type": list, "default": [], "help": "the card; may be repeated"},
     {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "overwrite without asking"},

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 
 from docs import generated, pictures
 from pipeline.cli import cli
+from pipeline.graph.doit_setup import BURN_PARAMS
 from pipeline.inventory.schema_files import Kind
 from pipeline.machine import process
 from tests.support.lab import BIN
@@ -142,6 +143,12 @@ def test_every_command_is_in_the_reference_with_each_of_its_options(site: Path) 
             if not option.hidden and f"cmdoption-{slug}-{word.lstrip('-')}" not in places
         ]
     assert missing == []
+
+
+def test_every_task_of_the_graph_is_in_the_reference_and_what_burn_takes(site: Path) -> None:
+    told = {tag.get_text() for tag in page(site / "reference/commands.html").select("td code")}
+    assert {"overlay", "class", "golden", "base", "manifest", "image", "burn"} <= told
+    assert {f"--{option['long']}" for option in BURN_PARAMS} <= told
 
 
 def sentinel() -> Iterator[ast.Module]:
