@@ -15,11 +15,11 @@ NODES = (1_000, 100_000, 1_000_000)
 WORKERS = 64
 STAGES: Mapping[str, Plan] = {
     # what was done, one thing after the other: each line is the one before with one thing changed
-    "an appliance for each image": Plan(0, 0, WORKERS, "alone", "packed"),
-    "one appliance for eight": Plan(0, 0, WORKERS, "shared", "packed"),
-    "no appliance": Plan(0, 0, WORKERS, "direct", "packed"),
+    "an appliance for each image": Plan(0, 0, WORKERS, "alone", "whole"),
+    "one appliance for eight": Plan(0, 0, WORKERS, "shared", "whole"),
+    "no appliance": Plan(0, 0, WORKERS, "direct", "whole"),
     "differences travel": Plan(0, 0, WORKERS, "direct", "differences"),
-    "an inventory for each cluster": Plan(0, 0, WORKERS, "direct", "differences", coordinators=16),
+    "sixteen inventories": Plan(0, 0, WORKERS, "direct", "differences", coordinators=16),
 }
 _MINUTE, _HOUR = 60, 3600
 USUAL = 0.01

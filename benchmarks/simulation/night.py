@@ -1,9 +1,10 @@
-"""One night: coordinators decide, workers make images, all of them go through one registry.
+"""One night: coordinators decide, workers make images, and these go to one place.
 
 A discrete-event simulation. What takes time is measured (`costs.json`) or given (`Site`); what waits for
-what is modelled here. A worker's core makes one image after the other; the registry has one line in which
-bytes wait for each other, and one in which requests do. Images of large nights move in lots: a million single
-ones would say the same, and take long to say it.
+what is modelled here. A worker's core makes one image after the other; the place that they go to (a shared
+folder or a registry) has one line in which bytes wait for each other, and one in which requests do. Each
+inventory has a coordinator and a place of its own; workers are for all. Images of large nights move in lots:
+a million single ones would say the same, and take long to say it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import simpy
 
 Way = Literal["alone", "shared", "direct"]
 """How files get into an image: an appliance of its own, one for several, or none."""
-Travel = Literal["mapped", "packed", "differences"]
-"""What goes over the line that all share: what is mapped (a folder), that packed, or what its base lacks."""
+Travel = Literal["packed", "whole", "differences"]
+"""What goes over the line of an image: all that is mapped, packed or not, or what its base does not have."""
 
 IN_ONE_LAUNCH = 8
 LOTS = 20_000
@@ -59,9 +60,9 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is given: bytes a second of the registry's and of a worker's line, and what a registry answers."""
+    """What is given: bytes a second of the place's line and of a worker's, and what the place answers."""
 
-    registry_line: float = 10e9 / 8
+    line: float = 10e9 / 8
     worker_line: float = 1e9 / 8
     requests: float = 1_000.0
     """A second."""
@@ -74,7 +75,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A night: `changed` of the `nodes` need a new image; each coordinator has an inventory of its own."""
+    """A night: `changed` of the `nodes` need a new image; `coordinators` have an inventory each."""
 
     nodes: int
     changed: int
@@ -137,7 +138,7 @@ class _Run:
         self._coordinators = _Line(environment, plan.coordinators)
         self._deciding = plan.coordinators
         self._cores = 0.0
-        self._line, self._answers = _Line(environment), _Line(environment)
+        self._line, self._answers = (_Line(environment, plan.coordinators) for _ in range(2))
 
     def night(self) -> Night:
         plan = self._plan
@@ -149,8 +150,8 @@ class _Run:
         busy = {
             "coordinators": self._coordinators.busy(),
             "workers": self._cores / seconds / plan.workers / self._site.cores,
-            "registry's line": self._line.busy(),
-            "registry's answers": self._answers.busy(),
+            "line": self._line.busy(),
+            "answers": self._answers.busy(),
         }
         return Night(seconds, busy, self._costs.memory * plan.nodes / plan.coordinators / self._site.memory)
 
@@ -178,11 +179,12 @@ class _Run:
 
     def _core(self, bases: dict[int, simpy.Event]) -> Steps:
         turn = 0
+        size = self._bytes()
         while lot := (yield self._waiting.get()):
             yield from self._base(bases, turn % self._plan.classes)
             turn += 1
             yield from self._work(lot * self._making(lot))
-            yield from self._travel(lot * self._bytes(), lot * self._site.requests_for_image)
+            yield from self._travel(lot * size, lot * self._site.requests_for_image)
 
     def _base(self, bases: dict[int, simpy.Event], klass: int) -> Steps:
         """Have the base of a class: the first that needs it on a worker fetches its golden."""
@@ -207,7 +209,7 @@ class _Run:
 
     def _bytes(self) -> float:
         costs = self._costs
-        sizes = {"mapped": costs.mapped, "packed": costs.packed, "differences": costs.differing}
+        sizes = {"packed": costs.packed, "whole": costs.mapped, "differences": costs.differing}
         return sizes[self._plan.travel]
 
     def _work(self, seconds: float) -> Steps:
@@ -215,8 +217,8 @@ class _Run:
         yield self._environment.timeout(seconds)
 
     def _travel(self, size: float, requests: int) -> Steps:
-        """Through the registry's line, which all share, no faster than the worker's own."""
-        shared = size / self._site.registry_line
+        """Through the line, which all share, no faster than the worker's own."""
+        shared = size / self._site.line
         yield from self._answers.use(requests / self._site.requests)
         yield from self._line.use(shared)
         yield self._environment.timeout(max(0.0, size / self._site.worker_line - shared))

@@ -13,14 +13,14 @@ from benchmarks.simulation.night import IN_ONE_LAUNCH, Costs, Plan, Site, Way, s
 
 MEASURED = costs.measured()
 FREE = Costs(**dict.fromkeys(Costs.__slots__, 0.0))
-PLAN = Plan(1_000, 1_000, 4, "direct", "differences")
+PLAN = Plan(1_000, 1_000, 4, "direct", "whole")
 PLANS = st.builds(
     Plan,
     nodes=st.integers(1_000, 100_000),
     changed=st.integers(1, 1_000),
     workers=st.integers(1, 40),
     way=st.sampled_from(("alone", "shared", "direct")),
-    travel=st.sampled_from(("mapped", "packed", "differences")),
+    travel=st.sampled_from(("packed", "whole", "differences")),
     classes=st.integers(1, 5),
     coordinators=st.integers(1, 8),
 )
@@ -37,8 +37,8 @@ def test_nothing_is_busier_than_all_the_time(plan: Plan) -> None:
 @settings(max_examples=50)
 @given(PLANS)
 def test_every_image_is_made_once(plan: Plan) -> None:
-    prices = replace(FREE, copy=3.0, differing=1.0, mapped=1.0, packed=0.0)
-    night = simulated(replace(plan, travel="mapped"), prices, Site())
+    prices = replace(FREE, copy=3.0, mapped=1.0)
+    night = simulated(replace(plan, travel="whole"), prices, Site())
     worked = night.busy["workers"] * night.seconds * plan.workers * Site().cores
     assert worked == pytest.approx(3 * plan.changed)
 
@@ -62,8 +62,8 @@ def test_a_night_with_nothing_to_do_is_as_long_as_its_decision() -> None:
     [
         (replace(FREE, decide=1.0), "coordinators"),
         (replace(FREE, copy=100.0), "workers"),
-        (replace(FREE, differing=1e9), "registry's line"),
-        (replace(FREE, decide=1e-9), "registry's answers"),
+        (replace(FREE, mapped=1e9), "line"),
+        (replace(FREE, decide=1e-9), "answers"),
         (replace(FREE, decide=1.0, memory=1e9), "memory"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
