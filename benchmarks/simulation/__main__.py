@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.amounts import counted
+
 from . import costs
 from .night import Night, Plan, Site, simulated
-from .pictures import lengths, resources
+from .pictures import length, lengths, resources
 
 NODES = (1_000, 100_000, 1_000_000)
 WORKERS = 64
@@ -21,7 +23,6 @@ STAGES: Mapping[str, Plan] = {
     "differences travel": Plan(0, 0, WORKERS, "direct", "differences"),
     "sixteen inventories": Plan(0, 0, WORKERS, "direct", "differences", coordinators=16),
 }
-_MINUTE, _HOUR = 60, 3600
 USUAL = 0.01
 """The share of the nodes that need a new image in a usual night; with a new golden, all of them do."""
 
@@ -43,7 +44,7 @@ def main() -> None:
     resources(nights, options.output / "simulation-resources.svg")
     last = list(STAGES.values())[-1]
     curves = {
-        f"{workers} workers, {label}": [
+        f"{counted(workers, 'worker')}, {label}": [
             (nodes, simulated(_at(last, nodes, max(1, int(nodes * share)), workers), prices, site))
             for nodes in _steps()
         ]
@@ -66,19 +67,13 @@ def _table(nights: Mapping[tuple[str, int], Night]) -> str:
     rows.append("|" + "---|" * (rows[0].count("|") - 1))
     for (stage, nodes), night in nights.items():
         shares = [f"{night.busy[name]:.0%}" for name in _names(nights)]
-        cells = [f"{nodes:,}", stage, _length(night.seconds), night.limit, *shares, f"{night.memory:.0%}"]
+        cells = [f"{nodes:,}", stage, length(night.seconds), night.limit, *shares, f"{night.memory:.0%}"]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
 def _names(nights: Mapping[tuple[str, int], Night]) -> Sequence[str]:
     return list(next(iter(nights.values())).busy)
-
-
-def _length(seconds: float) -> str:
-    if seconds < 2 * _MINUTE:
-        return f"{seconds:.0f} s"
-    return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"
 
 
 if __name__ == "__main__":

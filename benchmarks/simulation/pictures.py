@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from .night import Night
 
 _NIGHT = 8 * 3600
-_HOUR = 3600
+_MINUTE, _HOUR = 60, 3600
 
 
 def resources(nights: Mapping[tuple[str, int], Night], file: Path) -> None:
@@ -50,7 +50,7 @@ def lengths(curves: Mapping[str, Sequence[tuple[int, Night]]], file: Path) -> No
             if night.memory > 1:
                 axes.plot([nodes], [night.seconds / _HOUR], "x", color=colour)
     axes.axhline(_NIGHT / _HOUR, color="0.6", linewidth=0.8)
-    axes.text(1_100, _NIGHT / _HOUR * 1.1, "a night of eight hours", color="0.4")
+    axes.text(20_000, _NIGHT / _HOUR * 1.1, "a night of eight hours", color="0.4")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("nodes")
@@ -59,9 +59,15 @@ def lengths(curves: Mapping[str, Sequence[tuple[int, Night]]], file: Path) -> No
     _save(figure, file)
 
 
+def length(seconds: float) -> str:
+    """The length of a night in words."""
+    if seconds < 2 * _MINUTE:
+        return f"{seconds:.0f} s"
+    return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"
+
+
 def _under(night: Night, stage: str) -> str:
-    hours = night.seconds / _HOUR
-    return f"{stage}\n{hours:.3g} h: {night.limit}"
+    return f"{stage}\n{length(night.seconds)}: {night.limit}"
 
 
 def _figure(height: float) -> Figure:
