@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo nightly sentinel docs test lint types unit slow bench lock release clean
+.PHONY: help setup demo nightly sentinel docs images test lint types unit slow bench lock release clean
 
 VENV := .venv
 PYTHON := /usr/bin/python3
@@ -15,7 +15,7 @@ PACKAGES := python3-venv python3-guestfs libguestfs-tools supermin $(QEMU) qemu-
     gzip bmap-tools gpgv minisign openssh-client ovmf
 DOCS_PACKAGES := graphviz
 # Most of them are programs that read on a node what we write.
-TEST_PACKAGES := age arch-test bash binfmt-support curl dash dbus-daemon etcd-client fuse3 gnupg graphviz iproute2 \
+TEST_PACKAGES := age arch-test bash binfmt-support buildah curl dash dbus-daemon etcd-client fuse3 gnupg graphviz iproute2 \
     libnbd-bin nbdkit nbdkit-plugin-python netplan.io openssl python3-prometheus-client qemu-system-arm \
     qemu-system-x86 qemu-user-static shellcheck strace sudo systemd udev umockdev user-mode-linux wget xfsprogs
 BENCH_PACKAGES := ninja-build pixz
@@ -64,6 +64,21 @@ sentinel: ## Make one file that reads facts wherever a node has Python: artifact
 docs: setup ## Make the documentation as a site: site/index.html
 	@$(call install,$(DOCS_PACKAGES))
 	@$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs site
+
+# Containers are built for this machine, and for the other architecture where its programs run here too (binfmt).
+ARCHES := $(ARCH) $(if $(wildcard /proc/sys/fs/binfmt_misc/qemu-$(if $(filter arm64,$(ARCH)),x86_64,aarch64)),\
+    $(if $(filter arm64,$(ARCH)),amd64,arm64))
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+images: ## Build the containers metis and metis-sentinel with buildah or docker, see docs/containers.md
+	@builder=$$(command -v buildah || command -v docker) \
+	    || { echo "buildah and docker are missing: install one of them" >&2; exit 1; }; \
+	for arch in $(ARCHES); do for name in metis metis-sentinel; do \
+	    BUILDAH_FORMAT=docker "$$builder" build --platform "linux/$$arch" --file deploy/containers/$$name/Containerfile \
+	        --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(IMAGE_FLAGS) \
+	        --tag $$name:$(VERSION)-$$arch .; \
+	done; done
 
 test: lint types unit slow ## Everything that CI runs
 

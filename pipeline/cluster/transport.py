@@ -198,7 +198,7 @@ class Transport:
             raise ForbiddenError(what, "KUBECONFIG may be of old: its token or certificate expires")
         if status == HTTPStatus.FORBIDDEN:
             what = f"{self.name} does not let us do {about} (403){self._said(data)}"
-            raise ForbiddenError(what, "give whoever asks the ClusterRole in deploy/")
+            raise ForbiddenError(what, "give whoever asks the ClusterRole in deploy/kubernetes/rights")
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             raise strange(self.name, about)
         said = self._said(data) if status >= HTTPStatus.BAD_REQUEST else ""

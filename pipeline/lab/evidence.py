@@ -28,7 +28,7 @@ from .lab import Lab
 
 T = TypeVar("T")
 PROGRAM = "/usr/local/bin/k3s"
-RIGHTS = "grant what deploy/metis-preflight.yaml names"
+RIGHTS = "grant what deploy/kubernetes/rights/preflight names"
 
 
 def evidence(lab: Lab, cluster: Cluster, name: str, now: datetime) -> Evidence:

@@ -344,7 +344,7 @@ def test_what_the_account_may_not_see_is_unsure_and_says_what_helps(
     assert report.code == 0, report
     assert verdicts(report) == dict.fromkeys(unseen, "unsure")
     if unseen != ["version"]:
-        assert "grant what deploy/metis-preflight.yaml names" in preflight(lab, "titan-13").out
+        assert "grant what deploy/kubernetes/rights/preflight names" in preflight(lab, "titan-13").out
 
 
 def test_an_account_that_may_see_nothing_is_an_error(lab: Lab, server: ApiServer, tmp_path: Path) -> None:

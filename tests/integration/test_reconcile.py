@@ -30,7 +30,7 @@ from tests.support.apiserver_requests import Request
 from tests.support.kube import HEARD, SINCE, event, node
 from tests.support.lab import Lab
 
-ROLES = Path(__file__).parents[2] / "deploy/metis-reconcile.yaml"
+ROLES = Path(__file__).parents[2] / "deploy/kubernetes/rights/reconcile/reconcile.yaml"
 NAME = "titan-13"
 MACHINE_ID = node(NAME)["status"]["nodeInfo"]["machineID"]
 LABELS = {"node-role.kubernetes.io/worker": "true", "hardware": "rpi4"}

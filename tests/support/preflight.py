@@ -15,8 +15,8 @@ from tests.support.lab import REPOSITORY, Lab
 from tests.support.netns import Network, network
 from tests.unit.test_node_password import hashed
 
-RIGHTS = REPOSITORY / "deploy/metis-preflight.yaml"
-FIXING = REPOSITORY / "deploy/metis-preflight-fix.yaml"
+RIGHTS = REPOSITORY / "deploy/kubernetes/rights/preflight/preflight.yaml"
+FIXING = REPOSITORY / "deploy/kubernetes/rights/preflight-fix/preflight-fix.yaml"
 SILENT, OF_0C, LIVING, ELSEWHERE = "192.0.2.13", "192.0.2.12", "192.0.2.14", "198.51.100.1"
 """Where titan-13 and titan-0c are no more, where a machine is, and where there is no way to."""
 PASSWORD = "5ac3f6c10d5c4a2f8e4f21b1c1e3a7d0"
