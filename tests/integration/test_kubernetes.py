@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import re
+import shutil
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ from metis_sentinel import options as of_the_sentinel
 from pipeline.cli import cli
 from tests.support import pod_policy
 from tests.support.lab import REPOSITORY
-from tests.support.manifests import Object, faults, kustomizations, name_of, rendered
+from tests.support.manifests import FOLDER, Object, faults, kustomizations, name_of, rendered
 from tests.support.pod_policy import Grants, pod_of
 
 LAB = "overlays/titan-22"
@@ -56,6 +60,21 @@ def container(workload: str, name: str, folder: str = LAB) -> Any:
 @each_folder
 def test_all_of_it_is_as_the_schemas_say(folder: str) -> None:
     assert [f"{name_of(item)}: {fault}" for item in rendered(folder) for fault in faults(item)] == []
+
+
+def test_a_lab_s_own_overlay_is_as_the_docs_have_it(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/kubernetes.md").read_text()
+    (block,) = re.findall(r"    # deploy/kubernetes/(.*/kustomization\.yaml)\n((?:    .*\n)+)", page)
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / block[0]
+    file.parent.mkdir()
+    file.write_text(textwrap.dedent(block[1]))
+    found = rendered("overlays/lab", tmp_path)
+    assert sorted(item["kind"] for item in found) == sorted(item["kind"] for item in rendered(LAB))
+    (settings,) = (item["data"] for item in found if item["kind"] == "ConfigMap")
+    assert settings["PUBLIC_URL"] == "https://metis.lab"
+    images = {each["image"] for item in found if (pod := pod_of(item)) for each in pod["containers"]}
+    assert len([image for image in images if image.startswith("registry.lab/")]) == 2
 
 
 @each_folder

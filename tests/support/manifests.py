@@ -75,9 +75,9 @@ def kustomizations() -> list[str]:
 
 
 @cache
-def rendered(folder: str) -> tuple[Object, ...]:
+def rendered(folder: str, below: Path = FOLDER) -> tuple[Object, ...]:
     """What a kustomization comes to. Raises ToolError where it cannot be built."""
-    said = process.run([_kubectl(), "kustomize", FOLDER / folder], timeout=60)
+    said = process.run([_kubectl(), "kustomize", below / folder], timeout=60)
     return tuple(yaml.safe_load_all(said.out))
 
 
