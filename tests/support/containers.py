@@ -125,8 +125,8 @@ def bytes_taken(root: Path) -> int:
 
 
 def _make_base(tar: Path) -> None:
-    argv = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", *_SLIM, _SUITE, tar]
-    process.run(argv, timeout=_TIMEOUT)
+    how = ("--quiet", "--variant=minbase", "--format=tar", *_SLIM)
+    process.run(["mmdebstrap", *how, _SUITE, tar], timeout=_TIMEOUT)
 
 
 def removed(store: Store) -> None:

@@ -32,7 +32,8 @@ def pod_of(item: Mapping[str, Any]) -> Pod | None:
     spec = item.get("spec", {})
     if item["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]
-    return spec if item["kind"] == "Pod" else spec.get("template", {}).get("spec")
+    pod: Pod | None = spec if item["kind"] == "Pod" else spec.get("template", {}).get("spec")
+    return pod
 
 
 def faults(kind: str, pod: Pod, grants: Grants) -> Iterator[str]:
