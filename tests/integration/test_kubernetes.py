@@ -64,7 +64,7 @@ def test_all_of_it_is_as_the_schemas_say(folder: str) -> None:
 
 def test_a_lab_s_own_overlay_is_as_the_docs_have_it(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs/kubernetes.md").read_text()
-    (block,) = re.findall(r"    # deploy/kubernetes/(.*/kustomization\.yaml)\n((?:    .*\n)+)", page)
+    (block,) = re.findall(r"    # (overlays/.*/kustomization\.yaml)\n((?:    .*\n)+)", page)
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
     file = tmp_path / block[0]
     file.parent.mkdir()
