@@ -37,7 +37,9 @@ DISKS = frozenset(
 )
 """Who looks for cards opens each disk for a blink, and who looks whether a disk is free may see it."""
 
-LONGEST = "test_boot.py test_guards.py test_real_images.py test_leaks.py test_service_killed.py".split()
+LONGEST = (
+    "test_boot.py test_guards.py test_containers.py test_real_images.py test_leaks.py test_service_killed.py"
+).split()
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]
