@@ -67,23 +67,26 @@ def test_the_service_answers_and_its_health_is_seen(metis: Container) -> None:
     assert done.code == 0, done.last_words
 
 
-def test_an_image_is_built_by_what_is_in_the_container(metis: Container, tmp_path: Path) -> None:
-    golden = tiny_golden()
+@pytest.mark.parametrize("injector", ["direct", "guestfs"])
+def test_an_image_is_built_by_what_is_in_the_container(
+    metis: Container, tmp_path: Path, injector: str
+) -> None:
+    golden, artifacts = tiny_golden(), f"/srv/metis/{injector}"
     lab = Lab(tmp_path)
     lab.write("classes/small.yaml", class_text(Path("/golden"), sha256(golden)))
     lab.write("nodes/one.yaml", "class: small\n")
     tmp_path.chmod(0o755)
-    volumes = [f"--volume={golden}:/golden:ro", f"--volume={lab.inventory}:/srv/metis/lab:ro"]
-    options = ["--env=METIS_INVENTORY=/srv/metis/lab", "--env=METIS_INJECTOR=direct", *volumes]
+    environment = {
+        "METIS_INVENTORY": "/srv/metis/lab",
+        "METIS_ARTIFACTS": artifacts,
+        "METIS_INJECTOR": injector,
+        "LIBGUESTFS_BACKEND_SETTINGS": os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", ""),
+    }
+    options = [f"--volume={golden}:/golden:ro", f"--volume={lab.inventory}:/srv/metis/lab:ro"]
+    options += [f"--env={name}={text}" for name, text in environment.items()]
     done = metis.run(*metis.started("image", "--node", "one"), options=options)
     assert done.code == 0, done.err.decode()
-    assert (metis.root / "srv/metis/artifacts/one.img").stat().st_uid == int(user(metis))
-
-
-def test_an_appliance_has_the_kernel_and_the_programs_that_it_needs(metis: Container) -> None:
-    asks = "import guestfs; print(guestfs.GuestFS(python_return_dict=True).version()['major'])"
-    assert metis.run("/opt/metis/bin/python", "-c", asks).out == b"1\n"
-    assert metis.run("sh", "-c", "head -c 1 /boot/vmlinuz-* && supermin --version").code == 0
+    assert (metis.root / f".{artifacts}/one.img").stat().st_uid == int(user(metis))
 
 
 def test_what_python_has_installed_fits_together(metis: Container) -> None:
