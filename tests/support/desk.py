@@ -161,8 +161,8 @@ def around(folder: Path) -> Iterator[Around]:
             cluster.put(each)
         cluster.put(kube.root_ca(cluster.authority.read_text()))
         cluster.put(kube.password_secret("titan-13", HASH))
-        roles = ("metis-preflight.yaml", "metis-preflight-fix.yaml", "metis-reconcile.yaml")
-        cluster.grant(*(REPOSITORY / "deploy" / role for role in roles))
+        roles = ("preflight", "preflight-fix", "reconcile")
+        cluster.grant(*(REPOSITORY / f"deploy/kubernetes/rights/{role}/{role}.yaml" for role in roles))
         kept = stack.enter_context(registry.serving(folder, net=net))
         yield Around(net.within, cluster, kept.host)
 
