@@ -203,11 +203,10 @@ def poured(
         TemporaryFile() as complaints,
         _started(words, None, None, complaints.fileno(), sink, source) as child,
     ):
-        while child.poll() is None:
-            if not beside():
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(_PAUSE)
-        code = child.returncode
+        with _end_of(child) as is_over:
+            while not is_over(0 if beside() else _PAUSE):
+                pass
+        code = child.wait()
         complaints.seek(0)
         said = Finished(code, b"", complaints.read()).last_words
     if code == -signal.SIGXFSZ:
@@ -217,6 +216,18 @@ def poured(
             if os.strerror(number) in said:  # a child's locale is C, as is that of ours
                 raise OSError(number, os.strerror(number))
         raise FilterError(f"{argv[0]} failed: {said}")
+
+
+@contextmanager
+def _end_of(child: subprocess.Popen[bytes]) -> Iterator[Callable[[float], bool]]:
+    """Waits for the end of a child for so many seconds at most, and wakes at once (pidfd_open(2))."""
+    handle = os.pidfd_open(child.pid)
+    try:
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(handle, selectors.EVENT_READ)
+            yield lambda seconds: bool(waiting.select(seconds))
+    finally:
+        os.close(handle)
 
 
 def _widen(pipe: IO[bytes]) -> None:
