@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.store import stamp
-from ..errors import MetisError
+from ..errors import MetisError, MismatchError
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest_json import digest
@@ -143,8 +143,6 @@ def finish(
     """
     described = _describe(part, layout, subject, reporter, base)
     xml = described.to_xml()
-    durable.settle(part, image)
-    durable.write(bmap_of(image), xml)
     receipt = Receipt(
         subject=subject,
         id=digest(made_from),
@@ -153,11 +151,34 @@ def finish(
         size=described.size,
         mapped=described.mapped,
         bmap_sha256=hashlib.sha256(xml).hexdigest(),
-        stamp=stamp(image),
+        stamp={},
         secrets=secrets or {},
         slot=slot,
     )
-    durable.write(receipt_of(image), durable.as_json(asdict(receipt)))
+    _put(part, image, xml, receipt)
+
+
+def adopt(made: Path, image: Path, made_from: Mapping[str, Any]) -> None:
+    """Give an image or a base its place that was finished elsewhere in the same file system.
+
+    Raises MismatchError where it was not made from just this, or is not as its receipt says.
+    """
+    receipt, xml = read(made), bmap_of(made).read_bytes()
+    if (
+        receipt is None
+        or receipt.id != digest(made_from)
+        or receipt.bmap_sha256 != hashlib.sha256(xml).hexdigest()
+        or receipt.stamp != _stamp(made)
+    ):
+        raise MismatchError(f"what was made for {image} is not what was asked for", "run again")
+    _put(made, image, xml, receipt)
+
+
+def _put(part: Path, image: Path, xml: bytes, receipt: Receipt) -> None:
+    """Have a finished file, its block map and its receipt take their places, in this order."""
+    durable.settle(part, image)
+    durable.write(bmap_of(image), xml)
+    durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=stamp(image)))))
 
 
 def to_data(image: Path) -> dict[str, Any]:

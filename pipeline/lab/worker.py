@@ -1,0 +1,146 @@
+"""What a worker does with what it is sent: the heavy steps, by its own injector and with its own secrets.
+
+It needs no inventory, and makes no identity: what a node's image needs is there before it is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+
+from ..cache.store import Store
+from ..errors import MetisError, known
+from ..golden.fetch import Fetched
+from ..inject.tree import Injector
+from ..machine.journal import EventReporter
+from ..machine.progress import Reporter
+from ..manifest import secrets_of
+from ..manifest_json import from_data
+from ..model import CACHED, Blob, Manifest
+from ..scheduler.client import UnfitError
+from ..scheduler.hosting import this_worker
+from ..scheduler.library import distributed
+from ..secrets.keyring import Keyring, Revealed
+from ..secrets.used import UsedSecrets
+from ..steps import build, verify
+from ..steps.ids import BaseManifest
+from ..steps.orders import Answer, BaseOrder, Fit, ImageOrder, Order, Place
+from . import injectors
+from .lab import Lab
+
+
+@cache
+def own_lab() -> Lab:
+    """What the worker's environment says: its injector, its cache and where its secrets are."""
+    return Lab.from_environment(remembers=False)
+
+
+@cache
+def _injector() -> Injector:
+    """One for all orders of this process, which may then share an appliance."""
+    return own_lab().injector()
+
+
+def unfit(wanted: Fit, probe: Path, sha256: str) -> str:
+    """Why this worker is none for a run: it is otherwise than `wanted`, or does not see the run's folder.
+
+    `sha256` is of what the run has put into the file `probe` there. Empty where it fits.
+    """
+    own = Fit.here(version("metis"), distributed().__version__, own_lab().settings.injector)
+    if differences := own.differences(wanted):
+        return differences
+    try:
+        found = hashlib.sha256(probe.read_bytes()).hexdigest()
+    except OSError:
+        found = ""
+    if found != sha256 or not os.access(probe.parent, os.W_OK):
+        return f"it does not share {probe.parent.parent}: mount it there by the same path, for the same user"
+    return ""
+
+
+def carry_out(topic: str, number: str, order: Order) -> Answer:
+    """Make what is asked for, and tell under `topic` how it goes on; what fails is an answer too."""
+    worker = this_worker()
+
+    def tell(event: object) -> None:
+        worker.log_event(topic, {"order": number, "worker": worker.name, "event": event})
+
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(dir=order.place.folder))
+        return Answer(worker.name, made=_made(order, folder, EventReporter(tell)))
+    except (MetisError, OSError) as raised:
+        error = known(raised)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        said = "; ".join(str(error).splitlines())
+        return Answer(worker.name, None, said, error.exit_code, isinstance(error, UnfitError))
+
+
+def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
+    tools = build.Tools(
+        _injector(),
+        partial(_open_blob, order.place),
+        reporter,
+        order.place.size_limit,
+        injectors.second_of(_injector()),
+    )
+    match order:
+        case BaseOrder():
+            wanted = BaseManifest.from_data(order.wanted)
+            target = folder / f"{wanted.manifest.subject}.img"
+            build.make_base(Fetched(_cached(order.golden, order.place), order.golden), wanted, target, tools)
+        case ImageOrder():
+            manifest = from_data(order.manifest)
+            target = folder / f"{manifest.subject}.img"
+            _make_image(order, manifest, target, tools)
+    return target
+
+
+def _make_image(order: ImageOrder, manifest: Manifest, target: Path, tools: build.Tools) -> None:
+    secrets = _secrets(order, manifest)
+    base = BaseManifest.from_data(order.wanted) if order.wanted else None
+    check = verify.check(base, manifest, secrets.reveal, tools) if base else None
+    build.make_image(manifest, order.base, target, secrets, tools, check)
+
+
+def _secrets(order: ImageOrder, manifest: Manifest) -> Revealed:
+    """A node's secrets as this worker has them; raises UnfitError where they are not those of the run."""
+    node = manifest.subject
+    keyring = Keyring(own_lab().secret_source, (), UsedSecrets(order.place.state, makes_key=False))
+    try:
+        found = keyring.revealed_as_they_are(node, secrets_of(manifest))
+    except MetisError as error:
+        raise UnfitError(f"it has no secrets for {node}: {error}") from None
+    if found.used != order.used:
+        raise UnfitError(
+            f"its secrets of {node}, in {keyring.source.place(node)}, are not those of the run",
+            "give it the same METIS_SECRETS",
+        )
+    return replace(found, versions=order.versions)
+
+
+def _open_blob(place: Place, blob: Blob) -> BinaryIO:
+    """The bytes of a blob, which the run has put there unless they are of the cache."""
+    cached = blob.source.startswith(CACHED)
+    file = _cached(blob.sha256, place) if cached else place.blobs / blob.sha256
+    return file.open("rb")
+
+
+def _cached(sha256: str, place: Place) -> Path:
+    """A file of this worker's cache, else of the run's."""
+    own = own_lab()
+    for store in (own.store, Store(place.cache, own.reporter)):
+        if found := store.find(sha256):
+            return found
+    raise UnfitError(
+        f"{sha256[:12]} is neither in its cache {own.store.root} nor in {place.cache}",
+        "share the folder of the run's cache (METIS_CACHE) too",
+    )
