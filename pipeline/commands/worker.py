@@ -17,7 +17,13 @@ from .options import common, lab_of, print_json, scheduler_option
 @click.option(
     "-n", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Make so many at once."
 )
-def worker(name: str | None, jobs: int, as_json: bool, **flags: str | None) -> None:
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Where the scheduler and who asks reach it; any that is free without it.",
+)
+def worker(name: str | None, jobs: int, port: int, as_json: bool, **flags: str | None) -> None:
     """Make what runs with the same --scheduler ask for, until the scheduler ends.
 
     The environment says which injector and which secrets it works with; it needs no inventory. It shares the
@@ -36,4 +42,4 @@ def worker(name: str | None, jobs: int, as_json: bool, **flags: str | None) -> N
 
     from ..scheduler.hosting import host
 
-    host(lab.settings.scheduler, called, jobs, ready)
+    host(lab.settings.scheduler, called, jobs, ready, port)

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from distributed import Worker
 
 
-def host(access: SchedulerAccess, name: str, threads: int, ready: Callable[[str], None]) -> None:
+def host(
+    access: SchedulerAccess, name: str, threads: int, ready: Callable[[str], None], port: int = 0
+) -> None:
     """Do what the scheduler gives, up to `threads` orders at a time; `ready` is told once it may.
+
+    It listens on a port for the scheduler and for those who ask; 0 is any that is free.
 
     Raises SourceError where it is not there in time, or goes.
     """
@@ -31,6 +35,7 @@ def host(access: SchedulerAccess, name: str, threads: int, ready: Callable[[str]
             nthreads=threads,
             memory_limit=0,  # what an appliance takes is not this process's, and a pause would help nobody
             local_directory=folder,
+            port=port,
             host=None if access.certificates else "127.0.0.1",
             dashboard_address="127.0.0.1:0",
             security=security(access.certificates),

@@ -1,0 +1,243 @@
+"""Images that workers on other machines make: all of them, none twice, and by no worker that does not fit."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.machine import process
+from pipeline.machine.progress import QuietReporter
+from pipeline.steps import receipts
+from tests.support import goldens
+from tests.support.authority import Authority
+from tests.support.lab import BIN, Lab, Report, class_text
+from tests.support.switch import joined
+from tests.support.workers import (
+    OTHER_METIS,
+    OTHER_VERSIONS,
+    Cluster,
+    certificates,
+    late,
+    scheduler,
+    wait_until,
+)
+
+pytestmark = pytest.mark.slow
+
+WORKERS = 4
+IMAGES = 64
+
+
+def make_lab(root: Path, nodes: int) -> Lab:
+    """A lab whose class has an overlay, and in which nothing is made yet."""
+    lab = Lab(root, {"METIS_INJECTOR": "direct"})
+    golden = goldens.tiny_golden(size=4)
+    more = "root_overlay: overlays/ash/root\n"
+    lab.write("classes/ash.yaml", class_text(golden, goldens.sha256(golden), more))
+    lab.write("overlays/ash/root/etc/issue", "ash\n")
+    for number in range(1, nodes + 1):
+        address = f"address: 192.0.2.{number}/24, gateway: 192.0.2.254"
+        lab.write(f"nodes/n-{number}.yaml", f"class: ash\nnetwork: {{interface: eth0, {address}}}\n")
+    return lab
+
+
+def finished(lab: Lab) -> set[str]:
+    return {file.name.partition(".")[0] for file in lab.artifacts.glob("*.receipt.json")}
+
+
+def names(nodes: int) -> set[str]:
+    return {f"n-{number}" for number in range(1, nodes + 1)}
+
+
+# ------------------------------------------------------------------------- a night on four machines
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Report]:
+    """A nightly run whose images four machines make and read back; one of them loses power in the middle."""
+    root = tmp_path_factory.mktemp("night")
+    lab, authority = make_lab(root / "lab", IMAGES), Authority.make(root / "tls", "lab")
+    with joined(1 + WORKERS) as machines:
+        (hub, address), *others = machines
+        own = certificates(authority, "all")
+        with scheduler(root / "dask", host=address, certificates=own, within=hub.within) as cluster:
+            workers = [
+                cluster.start(lab, f"w{number}", within=network.within)
+                for number, (network, _) in enumerate(others)
+            ]
+            cluster.wait()
+            lab.environment |= cluster.environment
+            log, words = root / "log", [*hub.within, BIN / "metis", "nightly", "--json"]
+            with process.background(words, log, extra_environment=lab.variables({})) as run:
+                wait_until(lambda: len(finished(lab)) >= IMAGES // 4)
+                workers[0].kill()
+                assert not finished(lab) >= names(IMAGES)
+                assert run.wait(300)
+                code = 0 if run.last_words == "}" else 1
+    return lab, Report(code, log.read_text(), "")
+
+
+def test_all_images_are_made_and_read_back_though_a_worker_dies(night: tuple[Lab, Report]) -> None:
+    lab, said = night
+    counts = json.loads(said.out[said.out.index("\n{") :])["counts"]
+    assert counts == {"built": IMAGES, "skipped": 0, "failed": 0}
+    quiet = QuietReporter(io.StringIO())
+    images = [lab.artifacts / f"{name}.img" for name in names(IMAGES)]
+    assert all(receipts.is_whole(image, deep=True, reporter=quiet) for image in images)
+
+
+def test_no_image_is_there_twice_and_nothing_of_the_dead_workers(night: tuple[Lab, Report]) -> None:
+    lab, _ = night
+    built = json.loads(lab.metis("history", "--json", METIS_SCHEDULER="").out)
+    assert sorted(each["node"] for each in built if each["kind"] == "build") == sorted(names(IMAGES))
+    assert {file.stem for file in lab.artifacts.glob("*.img")} == names(IMAGES)
+    assert len({receipts.read(file).id for file in lab.artifacts.glob("*.img")}) == IMAGES  # type: ignore[union-attr]
+    assert lab.leftovers() == []
+
+
+def test_what_workers_made_is_what_this_machine_would_have_made(night: tuple[Lab, Report]) -> None:
+    lab, _ = night
+    said = lab.metis("verify", "--node", "n-1", METIS_SCHEDULER="")
+    assert said.code == 0, said
+    assert not lab.metis("image", METIS_SCHEDULER="").tasks("run")
+
+
+# ------------------------------------------------------------------------------- who is not used
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """A run with workers of which none fits."""
+    root = tmp_path_factory.mktemp("refused")
+    lab = make_lab(root / "lab", 1)
+    with scheduler(root / "dask", wait=2) as cluster:
+        elsewhere = (
+            "unshare",
+            "--mount",
+            "--",
+            "sh",
+            "-c",
+            f'mount -t tmpfs none "{root}/lab" && exec "$@"',
+            "sh",
+        )
+        lab.root.mkdir(exist_ok=True)
+        cluster.start(lab, "old", code=OTHER_METIS)
+        cluster.start(lab, "newer", code=OTHER_VERSIONS)
+        cluster.start(lab, "looped", METIS_INJECTOR="loop")
+        cluster.start(lab, "apart", within=elsewhere)
+        cluster.start(lab, "stranger", METIS_SECRETS=f"plain:{root}/none")
+        cluster.wait()
+        return lab.metis("image", **cluster.environment)
+
+
+@pytest.mark.parametrize(
+    ("worker", "why"),
+    [
+        ("old", "Metis is 0.0.9 there and"),
+        ("newer", "what it makes is 99."),
+        ("looped", "METIS_INJECTOR is loop there and direct here"),
+        ("apart", "it does not share "),
+        ("stranger", "it has no secrets for n-1"),
+    ],
+)
+def test_a_worker_that_does_not_fit_is_refused_by_its_name(refused: Report, worker: str, why: str) -> None:
+    (line,) = [line for line in refused.err.splitlines() if line.startswith(f"worker {worker} is not used: ")]
+    assert why in line
+
+
+def test_without_a_worker_that_fits_the_run_ends(refused: Report) -> None:
+    assert refused.code == 5
+    (line,) = refused.failures
+    assert "has no worker that fits" in line
+    assert "Traceback" not in refused.err
+
+
+# ------------------------------------------------------------------------- schedulers that are not there
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A lab of a few nodes whose base is made."""
+    lab = make_lab(tmp_path_factory.mktemp("small"), 3)
+    assert lab.doit("base").code == 0
+    return lab
+
+
+def check_out_of_reach(said: Report, what: str) -> None:
+    assert said.code == 5, said
+    assert what in "\n".join(said.failures)
+    assert "Traceback" not in said.err
+    assert "distributed" not in said.err
+
+
+def test_a_scheduler_that_is_not_there_is_out_of_reach(small: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    said = small.metis("image", METIS_SCHEDULER=f"tcp://127.0.0.1:{port}", METIS_SCHEDULER_WAIT="1")
+    check_out_of_reach(said, f"the scheduler tcp://127.0.0.1:{port} cannot be reached")
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    root = tmp_path_factory.mktemp("secured")
+    own = certificates(Authority.make(root / "tls", "lab"), "all")
+    with scheduler(root / "dask", certificates=own, wait=2) as cluster:
+        yield cluster
+
+
+def test_a_scheduler_without_workers_is_told_of(small: Lab, secured: Cluster) -> None:
+    check_out_of_reach(small.metis("image", **secured.environment), "has no worker that fits")
+
+
+def test_a_certificate_of_another_authority_is_none(small: Lab, secured: Cluster, tmp_path: Path) -> None:
+    other = certificates(Authority.make(tmp_path, "other"), "all")
+    said = small.metis("image", **{**secured.environment, **other})
+    check_out_of_reach(said, "cannot be reached")
+    assert "same authority" in "\n".join(said.failures)
+
+
+# --------------------------------------------------------------------------------- runs that are cut off
+
+
+@pytest.fixture
+def lately(tmp_path: Path, small: Lab) -> Iterator[Cluster]:
+    """A worker that takes a while for each image, and no image is there yet."""
+    for file in small.artifacts.glob("n-*"):
+        file.unlink()
+    with scheduler(tmp_path, wait=5) as cluster:
+        cluster.start(small, "late", code=late(1))
+        cluster.wait()
+        yield cluster
+
+
+def test_when_the_scheduler_dies_what_is_finished_stays(small: Lab, lately: Cluster, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    given = small.variables(lately.environment)
+    with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
+        wait_until(lambda: finished(small))
+        lately.process.kill()
+        assert run.wait(60)
+    said = log.read_text()
+    assert run.last_words.startswith("metis: not everything could be built")
+    assert "is lost: run again once it is there; what is finished stays" in said
+    assert "Traceback" not in said
+    assert finished(small) < names(3)
+    assert small.leftovers() == []
+
+
+def test_ctrl_c_takes_back_what_was_sent(small: Lab, lately: Cluster, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    given = small.variables(lately.environment)
+    with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
+        wait_until(lambda: finished(small))
+        run._child.send_signal(signal.SIGINT)
+        assert run.wait(30)
+    assert run.last_words == "interrupted; nothing half-made counts as done"
+    assert finished(small) < names(3)
+    assert small.leftovers() == []

@@ -1,0 +1,34 @@
+"""Networks of their own that a switch joins: machines that reach each other, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from pipeline.machine import process
+
+from .netns import Network, need_networks
+
+
+@contextmanager
+def joined(count: int) -> Iterator[list[tuple[Network, str]]]:
+    """Have so many networks, each with its address, while the block runs; the switch is in the first."""
+    need_networks()
+    with ExitStack() as stack:
+        networks = [stack.enter_context(closing(Network())) for _ in range(count)]
+        hub, addresses = networks[0], [f"198.51.100.{number}" for number in range(1, count + 1)]
+        _ip(hub, "link add switch type bridge")
+        _ip(hub, f"address add {addresses[0]}/24 dev switch")
+        _ip(hub, "link set switch up")
+        for number, (network, address) in enumerate(zip(networks, addresses, strict=True)):
+            if network is hub:
+                continue
+            _ip(hub, f"link add port{number} type veth peer name cable netns {network.file}")
+            _ip(hub, f"link set port{number} master switch up")
+            _ip(network, f"address add {address}/24 dev cable")
+            _ip(network, "link set cable up")
+        yield list(zip(networks, addresses, strict=True))
+
+
+def _ip(network: Network, words: str) -> None:
+    network.inside(lambda: process.run(["ip", *words.split()]))
