@@ -87,7 +87,8 @@ class Workers:
         while True:
             answer = client.call(worker.carry_out, order, target.stem)
             if answer.made:
-                receipts.adopt(answer.made, target, made_from)
+                lab = self._lab
+                receipts.adopt(answer.made, target, made_from, lab.reporter, deep=lab.settings.deep)
                 return
             if not answer.is_unfit:
                 error = MetisError(f"{answer.error} (on worker {answer.worker})")

@@ -158,17 +158,20 @@ def finish(
     _put(part, image, xml, receipt)
 
 
-def adopt(made: Path, image: Path, made_from: Mapping[str, Any]) -> None:
-    """Give an image or a base its place that was finished elsewhere in the same file system.
+def adopt(
+    made: Path, image: Path, made_from: Mapping[str, Any], reporter: Reporter, *, deep: bool = False
+) -> None:
+    """Give an image or a base its place that somebody else has finished in the same file system.
 
-    Raises MismatchError where it was not made from just this, or is not as its receipt says.
+    Raises MismatchError where it was not made from just this, or is not what its receipt says.
     """
-    receipt, xml = read(made), bmap_of(made).read_bytes()
+    receipt = read(made)
+    xml = bmap_of(made).read_bytes() if bmap_of(made).is_file() else b""
     if (
         receipt is None
         or receipt.id != digest(made_from)
         or receipt.bmap_sha256 != hashlib.sha256(xml).hexdigest()
-        or receipt.stamp != _stamp(made)
+        or not is_whole(made, deep=deep, reporter=reporter, receipt=receipt)
     ):
         raise MismatchError(f"what was made for {image} is not what was asked for", "run again")
     _put(made, image, xml, receipt)
