@@ -28,14 +28,16 @@ OTHER_VERSIONS = f"import pipeline.inject.tree as tree; tree.VERSION = 99; {RUN}
 
 
 def late(seconds: float) -> str:
-    """Starts a `metis` that waits for something before each image, which takes no processor."""
+    """Starts a `metis` that waits before each image, and says when it begins with one and is done."""
     return f"""
 import time
 from pipeline.steps import build
 real = build.make_image
 def make_image(*given):
+    print("image", time.monotonic(), flush=True)
     time.sleep({seconds})
     real(*given)
+    print("image", time.monotonic(), flush=True)
 build.make_image = make_image
 {RUN}"""
 
