@@ -14,7 +14,7 @@ Only the command line and the task graph turn them into exit codes and lines of 
 own, which the callers of one module tell apart:
 
     MetisError              BusyError, ToolError (FilterError), TooLargeError, TooLongError, NoTableError,
-                            LateError, GoneError, LostError, NotExactError, UnfitError
+                            LateError, GoneError, LostError, NotExactError
     SeveralErrors           UnknownNeedsError
     SourceError             AbsentError, DeniedError, ConflictError, ForbiddenError, ChangedError,
                             NoQuorumError, UnreachableError

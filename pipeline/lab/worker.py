@@ -24,7 +24,6 @@ from ..machine.progress import Reporter
 from ..manifest import secrets_of
 from ..manifest_json import from_data
 from ..model import CACHED, Blob, Manifest
-from ..scheduler.client import UnfitError
 from ..scheduler.hosting import this_worker
 from ..scheduler.library import distributed
 from ..secrets.keyring import Keyring, Revealed
@@ -34,6 +33,10 @@ from ..steps.ids import BaseManifest
 from ..steps.orders import Answer, BaseOrder, Fit, ImageOrder, Order, Place
 from . import injectors
 from .lab import Lab
+
+
+class _UnfitError(MetisError):
+    """This worker finds, only when it has an order, that it cannot carry it out as it must be."""
 
 
 @cache
@@ -81,7 +84,7 @@ def carry_out(topic: str, number: str, order: Order) -> Answer:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         said = "; ".join(str(error).splitlines())
-        return Answer(worker.name, None, said, error.exit_code, isinstance(error, UnfitError))
+        return Answer(worker.name, None, said, error.exit_code, isinstance(error, _UnfitError))
 
 
 def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
@@ -112,15 +115,15 @@ def _make_image(order: ImageOrder, manifest: Manifest, target: Path, tools: buil
 
 
 def _secrets(order: ImageOrder, manifest: Manifest) -> Revealed:
-    """A node's secrets as this worker has them; raises UnfitError where they are not those of the run."""
+    """A node's secrets as this worker has them; raises _UnfitError where they are not those of the run."""
     node = manifest.subject
     keyring = Keyring(own_lab().secret_source, (), UsedSecrets(order.place.state, makes_key=False))
     try:
         found = keyring.revealed_as_they_are(node, secrets_of(manifest))
     except MetisError as error:
-        raise UnfitError(f"it has no secrets for {node}: {error}") from None
+        raise _UnfitError(f"it has no secrets for {node}: {error}") from None
     if found.used != order.used:
-        raise UnfitError(
+        raise _UnfitError(
             f"its secrets of {node}, in {keyring.source.place(node)}, are not those of the run",
             "give it the same METIS_SECRETS",
         )
@@ -140,7 +143,7 @@ def _cached(sha256: str, place: Place) -> Path:
     for store in (own.store, Store(place.cache, own.reporter)):
         if found := store.find(sha256):
             return found
-    raise UnfitError(
+    raise _UnfitError(
         f"{sha256[:12]} is neither in its cache {own.store.root} nor in {place.cache}",
         "share the folder of the run's cache (METIS_CACHE) too",
     )

@@ -8,13 +8,12 @@ artifacts is held.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -47,7 +46,6 @@ class Workers:
         self._lab = lab
         self._access = access
         self._lock = threading.Lock()
-        self._held = ExitStack()
         self._open: tuple[Client, Path] | None = None
 
     def make_base(self, golden: Fetched, wanted: BaseManifest, target: Path) -> None:
@@ -133,15 +131,16 @@ class Workers:
         with self._lock:
             if self._open is None:
                 # Last in, first out: what was sent is cancelled before the folder goes.
-                atexit.register(self._held.close)
-                root = durable.make_private(self._lab.artifacts.root)
-                shared = self._held.enter_context(
-                    durable.own_folder(root, "workers", self._lab.reporter.note)
-                )
+                held, root = self._lab.until_walked, durable.make_private(self._lab.artifacts.root)
+                held.callback(self._forget)
+                shared = held.enter_context(durable.own_folder(root, "workers", self._lab.reporter.note))
                 client = Client(self._access, self._vetting(shared), self._lab.reporter)
-                self._held.callback(client.close)
+                held.callback(client.close)
                 self._open = client, shared
             return self._open
+
+    def _forget(self) -> None:
+        self._open = None
 
     def _vetting(self, shared: Path) -> Callable[[], str]:
         """What a worker runs to say whether it fits: it must be like us, and see the folder as we do."""

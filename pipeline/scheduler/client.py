@@ -27,10 +27,6 @@ TICK = 1.0
 """Seconds between two looks at whether those are still there who may carry an order out."""
 
 
-class UnfitError(MetisError):
-    """A worker finds, only when it has an order, that it cannot carry it out as it must be."""
-
-
 class Client:
     """One run's connection with a scheduler, made when it is first used; safe to use from threads."""
 

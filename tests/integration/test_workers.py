@@ -73,7 +73,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Report]:
             ]
             cluster.wait()
             lab.environment |= cluster.environment
-            log, words = root / "log", [*hub.within, BIN / "metis", "nightly", "--json"]
+            log, words = root / "log", [*hub.within, str(BIN / "metis"), "nightly", "--json"]
             with process.background(words, log, extra_environment=lab.variables({})) as run:
                 wait_until(lambda: len(finished(lab)) >= IMAGES // 4)
                 workers[0].kill()

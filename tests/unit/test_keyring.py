@@ -554,7 +554,7 @@ def test_who_carries_out_what_another_run_began_makes_nothing(tmp_path: Path) ->
     """A worker with the wrong place for its secrets would give the node a second identity."""
     source = Memory({})
     used = UsedSecrets(tmp_path, makes_key=True)
-    with pytest.raises(SecretError):
+    with pytest.raises(MetisError, match="is missing"):
         Keyring(source, (), used).revealed_as_they_are(NODE, IDENTITY)
     assert source.changes == []
     made = Keyring(source, (NODE,), used).revealed(NODE, IDENTITY)

@@ -508,6 +508,7 @@ def test_an_export_below_dev_is_refused(image: Path, tmp_path: Path, steps: Step
 
 def test_what_was_finished_elsewhere_gets_its_place_whole(image: Path, steps: Steps, tmp_path: Path) -> None:
     target = tmp_path / "place" / "titan-13.img"
+    target.parent.mkdir()
     receipts.adopt(image, target, MADE_FROM, steps)
     assert steps.labels == []
     assert receipts.is_current(target, MADE_FROM)
