@@ -11,7 +11,6 @@ from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
 from ..inventory import overlay
 from ..lab.history import keeping_build, keeping_failure
 from ..lab.lab import Lab
-from ..lab.makers import maker
 from ..machine import durable
 from ..manifest import has_cached
 from ..manifest_json import to_data
@@ -24,6 +23,7 @@ from .checks import Checks
 if TYPE_CHECKING:
     from ..card.cards import Card
     from ..lab.cards import LabCards
+    from ..lab.makers import Maker
 
 
 class Request:
@@ -56,7 +56,6 @@ class Tasks(Actions):
         self.built: set[str] = set()
         """The nodes whose images were made in this run."""
         self.burn_request = Request()
-        self._maker = maker(lab)
 
     # -------------------------------------------------------------------------------------- actions
 
@@ -165,6 +164,12 @@ class Tasks(Actions):
             raise SeveralErrors(errors)
 
     # --------------------------------------------------------------------------------------- inside
+
+    @cached_property
+    def _maker(self) -> Maker:
+        from ..lab.makers import maker
+
+        return maker(self.lab)
 
     @cached_property
     def _cards(self) -> LabCards:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..cache.store import Store
-from ..errors import MetisError, known
+from ..errors import MetisError, RottenError, known
 from ..golden.fetch import Fetched
 from ..inject.tree import Injector
 from ..machine.journal import EventReporter
@@ -83,8 +83,13 @@ def carry_out(topic: str, number: str, order: Order) -> Answer:
         error = known(raised)
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
-        said = "; ".join(str(error).splitlines())
-        return Answer(worker.name, None, said, error.exit_code, isinstance(error, _UnfitError))
+        return Answer(
+            worker.name,
+            error="; ".join(str(error).splitlines()),
+            exit_code=error.exit_code,
+            is_unfit=isinstance(error, _UnfitError),
+            is_rotten=isinstance(error, RottenError),
+        )
 
 
 def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
@@ -99,7 +104,12 @@ def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
         case BaseOrder():
             wanted = BaseManifest.from_data(order.wanted)
             target = folder / f"{wanted.manifest.subject}.img"
-            build.make_base(Fetched(_cached(order.golden, order.place), order.golden), wanted, target, tools)
+            golden = Fetched(_cached(order.golden, order.place), order.golden)
+            try:
+                build.make_base(golden, wanted, target, tools)
+            except RottenError:
+                own_lab().store.remove(order.golden)  # the run does the same with its own
+                raise
         case ImageOrder():
             manifest = from_data(order.manifest)
             target = folder / f"{manifest.subject}.img"

@@ -89,9 +89,7 @@ class Workers:
                 receipts.adopt(answer.made, target, made_from, lab.reporter, deep=lab.settings.deep)
                 return
             if not answer.is_unfit:
-                error = MetisError(f"{answer.error} (on worker {answer.worker})")
-                error.exit_code = answer.exit_code
-                raise error
+                raise answer.failure
             client.refuse(answer.worker, answer.error)
 
     @contextmanager

@@ -39,6 +39,7 @@ class Client:
         self._lock = threading.Lock()
         self._client: Any = None
         self._lost: SourceError | None = None
+        """What ends all that is asked for, now and later: nobody waits twice for the same."""
         self._known: dict[str, str] = {}
         """Why each worker does not fit, by its address; empty where it does."""
 
@@ -120,11 +121,10 @@ class Client:
             if found:
                 return found
             if time.monotonic() > until:
-                raise SourceError(
+                why = "; why others are not used stands above" if self._known else ""
+                self._lost = SourceError(
                     f"the scheduler {self._access.address} has no worker that fits",
-                    "start one with `metis worker`; why others are not used stands above"
-                    if self._known
-                    else "start one with `metis worker`",
+                    f"start one with `metis worker`{why}",
                 )
             time.sleep(TICK)
 

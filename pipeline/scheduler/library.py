@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def distributed() -> ModuleType:
 
 
 def quiet(level: int = logging.CRITICAL) -> None:
-    """Keep the library from logging what we say in our own words."""
+    """Keep the library from saying what we say in our own words."""
+    warnings.filterwarnings("ignore", module="distributed")
     for name in ["distributed", *logging.root.manager.loggerDict]:
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(level)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..edits import table as edits
+from ..errors import MetisError, RottenError
 from ..inject.tree import VERSION
 from ..secrets import forms_version
 
@@ -91,7 +92,8 @@ Order = BaseOrder | ImageOrder
 class Answer:
     """What came of an order on a worker: the file that it made, or what went wrong in one line.
 
-    `exit_code` is that of the error, `is_unfit` where the worker is to blame and another one may do it.
+    `exit_code` is that of the error, `is_unfit` where the worker is to blame and another one may do it, and
+    `is_rotten` where a golden is not what it was.
     """
 
     worker: str
@@ -99,3 +101,12 @@ class Answer:
     error: str = ""
     exit_code: int = 0
     is_unfit: bool = False
+    is_rotten: bool = False
+
+    @property
+    def failure(self) -> MetisError:
+        """What went wrong as an error."""
+        kind = RottenError if self.is_rotten else MetisError
+        failure = kind(f"{self.error} (on worker {self.worker})")
+        failure.exit_code = self.exit_code
+        return failure

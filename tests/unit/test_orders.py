@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import RottenError
 from pipeline.manifest import blobs_of
 from pipeline.model import Blob, Edit, File, Manifest, Placed, SecretRef, Text
 from pipeline.steps.orders import Answer, BaseOrder, Fit, ImageOrder, Place
@@ -49,3 +50,12 @@ def test_the_blobs_of_a_manifest_are_those_of_its_files_each_once() -> None:
     )
     placed = tuple(Placed(entry, "node") for entry in entries)
     assert blobs_of(Manifest("titan-13", placed, "")) == (first, second)
+
+
+def test_a_failure_says_where_it_was_and_keeps_its_exit_code() -> None:
+    failure = Answer("w1", error="the golden differs", exit_code=4).failure
+    assert (str(failure), failure.exit_code) == ("the golden differs (on worker w1)", 4)
+
+
+def test_a_golden_that_rotted_is_told_apart_as_it_is_fetched_again() -> None:
+    assert isinstance(Answer("w1", error="x", exit_code=4, is_rotten=True).failure, RottenError)
