@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
@@ -17,7 +18,8 @@ from pipeline.steps import receipts
 from tests.support import goldens
 from tests.support.authority import Authority
 from tests.support.lab import BIN, Lab, Report, class_text
-from tests.support.switch import joined
+from tests.support.netns import network
+from tests.support.switch import heard, joined
 from tests.support.workers import (
     OTHER_METIS,
     OTHER_VERSIONS,
@@ -106,6 +108,32 @@ def test_what_workers_made_is_what_this_machine_would_have_made(night: tuple[Lab
     said = lab.metis("verify", "--node", "n-1", METIS_SCHEDULER="")
     assert said.code == 0, said
     assert not lab.metis("image", METIS_SCHEDULER="").tasks("run")
+
+
+# ------------------------------------------------------------------------------------ what travels
+
+
+def test_no_secret_is_sent(tmp_path: Path) -> None:
+    """Even in the clear, where all that passes is looked at."""
+    lab = make_lab(tmp_path / "lab", 1)
+    lab.write_secrets("n-1", "ssh_password: 'hunter2 & co'\n")
+    with (
+        network() as alone,
+        heard(alone, "lo") as passed,
+        scheduler(tmp_path / "dask", within=alone.within) as cluster,
+    ):
+        cluster.start(lab, "w1", within=alone.within)
+        cluster.wait()
+        lab.within = alone.within
+        assert lab.metis("image", **cluster.environment).code == 0
+    logs = b"".join(log.read_bytes() for log in (tmp_path / "dask").glob("*.log"))
+    document = yaml.safe_load((lab.secrets / "n-1.yaml").read_text())
+    values = {**document.pop("extra"), **document}
+    assert len(values) > 5
+    told = bytes(passed) + logs
+    assert b"extra.machine_id" in told  # they are spoken of by name
+    lines = {line.encode() for value in values.values() for line in value.splitlines() if "-----" not in line}
+    assert {line for line in lines if line in told} == set()
 
 
 # ------------------------------------------------------------------------------- who is not used

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from pipeline.machine import process
 
 from .netns import Network, need_networks
+
+ALL = 0x0003
+"""Packets of every kind (ETH_P_ALL in linux/if_ether.h)."""
+SO_RCVBUFFORCE = 33
+"""Of asm-generic/socket.h."""
 
 
 @contextmanager
@@ -28,6 +35,30 @@ def joined(count: int) -> Iterator[list[tuple[Network, str]]]:
             _ip(network, f"address add {address}/24 dev cable")
             _ip(network, "link set cable up")
         yield list(zip(networks, addresses, strict=True))
+
+
+@contextmanager
+def heard(network: Network, device: str) -> Iterator[bytearray]:
+    """Have all that passes a device of a network while the block runs (packet(7)), as it comes."""
+    listener = network.inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)))
+    passed, is_over = bytearray(), threading.Event()
+    listener.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+    listener.bind((device, 0))
+    listener.settimeout(0.1)
+
+    def listen() -> None:
+        while not is_over.is_set():
+            with suppress(TimeoutError):
+                passed.extend(listener.recv(1 << 17))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    try:
+        yield passed
+    finally:
+        is_over.set()
+        thread.join()
+        listener.close()
 
 
 def _ip(network: Network, words: str) -> None:
