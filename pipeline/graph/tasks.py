@@ -11,6 +11,7 @@ from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
 from ..inventory import overlay
 from ..lab.history import keeping_build, keeping_failure
 from ..lab.lab import Lab
+from ..lab.makers import Maker, maker
 from ..machine import durable
 from ..manifest import has_cached
 from ..manifest_json import to_data
@@ -23,7 +24,6 @@ from .checks import Checks
 if TYPE_CHECKING:
     from ..card.cards import Card
     from ..lab.cards import LabCards
-    from ..lab.makers import Maker
 
 
 class Request:
@@ -117,6 +117,8 @@ class Tasks(Actions):
 
     def _make_image(self, name: str) -> bool:
         """Say whether there was anything to make."""
+        from ..steps.build import ImageToMake
+
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.class_of(name)), self.artifacts.image(name)
         receipt, revealed = receipts.read(base), self.lab.revealed(name, manifest)
@@ -125,7 +127,7 @@ class Tasks(Actions):
         if has_cached(manifest):
             self.lab.goldens.fetch_files(self.lab.composer.fetched(name))
         wanted = self.lab.base_manifest(self.lab.class_of(name)) if self.reads_back else None
-        self._maker.make_image(manifest, base, target, revealed, wanted)
+        self._maker.make_image(ImageToMake(manifest, base, target, revealed, wanted))
         self.built.add(name)
         return True
 
@@ -167,8 +169,6 @@ class Tasks(Actions):
 
     @cached_property
     def _maker(self) -> Maker:
-        from ..lab.makers import maker
-
         return maker(self.lab)
 
     @cached_property

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 # What builds is imported where it is used: most runs find nothing to do.
 if TYPE_CHECKING:
     from ..golden.fetch import Fetched
-    from ..model import Manifest
-    from ..secrets.keyring import Revealed
+    from ..steps.build import ImageToMake
     from ..steps.ids import BaseManifest
     from .lab import Lab
 
@@ -20,15 +19,8 @@ class Maker(Protocol):
     def make_base(self, golden: Fetched, wanted: BaseManifest, target: Path) -> None:
         """Make a class's base of its golden."""
 
-    def make_image(
-        self,
-        manifest: Manifest,
-        base: Path,
-        target: Path,
-        secrets: Revealed,
-        wanted: BaseManifest | None,
-    ) -> None:
-        """Make a node's image of its base; it is first read back where its base's manifest is given."""
+    def make_image(self, image: ImageToMake) -> None:
+        """Make a node's image of its base."""
 
 
 class Here:
@@ -43,20 +35,13 @@ class Here:
 
         build.make_base(golden, wanted, target, self._lab.tools)
 
-    def make_image(
-        self,
-        manifest: Manifest,
-        base: Path,
-        target: Path,
-        secrets: Revealed,
-        wanted: BaseManifest | None,
-    ) -> None:
+    def make_image(self, image: ImageToMake) -> None:
         """Make it with the lab's tools."""
         from ..steps import build, verify
 
-        tools = self._lab.tools
-        check = verify.check(wanted, manifest, secrets.reveal, tools) if wanted else None
-        build.make_image(manifest, base, target, secrets, tools, check)
+        tools, wanted, secrets = self._lab.tools, image.wanted, image.secrets
+        check = verify.check(wanted, image.manifest, secrets.reveal, tools) if wanted else None
+        build.make_image(image.manifest, image.base, image.target, secrets, tools, check)
 
 
 def maker(lab: Lab) -> Maker:

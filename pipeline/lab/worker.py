@@ -71,20 +71,21 @@ def unfit(wanted: Fit, probe: Path, sha256: str) -> str:
 def carry_out(topic: str, number: str, order: Order) -> Answer:
     """Make what is asked for, and tell under `topic` how it goes on; what fails is an answer too."""
     worker = this_worker()
+    name = str(worker.name)
 
     def tell(event: object) -> None:
-        worker.log_event(topic, {"order": number, "worker": worker.name, "event": event})
+        worker.log_event(topic, {"order": number, "worker": name, "event": event})
 
     folder = None
     try:
         folder = Path(tempfile.mkdtemp(dir=order.place.folder))
-        return Answer(worker.name, made=_made(order, folder, EventReporter(tell)))
+        return Answer(name, made=_made(order, folder, EventReporter(tell)))
     except (MetisError, OSError) as raised:
         error = known(raised)
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         return Answer(
-            worker.name,
+            name,
             error="; ".join(str(error).splitlines()),
             exit_code=error.exit_code,
             is_unfit=isinstance(error, _UnfitError),

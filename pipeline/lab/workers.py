@@ -34,7 +34,7 @@ from . import worker
 if TYPE_CHECKING:
     from ..golden.fetch import Fetched
     from ..scheduler.access import SchedulerAccess
-    from ..secrets.keyring import Revealed
+    from ..steps.build import ImageToMake
     from ..steps.ids import BaseManifest
     from .lab import Lab
 
@@ -54,29 +54,23 @@ class Workers:
             order = BaseOrder(place, wanted.to_data(), golden.sha256)
             self._make(order, target, base_made_from(golden.sha256, wanted))
 
-    def make_image(
-        self,
-        manifest: Manifest,
-        base: Path,
-        target: Path,
-        secrets: Revealed,
-        wanted: BaseManifest | None,
-    ) -> None:
+    def make_image(self, image: ImageToMake) -> None:
         """The same for an image."""
-        receipt = receipts.read(base)
+        manifest, secrets, wanted = image.manifest, image.secrets, image.wanted
+        receipt = receipts.read(image.base)
         if receipt is None:
-            raise MetisError(f"{base} has no receipt", "build the class's base first")
+            raise MetisError(f"{image.base} has no receipt", "build the class's base first")
         read_back = [wanted.manifest] if wanted else []
         with self._place(manifest, *read_back) as place:
             order = ImageOrder(
                 place,
                 to_data(manifest),
-                base,
+                image.base,
                 dict(secrets.used),
                 dict(secrets.versions),
                 wanted.to_data() if wanted else None,
             )
-            self._make(order, target, image_made_from(manifest.id, receipt.id, secrets.used))
+            self._make(order, image.target, image_made_from(manifest.id, receipt.id, secrets.used))
 
     # -------------------------------------------------------------------------------------- inside
 

@@ -1,7 +1,7 @@
 """Which scheduler gives work to workers, and by which certificates the two know each other.
 
 Whoever reaches a scheduler can have its workers run any code. So it is spoken to over TLS with certificates
-on both sides, or on this machine alone.
+on both sides, or on this machine alone, unless somebody insists.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import RefusedError, UsageError
+from ..machine.environment import switch
 from ..machine.loopback import is_loopback
 
 VARIABLES = ("METIS_SCHEDULER_CA", "METIS_SCHEDULER_CERT", "METIS_SCHEDULER_KEY")
@@ -31,7 +32,7 @@ class Certificates:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerAccess:
-    """Where a scheduler is, as in `tls://dask.example:8786`; `certificates` unless it is on this machine.
+    """Where a scheduler is, as in `tls://dask.example:8786`; without `certificates` it is asked in the clear.
 
     `patience` is in seconds; see PATIENCE.
     """
@@ -40,12 +41,17 @@ class SchedulerAccess:
     certificates: Certificates | None = None
     patience: float = PATIENCE
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine, so that nobody else need reach its workers."""
+        return is_loopback(urlsplit(self.address).hostname or "")
+
 
 def scheduler_access(environment: Mapping[str, str], folder: Path) -> SchedulerAccess | None:
     """Read what the environment says of a scheduler, if it names one; relative paths count from `folder`.
 
     Raises UsageError for what is no address or lacks certificates, and RefusedError for one in the clear on
-    another machine.
+    another machine, unless METIS_SCHEDULER_INSECURE lets that pass.
     """
     address = environment.get("METIS_SCHEDULER")
     if not address:
@@ -54,10 +60,10 @@ def scheduler_access(environment: Mapping[str, str], folder: Path) -> SchedulerA
     patience = _seconds(environment.get("METIS_SCHEDULER_WAIT", str(PATIENCE)))
     if scheme == "tls":
         return SchedulerAccess(address, _certificates(environment, folder), patience)
-    if not is_loopback(host):
+    if not (is_loopback(host) or switch(environment, "METIS_SCHEDULER_INSECURE")):
         raise RefusedError(
             f"METIS_SCHEDULER is {address}, where anybody on the way could run code on its workers",
-            f"use tls:// with {', '.join(VARIABLES)}; tcp:// is for this machine alone",
+            f"use tls:// with {', '.join(VARIABLES)}, or METIS_SCHEDULER_INSECURE=1 where all may do that",
         )
     return SchedulerAccess(address, None, patience)
 

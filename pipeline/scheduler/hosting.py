@@ -36,7 +36,7 @@ def host(
             memory_limit=0,  # what an appliance takes is not this process's, and a pause would help nobody
             local_directory=folder,
             port=port,
-            host=None if access.certificates else "127.0.0.1",
+            host="127.0.0.1" if access.is_local else None,
             dashboard_address="127.0.0.1:0",
             security=security(access.certificates),
             death_timeout=access.patience,

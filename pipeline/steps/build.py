@@ -40,6 +40,20 @@ class Tools:
     """Who makes anew what the injector found out too late that it cannot do just so."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageToMake:
+    """An image that is to be made of a base, with a node's manifest and secrets in it.
+
+    Before it takes the place of the `target` it is read back, where `wanted` says what its base must hold.
+    """
+
+    manifest: Manifest
+    base: Path
+    target: Path
+    secrets: Revealed
+    wanted: BaseManifest | None
+
+
 Check = Callable[[Path], None]
 """Raises where a file is not what it must be."""
 

@@ -58,6 +58,15 @@ def test_another_machine_is_not(tmp_path: Path, files: dict[str, str], host: str
     assert caught.value.exit_code == 3
 
 
+def test_who_insists_speaks_to_another_machine_in_the_clear(tmp_path: Path) -> None:
+    insisting = {"METIS_SCHEDULER_INSECURE": "1"}
+    found = read(tmp_path, "tcp://192.0.2.7:8786", **insisting)
+    assert found == SchedulerAccess("tcp://192.0.2.7:8786")
+    assert not found.is_local
+    with pytest.raises(UsageError, match="METIS_SCHEDULER_INSECURE"):
+        read(tmp_path, "tcp://192.0.2.7:8786", METIS_SCHEDULER_INSECURE="perhaps")
+
+
 @pytest.mark.parametrize(
     "address",
     [
