@@ -30,7 +30,7 @@ from ..secrets.keyring import Keyring, Revealed
 from ..secrets.used import UsedSecrets
 from ..steps import build, verify
 from ..steps.ids import BaseManifest
-from ..steps.orders import Answer, BaseOrder, Fit, ImageOrder, Order, Place
+from ..steps.orders import PROBE, Answer, BaseOrder, Fit, ImageOrder, Order, Place
 from . import injectors
 from .lab import Lab
 
@@ -51,20 +51,20 @@ def _injector() -> Injector:
     return own_lab().injector()
 
 
-def unfit(wanted: Fit, probe: Path, sha256: str) -> str:
-    """Why this worker is none for a run: it is otherwise than `wanted`, or does not see the run's folder.
+def unfit(wanted: Fit, run: Path, sha256: str) -> str:
+    """Why this worker is none for a run: it is otherwise than `wanted`, or does not see the folder `run`.
 
-    `sha256` is of what the run has put into the file `probe` there. Empty where it fits.
+    `sha256` is of what the run has put into a file there. Empty where it fits.
     """
     own = Fit.here(version("metis"), distributed().__version__, own_lab().settings.injector)
     if differences := own.differences(wanted):
         return differences
     try:
-        found = hashlib.sha256(probe.read_bytes()).hexdigest()
+        found = hashlib.sha256((run / PROBE).read_bytes()).hexdigest()
     except OSError:
         found = ""
-    if found != sha256 or not os.access(probe.parent, os.W_OK):
-        return f"it does not share {probe.parent.parent}: mount it there by the same path, for the same user"
+    if found != sha256 or not os.access(run, os.W_OK):
+        return f"it does not share {run.parent}: mount it there by the same path, for the same user"
     return ""
 
 
@@ -91,6 +91,9 @@ def carry_out(topic: str, number: str, order: Order) -> Answer:
             is_unfit=isinstance(error, _UnfitError),
             is_rotten=isinstance(error, RottenError),
         )
+    finally:
+        if not (order.place.run / PROBE).exists():  # the run is over: nothing of it is to stay
+            shutil.rmtree(order.place.run, ignore_errors=True)
 
 
 def _made(order: Order, folder: Path, reporter: Reporter) -> Path:

@@ -28,7 +28,7 @@ from ..scheduler.client import Client
 from ..scheduler.library import distributed
 from ..steps import receipts
 from ..steps.ids import base_made_from, image_made_from
-from ..steps.orders import BaseOrder, Fit, ImageOrder, Order, Place
+from ..steps.orders import PROBE, BaseOrder, Fit, ImageOrder, Order, Place
 from . import worker
 
 if TYPE_CHECKING:
@@ -89,20 +89,14 @@ class Workers:
     @contextmanager
     def _place(self, manifest: Manifest, *others: Manifest) -> Iterator[Place]:
         """Where one thing is made; all of it is gone afterwards, also what other tries have left."""
-        _, shared = self._opened
-        blobs = shared / "blobs"
+        lab, (_, run) = self._lab, self._opened
+        folder = run / f"{manifest.subject}-{uuid.uuid4().hex}"
+        place = Place(run, folder, lab.store.root, lab.artifacts.state, lab.tools.size_limit)
         for each in (manifest, *others):
-            self._offer(each, blobs)
-        folder = shared / f"{manifest.subject}-{uuid.uuid4().hex}"
+            self._offer(each, place.blobs)
         folder.mkdir(mode=0o700)
         try:
-            yield Place(
-                folder,
-                blobs,
-                self._lab.store.root,
-                self._lab.artifacts.state,
-                self._lab.tools.size_limit,
-            )
+            yield place
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -137,7 +131,6 @@ class Workers:
     def _vetting(self, shared: Path) -> Callable[[], str]:
         """What a worker runs to say whether it fits: it must be like us, and see the folder as we do."""
         fit = Fit.here(version("metis"), distributed().__version__, self._lab.settings.injector)
-        probe, mark = shared / "probe", uuid.uuid4().bytes
-        probe.write_bytes(mark)
-        durable.make_private(shared / "blobs")
-        return partial(worker.unfit, fit, probe, hashlib.sha256(mark).hexdigest())
+        mark = uuid.uuid4().bytes
+        (shared / PROBE).write_bytes(mark)
+        return partial(worker.unfit, fit, shared, hashlib.sha256(mark).hexdigest())

@@ -17,6 +17,8 @@ from ..inject.tree import VERSION
 from ..secrets import forms_version
 
 Data = Mapping[str, Any]
+PROBE = "probe"
+"""A file in the folder of a run, by which workers show that they see it; there until the run is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,20 @@ class Fit:
 class Place:
     """Where an order is carried out: folders of the run that asks, by paths that are the same for both.
 
-    `folder` is for what is made; `blobs` has by their hashes what only the inventory has; `cache` is the
+    `run` is that of the run, there until it is over, and `folder` in it is for what is made. `cache` is the
     run's, and `state` has its key for digests of secrets. No image may have more than `size_limit` bytes.
     """
 
+    run: Path
     folder: Path
-    blobs: Path
     cache: Path
     state: Path
     size_limit: int
+
+    @property
+    def blobs(self) -> Path:
+        """Where that is by its hash which only the inventory has."""
+        return self.run / "blobs"
 
 
 @dataclass(frozen=True, slots=True)

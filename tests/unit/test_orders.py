@@ -13,7 +13,7 @@ from pipeline.manifest import blobs_of
 from pipeline.model import Blob, Edit, File, Manifest, Placed, SecretRef, Text
 from pipeline.steps.orders import Answer, BaseOrder, Fit, ImageOrder, Place
 
-PLACE = Place(Path("/a/folder"), Path("/a/blobs"), Path("/cache"), Path("/state"), 1 << 30)
+PLACE = Place(Path("/a"), Path("/a/folder"), Path("/cache"), Path("/state"), 1 << 30)
 
 
 @pytest.mark.parametrize(
