@@ -24,8 +24,6 @@ PART = ".part"
 """The ending of whatever is not finished; nothing that ends so is ever a target."""
 _LOCK = ".lock"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # on Windows only who may administer it makes links
-_TRIES = 3
-"""To remove a folder in which others may still make something: what they are at fails, and then they stop."""
 _PID_WIDTH = 20
 """Digits of the process that holds a lock, with zeros before it."""
 
@@ -139,11 +137,10 @@ def _remove(folder: Path, note: Callable[[str], None]) -> None:
         (folder / _LOCK).unlink()
         folder.rmdir()
         return
-    for _ in range(_TRIES):
+    for _ in range(3):  # others may still make something in it: what they are at fails, and then they stop
         shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-    note(f"{folder} could not be removed, and may hold secrets: remove it")
+    if folder.exists():
+        note(f"{folder} could not be removed, and may hold secrets: remove it")
 
 
 @contextmanager
