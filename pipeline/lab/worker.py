@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +27,7 @@ from ..model import CACHED, Blob, Manifest
 from ..scheduler.hosting import this_worker
 from ..scheduler.library import distributed
 from ..secrets.keyring import Keyring, Revealed
+from ..secrets.source import SecretSource
 from ..secrets.used import UsedSecrets
 from ..steps import build, verify
 from ..steps.ids import BaseManifest
@@ -49,6 +50,13 @@ def own_lab() -> Lab:
 def _injector() -> Injector:
     """One for all orders of this process, which may then share an appliance."""
     return own_lab().injector()
+
+
+@lru_cache(maxsize=1)
+def _secret_source(run: Path) -> SecretSource:
+    """Where this worker has its secrets, opened anew for each run: some sources remember what they read."""
+    del run
+    return Lab(own_lab().settings, remembers=False).secret_source
 
 
 def unfit(wanted: Fit, run: Path, sha256: str) -> str:
@@ -131,7 +139,7 @@ def _make_image(order: ImageOrder, manifest: Manifest, target: Path, tools: buil
 def _secrets(order: ImageOrder, manifest: Manifest) -> Revealed:
     """A node's secrets as this worker has them; raises _UnfitError where they are not those of the run."""
     node = manifest.subject
-    keyring = Keyring(own_lab().secret_source, (), UsedSecrets(order.place.state, makes_key=False))
+    keyring = Keyring(_secret_source(order.place.run), (), UsedSecrets(order.place.state, makes_key=False))
     try:
         found = keyring.revealed_as_they_are(node, secrets_of(manifest))
     except MetisError as error:

@@ -204,11 +204,25 @@ def check_out_of_reach(said: Report, what: str) -> None:
     assert "distributed" not in said.err
 
 
-def test_a_scheduler_that_is_not_there_is_out_of_reach(small: Lab) -> None:
+@pytest.fixture(scope="module")
+def nowhere() -> dict[str, str]:
+    """What names a scheduler that is not there."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    said = small.metis("image", METIS_SCHEDULER=f"tcp://127.0.0.1:{port}", METIS_SCHEDULER_WAIT="1")
-    check_out_of_reach(said, f"the scheduler tcp://127.0.0.1:{port} cannot be reached")
+    return {"METIS_SCHEDULER": f"tcp://127.0.0.1:{port}", "METIS_SCHEDULER_WAIT": "1"}
+
+
+def test_a_scheduler_that_is_not_there_is_out_of_reach(small: Lab, nowhere: dict[str, str]) -> None:
+    check_out_of_reach(small.metis("image", **nowhere), f"{nowhere['METIS_SCHEDULER']} cannot be reached")
+
+
+def test_a_scheduler_that_is_not_there_is_out_of_reach_of_a_worker(
+    small: Lab, nowhere: dict[str, str]
+) -> None:
+    said = small.metis("worker", **nowhere)
+    assert said.code == 5
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"metis: the scheduler {nowhere['METIS_SCHEDULER']} cannot be reached: ")
 
 
 @pytest.fixture(scope="module")
