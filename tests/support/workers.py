@@ -113,7 +113,7 @@ def scheduler(
         process.background(words, folder / "scheduler.log") as running,
         ExitStack() as stack,
     ):
-        wait_until(about.exists)
+        wait_until(lambda: about.exists() and about.read_bytes().endswith(b"}"))
         address = json.loads(about.read_bytes())["address"]
         variables = {"METIS_SCHEDULER": address, "METIS_SCHEDULER_WAIT": str(int(wait)), **given}
         yield Cluster(folder, running, variables, stack)
