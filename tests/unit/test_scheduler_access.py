@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, RefusedError, UsageError
 from pipeline.scheduler.access import PATIENCE, VARIABLES, Certificates, SchedulerAccess, scheduler_access
+from pipeline.scheduler.library import distributed
 
 TLS = "tls://dask.example:8786"
 
@@ -110,3 +112,9 @@ def test_how_long_to_wait_is_a_number_of_seconds(tmp_path: Path, wait: str) -> N
     assert read(tmp_path, "tcp://localhost:1", METIS_SCHEDULER_WAIT="7") == SchedulerAccess(
         "tcp://localhost:1", None, 7
     )
+
+
+def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r"install metis\[dask\]"):
+        distributed()
