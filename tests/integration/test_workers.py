@@ -144,7 +144,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """A run with workers of which none fits."""
     root = tmp_path_factory.mktemp("refused")
     lab = make_lab(root / "lab", 1)
-    with scheduler(root / "dask", wait=2) as cluster:
+    with scheduler(root / "dask", wait=4) as cluster:
         elsewhere = (
             "unshare",
             "--mount",
@@ -229,7 +229,7 @@ def test_a_scheduler_that_is_not_there_is_out_of_reach_of_a_worker(
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("secured")
     own = certificates(Authority.make(root / "tls", "lab"), "all")
-    with scheduler(root / "dask", certificates=own, wait=2) as cluster:
+    with scheduler(root / "dask", certificates=own, wait=4) as cluster:
         yield cluster
 
 

@@ -15,7 +15,7 @@ from pipeline.machine.process import Background
 from tests.support.authority import Authority
 from tests.support.lab import Lab
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds until a process must have started."""
 RUN = "from pipeline.cli import main; main()"
 OTHER_METIS = f"""
