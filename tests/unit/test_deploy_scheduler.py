@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,16 @@ def test_workers_find_the_scheduler_by_certificates_that_are_mounted(tmp_path: P
     assert access.certificates is not None
     assert access.address == f"tls://metis-scheduler:{service['port']}"
     assert folder in {mount["mountPath"] for mount in worker["volumeMounts"]}
+
+
+def test_the_nightly_run_asks_as_the_workers_are_told() -> None:
+    """By the patch that the page shows."""
+    page = (FOLDER.parents[2] / "docs/scheduler.md").read_text()
+    (block,) = re.findall(r"((?:^    (?=apiVersion).*\n)(?:^    .*\n)+)", page, re.M)
+    pod = yaml.safe_load(textwrap.dedent(block))["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (asking,), worker = pod["containers"], container("metis-worker")
+    assert [each for each in asking["env"] if each not in worker["env"]] == []
+    assert [each for each in asking["volumeMounts"] if each not in worker["volumeMounts"]] == []
 
 
 def test_who_asks_reaches_both_by_the_ports_that_they_listen_on() -> None:
