@@ -33,7 +33,7 @@ class Here:
         """Make it with the lab's tools."""
         from ..steps import build
 
-        build.make_base(golden, wanted, target, self._lab.tools)
+        build.make_base(golden, wanted, target, self._lab.size_limit, self._lab.tools)
 
     def make_image(self, image: ImageToMake) -> None:
         """Make it with the lab's tools."""

@@ -109,7 +109,6 @@ def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
         _injector(),
         partial(_open_blob, order.place),
         reporter,
-        order.place.size_limit,
         injectors.second_of(_injector()),
     )
     match order:
@@ -118,7 +117,7 @@ def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
             target = folder / f"{wanted.manifest.subject}.img"
             golden = Fetched(_cached(order.golden, order.place), order.golden)
             try:
-                build.make_base(golden, wanted, target, tools)
+                build.make_base(golden, wanted, target, order.size_limit, tools)
             except RottenError:
                 own_lab().store.remove(order.golden)  # the run does the same with its own
                 raise

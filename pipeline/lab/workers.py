@@ -51,7 +51,7 @@ class Workers:
     def make_base(self, golden: Fetched, wanted: BaseManifest, target: Path) -> None:
         """Have some worker make it; raises as `steps.build` does, and SourceError where no worker can."""
         with self._place(wanted.manifest) as place:
-            order = BaseOrder(place, wanted.to_data(), golden.sha256)
+            order = BaseOrder(place, wanted.to_data(), golden.sha256, self._lab.size_limit)
             self._make(order, target, base_made_from(golden.sha256, wanted))
 
     def make_image(self, image: ImageToMake) -> None:
@@ -91,7 +91,7 @@ class Workers:
         """Where one thing is made; all of it is gone afterwards, also what other tries have left."""
         lab, (_, run) = self._lab, self._opened
         folder = run / f"{manifest.subject}-{uuid.uuid4().hex}"
-        place = Place(run, folder, lab.store.root, lab.artifacts.state, lab.tools.size_limit)
+        place = Place(run, folder, lab.store.root, lab.artifacts.state)
         for each in (manifest, *others):
             self._offer(each, place.blobs)
         folder.mkdir(mode=0o700)

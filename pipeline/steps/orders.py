@@ -53,14 +53,13 @@ class Place:
     """Where an order is carried out: folders of the run that asks, by paths that are the same for both.
 
     `run` is that of the run, there until it is over, and `folder` in it is for what is made. `cache` is the
-    run's, and `state` has its key for digests of secrets. No image may have more than `size_limit` bytes.
+    run's, and `state` has its key for digests of secrets.
     """
 
     run: Path
     folder: Path
     cache: Path
     state: Path
-    size_limit: int
 
     @property
     def blobs(self) -> Path:
@@ -70,11 +69,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class BaseOrder:
-    """A base that is to be made from the golden with that hash."""
+    """A base that is to be made from the golden with that hash, which may unpack to `size_limit` bytes."""
 
     place: Place
     wanted: Data
     golden: str
+    size_limit: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from pipeline.manifest import blobs_of
 from pipeline.model import Blob, Edit, File, Manifest, Placed, SecretRef, Text
 from pipeline.steps.orders import Answer, BaseOrder, Fit, ImageOrder, Place
 
-PLACE = Place(Path("/a"), Path("/a/folder"), Path("/cache"), Path("/state"), 1 << 30)
+PLACE = Place(Path("/a"), Path("/a/folder"), Path("/cache"), Path("/state"))
 
 
 @pytest.mark.parametrize(
     "sent",
     [
-        BaseOrder(PLACE, {"entries": []}, "ab" * 32),
+        BaseOrder(PLACE, {"entries": []}, "ab" * 32, 1 << 30),
         ImageOrder(PLACE, {"entries": []}, Path("/a/base.img"), {"plain": "cd" * 16}, {"node": "1"}, None),
         Answer("w1", None, "it failed", 4),
     ],
