@@ -29,9 +29,7 @@ STAND_INS = (
     StandIn(r"^metis-sentinel --push .*", "metis-sentinel", "tests/integration/test_sentinel_push.py pushes"),
     StandIn(r"^sudo (?!(-E )?\.venv/bin/).*", "true", "it would change this machine"),
     StandIn(r"^udevadm .*", "true", "there is no reader here"),
-    StandIn(r"^\.venv/bin/dask scheduler .*", "true", "tests/integration/test_workers.py starts one"),
-    StandIn(r"\bmetis worker .*", "metis worker --help", "the same: it ends with its scheduler"),
-    StandIn(r" --scheduler tls://\S+", "", "the same: here this machine does it"),
+    StandIn(r" --scheduler tls://\S+", "", "tests/integration/test_workers.py has a scheduler"),
     StandIn(r"^METIS_SCHEDULER=\S+ ", "", "the same"),
     StandIn(r"^rpi-imager .*", "true", "Imager is a program of a desktop"),
     StandIn(
