@@ -19,8 +19,10 @@ from ..cache.store import Store
 from ..errors import MetisError, RottenError, known
 from ..golden.fetch import Fetched
 from ..inject.tree import Injector
+from ..machine import durable
 from ..machine.journal import EventReporter
 from ..machine.progress import Reporter
+from ..machine.scratch import scratch
 from ..manifest import secrets_of
 from ..manifest_json import from_data
 from ..model import CACHED, Blob, Manifest
@@ -29,11 +31,14 @@ from ..scheduler.library import distributed
 from ..secrets.keyring import Keyring, Revealed
 from ..secrets.source import SecretSource
 from ..secrets.used import UsedSecrets
-from ..steps import build, verify
+from ..steps import build, delivery, receipts, verify
 from ..steps.ids import BaseManifest
 from ..steps.orders import PROBE, Answer, BaseOrder, Fit, ImageOrder, Order, Place
 from . import injectors
 from .lab import Lab
+
+_ROOM = 2
+"""How many times what a base has mapped is kept free for each image, and for the base."""
 
 
 class _UnfitError(MetisError):
@@ -74,6 +79,12 @@ def unfit(wanted: Fit, run: Path, sha256: str) -> str:
     if found != sha256 or not os.access(run, os.W_OK):
         return f"it does not share {run.parent}: mount it there by the same path, for the same user"
     return ""
+
+
+def remove_left(store: Store, reporter: Reporter) -> None:
+    """Remove the images, with secrets in them, that a kill of a worker with this cache has left in it."""
+    if (place := _images(store)).exists():
+        durable.remove_left(place, note=reporter.note)
 
 
 def carry_out(topic: str, number: str, order: Order) -> Answer:
@@ -130,9 +141,38 @@ def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
 
 def _make_image(order: ImageOrder, manifest: Manifest, target: Path, tools: build.Tools) -> None:
     secrets = _secrets(order, manifest)
-    base = BaseManifest.from_data(order.wanted) if order.wanted else None
-    check = verify.check(base, manifest, secrets.reveal, tools) if base else None
-    build.make_image(manifest, order.base, target, secrets, tools, check)
+    wanted = BaseManifest.from_data(order.wanted) if order.wanted else None
+    check = verify.check(wanted, manifest, secrets.reveal, tools) if wanted else None
+    if not _has_own_disk(order):
+        build.make_image(manifest, order.base, target, secrets, tools, check)
+        return
+    store = own_lab().store
+    own_base = delivery.fetched(order.base, store, tools.reporter)
+    with scratch(_images(store), manifest.subject, tools.reporter.note) as folder:
+        made = folder / target.name
+        build.make_image(manifest, own_base, made, secrets, tools, check)
+        delivery.deliver(made, own_base, order.base, target, tools.reporter)
+
+
+def _images(store: Store) -> Path:
+    """Where a worker with a disk of its own makes images."""
+    return store.root / "images"
+
+
+def _has_own_disk(order: ImageOrder) -> bool:
+    """Whether this worker's cache is on another disk than the run's folder, with room enough for its orders.
+
+    Otherwise images are made in the run's folder, as nothing would be saved.
+    """
+    receipt = receipts.read(order.base)
+    try:
+        place = durable.make_private(_images(own_lab().store))
+        is_apart = place.stat().st_dev != order.place.folder.stat().st_dev
+        free = shutil.disk_usage(place).free
+    except OSError:  # a cache that we may only read
+        return False
+    at_once = this_worker().state.nthreads
+    return is_apart and receipt is not None and free > (1 + at_once) * _ROOM * receipt.mapped
 
 
 def _secrets(order: ImageOrder, manifest: Manifest) -> Revealed:

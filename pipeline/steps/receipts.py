@@ -177,6 +177,22 @@ def adopt(
     _put(made, image, xml, receipt)
 
 
+def finish_copy(part: Path, target: Path, original: Path, receipt: Receipt) -> None:
+    """Give a finished copy of an image or a base its name, the original's block map, and its own receipt."""
+    _put(part, target, bmap_of(original).read_bytes(), receipt)
+
+
+def block_map(image: Path, receipt: Receipt) -> bmap.Bmap | None:
+    """The block map beside an image; None where there is none, or not the one that the receipt names."""
+    from ..raw import bmap
+
+    try:
+        xml = bmap_of(image).read_bytes()
+    except FileNotFoundError:
+        return None
+    return bmap.parse(xml) if hashlib.sha256(xml).hexdigest() == receipt.bmap_sha256 else None
+
+
 def _put(part: Path, image: Path, xml: bytes, receipt: Receipt) -> None:
     """Have a finished file, its block map and its receipt take their places, in this order."""
     durable.settle(part, image)
@@ -210,15 +226,11 @@ def _kept(part: Path, base: Path, places: Sequence[tuple[int, int]]) -> Mapping[
 
     None where the base is not what its receipt says.
     """
-    from ..raw import bmap, shared
+    from ..raw import shared
 
     receipt = read(base)
-    if receipt is None or _stamp(base) != receipt.stamp:
-        return {}
-    xml = bmap_of(base).read_bytes()
-    if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
-        return {}
-    known = {(each.start, each.end): each for each in bmap.parse(xml).ranges}
+    described = block_map(base, receipt) if receipt and looks_as(base, receipt) else None
+    known = {(each.start, each.end): each for each in described.ranges} if described else {}
     same = shared.places(part, base, [place for place in places if place in known])
     return {place: known[place] for place in same}
 
@@ -262,6 +274,11 @@ def _note_looks(image: Path, receipt: Receipt, looks: Mapping[str, int]) -> None
             durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=looks))))
 
 
+def looks_as(image: Path, receipt: Receipt) -> bool:
+    """Whether a file has the size, the times and the inode that a receipt names; nothing is hashed."""
+    return _stamp(image) == receipt.stamp
+
+
 def _stamp(image: Path) -> Mapping[str, int] | None:
     try:
         return stamp(image)
@@ -272,11 +289,8 @@ def _stamp(image: Path) -> Mapping[str, int] | None:
 def _has_its_hashes(image: Path, receipt: Receipt, reporter: Reporter) -> bool:
     from ..raw import bmap
 
-    try:
-        xml = bmap_of(image).read_bytes()
-    except FileNotFoundError:
-        return False
-    if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
+    described = block_map(image, receipt)
+    if described is None:
         return False
     with reporter.step(f"{image.name}: checking its hashes", receipt.mapped) as advance:
-        return bmap.difference(image, bmap.parse(xml), advance) is None
+        return bmap.difference(image, described, advance) is None

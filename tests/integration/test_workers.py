@@ -26,6 +26,7 @@ from tests.support.workers import (
     Cluster,
     certificates,
     late,
+    other_disk,
     scheduler,
     wait_until,
 )
@@ -61,7 +62,14 @@ def names(nodes: int) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Report]:
+def own_disks() -> Iterator[list[Path]]:
+    """Caches for half of the workers on another disk than the one that all share."""
+    with other_disk() as folder:
+        yield [folder / f"w{number}" for number in range(WORKERS // 2)]
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory, own_disks: list[Path]) -> tuple[Lab, Report]:
     """A nightly run whose images four machines make and read back; one of them loses power in the middle."""
     root = tmp_path_factory.mktemp("night")
     lab, authority = make_lab(root / "lab", IMAGES), Authority.make(root / "tls", "lab")
@@ -69,9 +77,10 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Report]:
         (hub, address), *others = machines
         own = certificates(authority, "all")
         with scheduler(root / "dask", host=address, certificates=own, within=hub.within) as cluster:
+            shared = [lab.artifacts / "cache"] * (WORKERS - len(own_disks))
             workers = [
-                cluster.start(lab, f"w{number}", within=network.within)
-                for number, (network, _) in enumerate(others)
+                cluster.start(lab, f"w{number}", within=network.within, METIS_CACHE=str(cache))
+                for number, ((network, _), cache) in enumerate(zip(others, own_disks + shared, strict=True))
             ]
             cluster.wait()
             lab.environment |= cluster.environment
@@ -110,6 +119,18 @@ def test_what_workers_made_is_what_this_machine_would_have_made(night: tuple[Lab
     assert not lab.metis("image", METIS_SCHEDULER="").tasks("run")
 
 
+def test_a_worker_with_a_disk_of_its_own_makes_images_there_and_leaves_none(
+    night: tuple[Lab, Report], own_disks: list[Path]
+) -> None:
+    lab, _ = night
+    base = receipts.read(lab.artifacts / "base/ash.img")
+    assert base is not None
+    for cache in own_disks:
+        assert [file.name for file in (cache / "bases").glob("*.img")] == [f"{base.bmap_sha256}.img"]
+    _, *alive = own_disks
+    assert [file for cache in alive for file in (cache / "images").iterdir()] == []
+
+
 # ------------------------------------------------------------------------------------ what travels
 
 
@@ -140,7 +161,17 @@ def test_no_secret_is_sent(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image that a worker was making in its cache when it was killed."""
+    folder = tmp_path_factory.mktemp("cache") / "images/.n-1-x.part"
+    folder.mkdir(parents=True)
+    (folder / ".lock").touch()
+    (folder / "n-1.img").write_bytes(b"a secret")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory, left: Path) -> Report:
     """A run with workers of which none fits."""
     root = tmp_path_factory.mktemp("refused")
     lab = make_lab(root / "lab", 1)
@@ -157,7 +188,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Report:
         lab.root.mkdir(exist_ok=True)
         cluster.start(lab, "old", code=OTHER_METIS)
         cluster.start(lab, "newer", code=OTHER_VERSIONS)
-        cluster.start(lab, "looped", METIS_INJECTOR="loop")
+        cluster.start(lab, "looped", METIS_INJECTOR="loop", METIS_CACHE=str(left.parents[1]))
         cluster.start(lab, "apart", within=elsewhere)
         cluster.start(lab, "stranger", METIS_SECRETS=f"plain:{root}/none")
         cluster.wait()
@@ -177,6 +208,11 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Report:
 def test_a_worker_that_does_not_fit_is_refused_by_its_name(refused: Report, worker: str, why: str) -> None:
     (line,) = [line for line in refused.err.splitlines() if line.startswith(f"worker {worker} is not used: ")]
     assert why in line
+
+
+@pytest.mark.usefixtures("refused")
+def test_a_worker_that_starts_again_removes_what_was_being_made_when_it_was_killed(left: Path) -> None:
+    assert not left.exists()
 
 
 def test_without_a_worker_that_fits_the_run_ends(refused: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -117,6 +118,13 @@ def scheduler(
         address = json.loads(about.read_bytes())["address"]
         variables = {"METIS_SCHEDULER": address, "METIS_SCHEDULER_WAIT": str(int(wait)), **given}
         yield Cluster(folder, running, variables, stack)
+
+
+@contextmanager
+def other_disk() -> Iterator[Path]:
+    """A folder that is not on the disk where tests have theirs, while the block runs."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="metis-") as folder:
+        yield Path(folder)
 
 
 def wait_until(is_so: Callable[[], object]) -> None:
