@@ -25,6 +25,7 @@ from . import (
     service,
     unpacking,
     virt_customize,
+    workers,
 )
 from .compare import Comparison, Pair, machine, side_by_side, table
 
@@ -56,6 +57,7 @@ SUITE: Mapping[str, tuple[Measure, int]] = {
     "burn_plain": (burning.on_a_plain_card, 5),
     "burn_slow": (burning.on_a_slow_card, 3),
     "service": (service.measured, 1),
+    "workers": (workers.measured, 3),
     "many_nodes": (nothing_to_do.growing, 5),
 }
 

@@ -37,6 +37,7 @@ from .commands.serve import gui, serve
 from .commands.status import status
 from .commands.verify import verify
 from .commands.watch import watch
+from .commands.worker import worker
 from .errors import MetisError, UsageError, known
 from .machine.hardening import end_as_by_ctrl_c
 from .machine.system import system
@@ -79,6 +80,7 @@ for command in (
     push,
     export,
     nightly,
+    worker,
     facts,
     watch,
     preflight,

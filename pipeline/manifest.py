@@ -187,9 +187,13 @@ def secrets_of(manifest: Manifest) -> tuple[SecretRef, ...]:
 
 def has_cached(manifest: Manifest) -> bool:
     """Whether a manifest needs a file that was fetched into the cache."""
+    return any(blob.source.startswith(CACHED) for blob in blobs_of(manifest))
+
+
+def blobs_of(manifest: Manifest) -> tuple[Blob, ...]:
+    """All that a manifest takes from files, each once."""
     files = (item.entry for item in manifest.entries if isinstance(item.entry, File))
-    blobs = (piece for file in files for piece in file.content if isinstance(piece, Blob))
-    return any(blob.source.startswith(CACHED) for blob in blobs)
+    return tuple(dict.fromkeys(piece for file in files for piece in file.content if isinstance(piece, Blob)))
 
 
 def reserved(manifest: Manifest) -> tuple[tuple[str, Reserved], ...]:

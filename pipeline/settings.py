@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .errors import UsageError
 from .golden.registry.access import RegistryAccess, registry_access
 from .machine.environment import switch
+from .scheduler.access import SchedulerAccess, scheduler_access
 from .secret import Secret
 from .secrets.places import SecretPlace, secret_place
 
@@ -48,6 +49,8 @@ class Settings:
     registries: RegistryAccess
     overrides: Mapping[str, GoldenOverride]
     """Goldens named by the environment, by the variable's part for the class (RPI5_UBUNTU)."""
+    scheduler: SchedulerAccess | None = None
+    """Where workers are asked to do what is heavy; without one it is done here."""
     environment: Mapping[str, Secret] = field(default_factory=dict, compare=False)
     """All that it says, for sources of goldens that log in with variables of their own."""
 
@@ -73,6 +76,7 @@ class Settings:
             secrets=secret_place(environment, folder),
             registries=registry_access(environment, folder),
             overrides=_overrides(environment),
+            scheduler=scheduler_access(environment, folder),
             environment={name: Secret(text) for name, text in environment.items()},
         )
 

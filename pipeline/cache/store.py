@@ -6,6 +6,7 @@
     <root>/evidence/<hash>/     signatures of that file, or of lists with it; judged whenever they are read
     <root>/partial/<key>/       what is unfinished: it has a hash only when it is whole
     <root>/locks/<key>          who works on a key
+    <root>/bases/, images/      what a worker makes images of, and where: `steps.delivery`, `lab.worker`
 
 Where files come from is the concern of `golden`, and what leaves the store that of `contents`.
 """

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .options import common, lab_of, node_option, print_json
+from .options import common, lab_of, node_option, print_json, scheduler_option
 
 if TYPE_CHECKING:
     from ..lab.lab import Lab
+
+SENT_AT_ONCE = 32
+"""To workers, which take them up as they can; here they only wait."""
 
 
 @click.command()
@@ -23,13 +26,18 @@ if TYPE_CHECKING:
     "--output", type=click.Path(path_type=Path), help="Put the image, its block map and receipt here."
 )
 @click.option(
-    "-n", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Build so many at once."
+    "-n",
+    "--jobs",
+    type=click.IntRange(min=1),
+    show_default=f"1; {SENT_AT_ONCE} with a scheduler",
+    help="Build so many at once.",
 )
+@scheduler_option
 @click.option("--deep", is_flag=True, help="Trust no file's size and times: check hashes (METIS_DEEP=1).")
 def image(
     nodes: Sequence[str],
     output: Path | None,
-    jobs: int,
+    jobs: int | None,
     deep: bool,
     as_json: bool,
     **flags: str | None,
@@ -46,7 +54,8 @@ def image(
     lab = lab_of(flags)
     # Refused before anything is built.
     target = None if output is None else target_of(lab.artifacts.image(nodes[0]), output, nodes[0])
-    lab = walk.run([f"image:{name}" for name in nodes] or ["image"], jobs)
+    at_once = jobs or (SENT_AT_ONCE if lab.settings.scheduler else 1)
+    lab = walk.run([f"image:{name}" for name in nodes] or ["image"], at_once)
     written = [lab.artifacts.image(name) for name in nodes or lab.nodes]
     if target is not None and target != written[0]:
         export(written[0], target, lab.reporter)

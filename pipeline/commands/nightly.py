@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from .options import common, lab_of, print_json, registry_options
+from .image import SENT_AT_ONCE
+from .options import common, lab_of, print_json, registry_options, scheduler_option
 
 JOBS = min(4, os.cpu_count() or 1)
 """Each of them may start an appliance, which takes a gigabyte of memory."""
@@ -20,8 +21,7 @@ KEEP_DAYS = 30
     "-n",
     "--jobs",
     type=click.IntRange(min=1),
-    default=JOBS,
-    show_default="a core each, at most 4",
+    show_default=f"a core each, at most 4; {SENT_AT_ONCE} with a scheduler",
     help="Build so many at once.",
 )
 @click.option(
@@ -41,8 +41,9 @@ KEEP_DAYS = 30
     help="What the inventory does not need, and nobody has used for so long, is removed from the cache.",
 )
 @registry_options
+@scheduler_option
 def nightly(
-    jobs: int, update: bool, metrics: Path | None, keep_days: int, as_json: bool, **flags: str | None
+    jobs: int | None, update: bool, metrics: Path | None, keep_days: int, as_json: bool, **flags: str | None
 ) -> None:
     """Rebuild what is not up to date, read it back, and report.
 
@@ -51,7 +52,9 @@ def nightly(
     """
     from ..nightly.run import Wanted, run
 
-    report, error = run(lab_of(flags, writes=True), Wanted(jobs, update, metrics, keep_days))
+    lab = lab_of(flags, writes=True)
+    at_once = jobs or (SENT_AT_ONCE if lab.settings.scheduler else JOBS)
+    report, error = run(lab, Wanted(at_once, update, metrics, keep_days))
     if as_json:
         print_json(report.to_data())
     else:

@@ -111,6 +111,17 @@ def _into_environment(variable: str) -> Callable[[click.Context, click.Parameter
     return put
 
 
+def scheduler_option(command: F) -> F:
+    """`--scheduler`, which becomes environment at once: the graph asks it there."""
+    return click.option(
+        "--scheduler",
+        metavar="tls://HOST:PORT",
+        expose_value=False,
+        callback=_into_environment("METIS_SCHEDULER"),
+        help="Have bases and images made by the workers of this scheduler (METIS_SCHEDULER).",
+    )(command)
+
+
 def artifacts_folder() -> Path:
     """Where images are made, for commands that need no inventory."""
     return Path(os.environ.get("METIS_ARTIFACTS") or "artifacts").absolute()

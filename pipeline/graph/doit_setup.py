@@ -114,7 +114,9 @@ class LineReporter(ConsoleReporter):
             self.write("".join(fail.traceback))
 
     def complete_run(self) -> None:
-        """Called by doit at the end: what was not tried, and errors of doit's own."""
+        """Called by doit at the end, also after Ctrl-C: what was not tried, and errors of doit's own."""
+        if self.lab:
+            self.lab.until_walked.close()
         if self._not_tried:
             self.write(f"!! not tried: {self._not_tried} tasks that need what failed\n")
         for line in self.runtime_errors:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
 from ..inventory import overlay
 from ..lab.history import keeping_build, keeping_failure
 from ..lab.lab import Lab
+from ..lab.makers import Maker, maker
 from ..machine import durable
 from ..manifest import has_cached
 from ..manifest_json import to_data
@@ -24,7 +24,6 @@ from .checks import Checks
 if TYPE_CHECKING:
     from ..card.cards import Card
     from ..lab.cards import LabCards
-    from ..model import Manifest, Reveal
 
 
 class Request:
@@ -89,8 +88,6 @@ class Tasks(Actions):
             self._make_base(name)
 
     def _make_base(self, name: str) -> None:
-        from ..steps import build
-
         wanted = self.lab.base_manifest(name)
         target = self.artifacts.base(name)
         self.checks.forget_base(name)
@@ -99,12 +96,11 @@ class Tasks(Actions):
         if self.lab.is_there(target, base_made_from(golden.sha256, wanted)):
             return
         try:
-            build.make_base(golden, wanted, target, self.lab.size_limit, self.lab.tools)
+            self._maker.make_base(golden, wanted, target)
         except RottenError as error:
             self.lab.reporter.note(f"{error}; fetching it again")
             self.lab.store.remove(golden.sha256)
-            golden = self.lab.goldens.fetched(name)
-            build.make_base(golden, wanted, target, self.lab.size_limit, self.lab.tools)
+            self._maker.make_base(self.lab.goldens.fetched(name), wanted, target)
 
     @building
     def render_manifest(self, name: str) -> None:
@@ -121,7 +117,7 @@ class Tasks(Actions):
 
     def _make_image(self, name: str) -> bool:
         """Say whether there was anything to make."""
-        from ..steps import build
+        from ..steps.build import ImageToMake
 
         manifest = self.lab.manifest(name)
         base, target = self.artifacts.base(self.lab.class_of(name)), self.artifacts.image(name)
@@ -130,24 +126,10 @@ class Tasks(Actions):
             return False
         if has_cached(manifest):
             self.lab.goldens.fetch_files(self.lab.composer.fetched(name))
-        check = partial(self._read_back, manifest, revealed.reveal) if self.reads_back else None
-        build.make_image(manifest, base, target, revealed, self.lab.tools, check)
+        wanted = self.lab.base_manifest(self.lab.class_of(name)) if self.reads_back else None
+        self._maker.make_image(ImageToMake(manifest, base, target, revealed, wanted))
         self.built.add(name)
         return True
-
-    def _read_back(self, manifest: Manifest, reveal: Reveal, image: Path) -> None:
-        """Raise where an image that was just made is not what its manifests say."""
-        from ..steps import verify
-
-        name = manifest.subject
-        wanted = self.lab.base_manifest(self.lab.class_of(name))
-        verdict = verify.read_back(image, wanted, manifest, reveal, self.lab.tools)
-        if verdict.error:
-            first = (verdict.differences or verdict.not_compared)[0]
-            raise type(verdict.error)(
-                f"what was built for {name} is not what the inventory says: {first.path} ({first.what})",
-                "run again, and see what changes it if that ends the same",
-            )
 
     @action
     def image_to_burn(self) -> dict[str, list[str]]:
@@ -184,6 +166,10 @@ class Tasks(Actions):
             raise SeveralErrors(errors)
 
     # --------------------------------------------------------------------------------------- inside
+
+    @cached_property
+    def _maker(self) -> Maker:
+        return maker(self.lab)
 
     @cached_property
     def _cards(self) -> LabCards:

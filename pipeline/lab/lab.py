@@ -10,6 +10,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -60,6 +61,8 @@ class Lab:
         self.artifacts = Artifacts(settings.artifacts)
         self.store = Store(settings.cache, self.reporter)
         self.remembers = remembers
+        self.until_walked = ExitStack()
+        """What is held open until the graph has been walked, or the walk was cut off."""
 
     @classmethod
     def from_environment(cls, *, remembers: bool = True, secrets: bool = True) -> Lab:

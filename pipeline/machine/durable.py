@@ -59,9 +59,9 @@ def remove_left(place: Path, note: Callable[[str], None] = lambda _line: None) -
             remove_if_left(place / name, note)
 
 
-def _remove_left_of(target: Path) -> None:
-    """The same for those of one file, in a folder that is made where it is missing."""
-    for name in _parts_at_first(make_private(target.parent)):
+def _remove_left_of(target: Path, *, makes_parent: bool = True) -> None:
+    """The same for those of one file, in a folder that is made where it is missing, if that is wanted."""
+    for name in _parts_at_first(make_private(target.parent) if makes_parent else target.parent):
         if name.startswith(f".{target.name}-"):
             remove_if_left(target.parent / name)
 
@@ -81,8 +81,8 @@ def remove_if_left(part: Path, note: Callable[[str], None] = lambda _line: None)
         is_folder = stat.S_ISDIR(part.lstat().st_mode)
         try:
             lock = _opened(part / _LOCK if is_folder else part, 0)
-        except FileNotFoundError:  # a kill came before its lock did
-            part.rmdir()
+        except FileNotFoundError:  # a kill came before its lock did, or when it was half removed
+            shutil.rmtree(part)
             return
         is_left = False
         try:
@@ -137,20 +137,21 @@ def _remove(folder: Path, note: Callable[[str], None]) -> None:
         (folder / _LOCK).unlink()
         folder.rmdir()
         return
-    shutil.rmtree(folder, ignore_errors=True)
+    for _ in range(3):  # others may still make something in it: what they are at fails, and then they stop
+        shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         note(f"{folder} could not be removed, and may hold secrets: remove it")
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
+def beside(target: Path, *, makes_parent: bool = True) -> Iterator[Path]:
     """Yield a path for what is not finished, where a rename makes it `target`; afterwards it is gone.
 
     Each who writes has a path of their own, in a folder beside `target`. What a kill has left there is
     removed by the next process that writes the same. An error of the file system becomes one line.
     """
     try:
-        _remove_left_of(target)
+        _remove_left_of(target, makes_parent=makes_parent)
         with own_folder(target.parent, target.name) as folder:
             yield folder / target.name
     except OSError as error:

@@ -1,7 +1,8 @@
 """The two heavy steps: a golden into a base, and a base into an image.
 
 Both work on a part file, put a manifest into it and end with the receipt. What goes in is decided in
-`compose`; how it gets in, in `inject`.
+`compose`; how it gets in, in `inject`. The folder of what they make is there: whoever takes it away meanwhile
+does not want it any more, and it is not made again.
 """
 
 from __future__ import annotations
@@ -40,6 +41,20 @@ class Tools:
     """Who makes anew what the injector found out too late that it cannot do just so."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageToMake:
+    """An image that is to be made of a base, with a node's manifest and secrets in it.
+
+    Before it takes the place of the `target` it is read back, where `wanted` says what its base must hold.
+    """
+
+    manifest: Manifest
+    base: Path
+    target: Path
+    secrets: Revealed
+    wanted: BaseManifest | None
+
+
 Check = Callable[[Path], None]
 """Raises where a file is not what it must be."""
 
@@ -51,7 +66,7 @@ def make_base(golden: Fetched, wanted: BaseManifest, target: Path, size_limit: i
 
 def _make_base(golden: Fetched, wanted: BaseManifest, target: Path, size_limit: int, tools: Tools) -> None:
     subject = wanted.manifest.subject
-    with durable.beside(target) as part:
+    with durable.beside(target, makes_parent=False) as part:
         unpack(golden.path, part, golden.sha256, tools.reporter, size_limit)
         layout = disk.read(part)
         last = max(layout.partitions, key=lambda item: item.start).number
@@ -107,7 +122,7 @@ def _make_image(
     if receipt is None:
         raise MetisError(f"{base} has no receipt", "build the class's base first")
     subject = manifest.subject
-    with durable.beside(target) as part:
+    with durable.beside(target, makes_parent=False) as part:
         layout, places = _injected(manifest, base, receipt, part, secrets, tools)
         if check:
             check(part)

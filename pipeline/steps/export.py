@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from pathlib import Path
 from stat import S_ISREG
 
-from ..cache.store import stamp
 from ..errors import RefusedError
 from ..machine import durable
 from ..machine.paths import DEVICES, lies_below
 from ..machine.progress import Reporter
 from ..raw import sparse
 from . import receipts
-from .artifacts import bmap_of, receipt_of
 
 
 def target_of(image: Path, output: Path, subject: str) -> Path:
@@ -36,11 +33,10 @@ def export(image: Path, target: Path, reporter: Reporter) -> None:
     assert receipt is not None
     _check(target, receipt.subject)
     data = sparse.mapped_bytes(image)
-    with durable.replacing(target) as part, reporter.step(f"copying to {target}", data) as advance:
-        sparse.copy(image, part, advance)
-    durable.write(bmap_of(target), bmap_of(image).read_bytes())
-    about = replace(receipt, stamp=stamp(target))
-    durable.write(receipt_of(target), durable.as_json(asdict(about)))
+    with durable.beside(target) as part:
+        with reporter.step(f"copying to {target}", data) as advance:
+            sparse.copy(image, part, advance)
+        receipts.finish_copy(part, target, image, receipt)
 
 
 def _check(target: Path, subject: str) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.store import stamp
-from ..errors import MetisError
+from ..errors import MetisError, MismatchError
 from ..machine import durable
 from ..machine.progress import Reporter
 from ..manifest_json import digest
@@ -143,8 +143,6 @@ def finish(
     """
     described = _describe(part, layout, subject, reporter, base)
     xml = described.to_xml()
-    durable.settle(part, image)
-    durable.write(bmap_of(image), xml)
     receipt = Receipt(
         subject=subject,
         id=digest(made_from),
@@ -153,11 +151,53 @@ def finish(
         size=described.size,
         mapped=described.mapped,
         bmap_sha256=hashlib.sha256(xml).hexdigest(),
-        stamp=stamp(image),
+        stamp={},
         secrets=secrets or {},
         slot=slot,
     )
-    durable.write(receipt_of(image), durable.as_json(asdict(receipt)))
+    _put(part, image, xml, receipt)
+
+
+def adopt(
+    made: Path, image: Path, made_from: Mapping[str, Any], reporter: Reporter, *, deep: bool = False
+) -> None:
+    """Give an image or a base its place that somebody else has finished in the same file system.
+
+    Raises MismatchError where it was not made from just this, or is not what its receipt says.
+    """
+    receipt = read(made)
+    xml = bmap_of(made).read_bytes() if bmap_of(made).is_file() else b""
+    if (
+        receipt is None
+        or receipt.id != digest(made_from)
+        or receipt.bmap_sha256 != hashlib.sha256(xml).hexdigest()
+        or not is_whole(made, deep=deep, reporter=reporter, receipt=receipt)
+    ):
+        raise MismatchError(f"what was made for {image} is not what was asked for", "run again")
+    _put(made, image, xml, receipt)
+
+
+def finish_copy(part: Path, target: Path, original: Path, receipt: Receipt) -> None:
+    """Give a finished copy of an image or a base its name, the original's block map, and its own receipt."""
+    _put(part, target, bmap_of(original).read_bytes(), receipt)
+
+
+def block_map(image: Path, receipt: Receipt) -> bmap.Bmap | None:
+    """The block map beside an image; None where there is none, or not the one that the receipt names."""
+    from ..raw import bmap
+
+    try:
+        xml = bmap_of(image).read_bytes()
+    except FileNotFoundError:
+        return None
+    return bmap.parse(xml) if hashlib.sha256(xml).hexdigest() == receipt.bmap_sha256 else None
+
+
+def _put(part: Path, image: Path, xml: bytes, receipt: Receipt) -> None:
+    """Have a finished file, its block map and its receipt take their places, in this order."""
+    durable.settle(part, image)
+    durable.write(bmap_of(image), xml)
+    durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=stamp(image)))))
 
 
 def to_data(image: Path) -> dict[str, Any]:
@@ -186,15 +226,11 @@ def _kept(part: Path, base: Path, places: Sequence[tuple[int, int]]) -> Mapping[
 
     None where the base is not what its receipt says.
     """
-    from ..raw import bmap, shared
+    from ..raw import shared
 
     receipt = read(base)
-    if receipt is None or _stamp(base) != receipt.stamp:
-        return {}
-    xml = bmap_of(base).read_bytes()
-    if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
-        return {}
-    known = {(each.start, each.end): each for each in bmap.parse(xml).ranges}
+    described = block_map(base, receipt) if receipt and looks_as(base, receipt) else None
+    known = {(each.start, each.end): each for each in described.ranges} if described else {}
     same = shared.places(part, base, [place for place in places if place in known])
     return {place: known[place] for place in same}
 
@@ -238,6 +274,11 @@ def _note_looks(image: Path, receipt: Receipt, looks: Mapping[str, int]) -> None
             durable.write(receipt_of(image), durable.as_json(asdict(replace(receipt, stamp=looks))))
 
 
+def looks_as(image: Path, receipt: Receipt) -> bool:
+    """Whether a file has the size, the times and the inode that a receipt names; nothing is hashed."""
+    return _stamp(image) == receipt.stamp
+
+
 def _stamp(image: Path) -> Mapping[str, int] | None:
     try:
         return stamp(image)
@@ -248,11 +289,8 @@ def _stamp(image: Path) -> Mapping[str, int] | None:
 def _has_its_hashes(image: Path, receipt: Receipt, reporter: Reporter) -> bool:
     from ..raw import bmap
 
-    try:
-        xml = bmap_of(image).read_bytes()
-    except FileNotFoundError:
-        return False
-    if hashlib.sha256(xml).hexdigest() != receipt.bmap_sha256:
+    described = block_map(image, receipt)
+    if described is None:
         return False
     with reporter.step(f"{image.name}: checking its hashes", receipt.mapped) as advance:
-        return bmap.difference(image, bmap.parse(xml), advance) is None
+        return bmap.difference(image, described, advance) is None

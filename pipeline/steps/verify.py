@@ -15,7 +15,7 @@ from ..model import Manifest, Reveal
 from ..raw import disk
 from ..render.owned import STRAYS
 from ..tables import columns
-from .build import Tools
+from .build import Check, Tools
 from .ids import BaseManifest
 
 
@@ -84,6 +84,22 @@ def read_back(image: Path, wanted: BaseManifest, manifest: Manifest, reveal: Rev
         findings = compare(wanted.manifest, manifest, trees, Sources(tools.open_blob, reveal, facts), STRAYS)
     entries = len(wanted.manifest.entries) + len(manifest.entries)
     return Verdict(manifest.subject, image, entries, findings)
+
+
+def check(wanted: BaseManifest, manifest: Manifest, reveal: Reveal, tools: Tools) -> Check:
+    """A check that raises where an image that was just made is not what its manifests say."""
+
+    def read(image: Path) -> None:
+        verdict = read_back(image, wanted, manifest, reveal, tools)
+        if verdict.error:
+            first = (verdict.differences or verdict.not_compared)[0]
+            subject = manifest.subject
+            raise type(verdict.error)(
+                f"what was built for {subject} is not what the inventory says: {first.path} ({first.what})",
+                "run again, and see what changes it if that ends the same",
+            )
+
+    return read
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:

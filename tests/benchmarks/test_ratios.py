@@ -23,6 +23,7 @@ from benchmarks import (
     service,
     unpacking,
     virt_customize,
+    workers,
 )
 from benchmarks.compare import Comparison, Cost, Pair, side_by_side, table
 from pipeline.errors import MetisError
@@ -88,6 +89,11 @@ def test_writing_a_card_takes_no_longer_than_with_bmaptool() -> None:
 @pytest.mark.slow
 def test_a_burn_is_as_fast_as_its_card_and_a_second_one_writes_only_what_changed() -> None:
     check_bounds(lambda runs: burning.on_a_slow_card(runs, briefly=True), 1, 3)
+
+
+@pytest.mark.slow
+def test_two_workers_do_almost_twice_as_much_as_one() -> None:
+    check_bounds(workers.measured, 1, 3)
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ STAND_INS = (
     StandIn(r"^metis-sentinel --push .*", "metis-sentinel", "tests/integration/test_sentinel_push.py pushes"),
     StandIn(r"^sudo (?!(-E )?\.venv/bin/).*", "true", "it would change this machine"),
     StandIn(r"^udevadm .*", "true", "there is no reader here"),
+    StandIn(r" --scheduler tls://\S+", "", "tests/integration/test_workers.py has a scheduler"),
+    StandIn(r"^METIS_SCHEDULER=\S+ ", "", "the same"),
     StandIn(r"^rpi-imager .*", "true", "Imager is a program of a desktop"),
     StandIn(
         r"^(py |\.venv\\Scripts).*",

@@ -48,9 +48,14 @@ class Network:
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     @property
+    def file(self) -> str:
+        """What names it to other programs as long as we live."""
+        return f"/proc/{os.getpid()}/fd/{self._descriptor}"
+
+    @property
     def within(self) -> tuple[str, ...]:
         """What runs a program there, put before it."""
-        return "nsenter", f"--net=/proc/{os.getpid()}/fd/{self._descriptor}", "--"
+        return "nsenter", f"--net={self.file}", "--"
 
     def inside(self, work: Callable[[], T]) -> T:
         """Do something there, in a thread of its own; threads and sockets that it makes stay there."""

@@ -17,7 +17,8 @@ from tests.support import systemd
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy/systemd"
 SERVICE, SENTINEL, SERVE = "metis-nightly.service", "metis-sentinel.service", "metis-serve.service"
-each_service = pytest.mark.parametrize("service", [SERVICE, SENTINEL, SERVE])
+WORKER = "metis-worker.service"
+each_service = pytest.mark.parametrize("service", [SERVICE, SENTINEL, SERVE, WORKER])
 
 
 def started(service: str) -> list[str]:
@@ -97,7 +98,7 @@ def test_what_root_has_made_is_given_to_the_user_of_the_service() -> None:
     assert commands[making + 1].startswith("sudo chown -R metis: ")
 
 
-@pytest.mark.parametrize("service", [SERVICE, SERVE])
+@pytest.mark.parametrize("service", [SERVICE, SERVE, WORKER])
 def test_a_service_starts_a_command_that_there_is(service: str) -> None:
     program, command, *options = started(service)
     assert program.endswith("/.venv/bin/metis")

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -102,6 +103,36 @@ def test_what_a_kill_has_left_is_removed_by_the_next_who_writes_the_same(
     assert left.exists(), "in a folder that others use too only what is surely ours is removed"
     write(tmp_path / "file", b"x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "file"]
+
+
+def test_what_was_half_removed_is_removed_whole(tmp_path: Path) -> None:
+    """Its lock goes first, and what others made in it meanwhile has none."""
+    left = tmp_path / ".image-0x.part"
+    (left / "inner").mkdir(parents=True)
+    (left / "inner/secret").touch()
+    durable.remove_left(tmp_path)
+    assert not left.exists()
+
+
+def test_what_others_make_in_a_folder_while_it_is_removed_goes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(folder: Path, **_: object) -> None:
+        monkeypatch.undo()
+        (folder / "late").touch()
+
+    notes: list[str] = []
+    with durable.own_folder(tmp_path, "x", notes.append) as folder:
+        (folder / "early").touch()
+        monkeypatch.setattr(shutil, "rmtree", late)
+    assert (list(tmp_path.iterdir()), notes) == ([], [])
+
+
+def test_a_folder_that_was_taken_away_is_not_made_again_where_nobody_wants_that(tmp_path: Path) -> None:
+    target = tmp_path / "gone" / "image"
+    with pytest.raises(MetisError), durable.beside(target, makes_parent=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_small_file_that_a_kill_has_left_is_removed_and_one_in_the_making_is_not(tmp_path: Path) -> None:

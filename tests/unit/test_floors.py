@@ -48,9 +48,9 @@ FLOORS = {
     "service.ci_figures service.csrf service.denial service.doors service.identity service.imager_list "
     "service.limits service.options service.words show tables wording",
     "machine": "cache.* facts.keeping facts.listing facts.opened facts.reading history.* hooks "
-    "inventory.index inventory.overlay inventory.read machine.* nightly.files raw.* service.job_files "
-    "service.kinds",
-    "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* secrets.*",
+    "inventory.index inventory.overlay inventory.read machine.* nightly.files raw.* scheduler.events "
+    "service.job_files service.kinds",
+    "adapters": "adopt.* boot.* card.* cluster.* golden.* inject.* scheduler.* secrets.*",
     "steps": "settings steps.*",
     "tasks": "lab.* graph.actions graph.checks graph.freshness graph.tasks",
     "doors": "cli commands.* dodo graph.* job nightly.* service.* walk",
@@ -73,7 +73,20 @@ Of `sys` a snapshot takes what keeps a text once.
 """
 CALLS_OF_PROCESS = frozenset("system popen fork forkpty posix_spawn posix_spawnp startfile".split())
 ASK_THE_PLATFORM = frozenset("card.here machine.system".split())
-LAZY = {"google", "grpc", "guestfs", "hvac", "kubernetes", "oras", "pyrage", "requests", "rich", "urllib3"}
+LAZY = {
+    "dask",
+    "distributed",
+    "google",
+    "grpc",
+    "guestfs",
+    "hvac",
+    "kubernetes",
+    "oras",
+    "pyrage",
+    "requests",
+    "rich",
+    "urllib3",
+}
 ONLY_AT_TOP_OF = {
     "jsonschema": {"inventory.schema_faults"},
     "jsonschema_rs": {"facts.snapshot", "inventory.schemas"},

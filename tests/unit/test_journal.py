@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,12 @@ def test_a_step_says_that_it_begins_how_far_it_is_and_that_it_is_over(
     reporter = JournalReporter(file)
     write = reporter._write
 
-    def watched(**event: object) -> None:
-        write(**event)
+    def watched(event: Mapping[str, Any]) -> None:
+        write(event)
         if event.get("done") == 4:
             told.set()
 
-    monkeypatch.setattr(reporter, "_write", watched)
+    monkeypatch.setattr(reporter, "_tell", watched)
     with reporter.step("copying", 10) as advance:
         advance(3)
         advance(1)

@@ -548,3 +548,16 @@ def test_what_two_nodes_have_alike_is_a_fault_of_both(tmp_path: Path) -> None:
         assert keyring.twin("three", name, {name: Secret("hunter3")}) is None
     for name in (SALT, "k3s_token"):
         assert keyring.twin("one", name, {name: Secret("hunter2")}) is None
+
+
+def test_who_carries_out_what_another_run_began_makes_nothing(tmp_path: Path) -> None:
+    """A worker with the wrong place for its secrets would give the node a second identity."""
+    source = Memory({})
+    used = UsedSecrets(tmp_path, makes_key=True)
+    with pytest.raises(MetisError, match="is missing"):
+        Keyring(source, (), used).revealed_as_they_are(NODE, IDENTITY)
+    assert source.changes == []
+    made = Keyring(source, (NODE,), used).revealed(NODE, IDENTITY)
+    found = Keyring(source, (), used).revealed_as_they_are(NODE, IDENTITY)
+    assert found.used == made.used
+    assert [found.reveal(ref) for ref in IDENTITY] == [made.reveal(ref) for ref in IDENTITY]

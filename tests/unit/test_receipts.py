@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cache.store import stamp
-from pipeline.errors import MetisError, RefusedError
+from pipeline.errors import MetisError, MismatchError, RefusedError
 from pipeline.machine.progress import Advance
 from pipeline.raw import sparse
 from pipeline.steps import receipts
@@ -501,3 +501,46 @@ def test_an_export_below_dev_is_refused(image: Path, tmp_path: Path, steps: Step
         with pytest.raises(RefusedError, match=r"below /dev: .*metis burn"):
             export(image, target, steps)
     assert not (Path("/dev") / name).exists()
+
+
+# ------------------------------------------------------------------------------ what others have finished
+
+
+def test_what_was_finished_elsewhere_gets_its_place_whole(image: Path, steps: Steps, tmp_path: Path) -> None:
+    target = tmp_path / "place" / "titan-13.img"
+    target.parent.mkdir()
+    receipts.adopt(image, target, MADE_FROM, steps)
+    assert steps.labels == []
+    assert receipts.is_current(target, MADE_FROM)
+    assert is_whole(target, steps, deep=True)
+    assert not image.exists()
+
+
+def other_bytes(image: Path) -> None:
+    flip(image, a_mapped_place(image))
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda image: receipt_of(image).unlink(),
+        lambda image: bmap_of(image).write_bytes(b""),
+        lambda image: bmap_of(image).unlink(),
+        lambda image: os.truncate(image, 1 << 20),
+        lambda image: image.unlink(),
+        other_bytes,
+    ],
+    ids="no-receipt another-map no-map too-short no-image other-bytes".split(),
+)
+def test_half_an_image_gets_no_place(
+    image: Path, steps: Steps, tmp_path: Path, happens: Callable[[Path], object]
+) -> None:
+    happens(image)
+    with pytest.raises(MismatchError, match="is not what was asked for"):
+        receipts.adopt(image, tmp_path / "place" / "titan-13.img", MADE_FROM, steps)
+    assert not (tmp_path / "place").exists()
+
+
+def test_an_image_of_something_else_gets_no_place(image: Path, steps: Steps, tmp_path: Path) -> None:
+    with pytest.raises(MismatchError):
+        receipts.adopt(image, tmp_path / "place" / "titan-13.img", {**MADE_FROM, "headroom": 1}, steps)
