@@ -14,7 +14,9 @@ from .night import Night, Plan, Site, simulated
 from .pictures import length, lengths, resources
 
 NODES = (1_000, 100_000, 1_000_000)
-WORKERS = 64
+FEW, WORKERS = 4, 64
+"""Machines that make images."""
+_STEPS = [digit * 10**power for power in (3, 4, 5) for digit in (1, 2, 5)] + [1_000_000]
 STAGES: Mapping[str, Plan] = {
     # what was done, one thing after the other: each line is the one before with one thing changed
     "an appliance for each image": Plan(0, 0, WORKERS, "alone", "whole"),
@@ -30,39 +32,43 @@ USUAL = 0.01
 def main() -> None:
     """Simulate, print the figures, draw the pictures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("docs/pictures"), help="the folder for pictures")
-    parser.add_argument("--workers", type=int, default=WORKERS, help=f"machines that make images ({WORKERS})")
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
-    site, prices = Site(), costs.measured()
-    nights = {
-        (stage, nodes): simulated(_at(plan, nodes, nodes, options.workers), prices, site)
-        for nodes in NODES
+    parser.add_argument("--output", type=Path, default=Path("docs/images"), help="the folder for pictures")
+    folder = parser.parse_args().output
+    folder.mkdir(parents=True, exist_ok=True)
+    for workers in (FEW, WORKERS):
+        print(f"{workers} workers\n\n{table(nights(workers))}\n")
+    resources(nights(WORKERS), folder / "simulation-resources.svg")
+    lengths(_curves(), folder / "simulation-lengths.svg")
+
+
+def nights(workers: int, counts: Sequence[int] = NODES) -> Mapping[tuple[str, int], Night]:
+    """Nights in which all nodes have a new golden, by what was done and the number of nodes."""
+    prices = costs.measured()
+    return {
+        (stage, nodes): simulated(_at(plan, nodes, nodes, workers), prices, Site())
+        for nodes in counts
         for stage, plan in STAGES.items()
     }
-    print(_table(nights))
-    resources(nights, options.output / "simulation-resources.svg")
-    last = list(STAGES.values())[-1]
-    curves = {
+
+
+def _curves() -> Mapping[str, Sequence[tuple[int, Night]]]:
+    last, prices = list(STAGES.values())[-1], costs.measured()
+    return {
         f"{counted(workers, 'worker')}, {label}": [
-            (nodes, simulated(_at(last, nodes, max(1, int(nodes * share)), workers), prices, site))
-            for nodes in _steps()
+            (nodes, simulated(_at(last, nodes, max(1, int(nodes * share)), workers), prices, Site()))
+            for nodes in _STEPS
         ]
         for workers in (1, 16, 256)
         for label, share in (("a new golden", 1.0), ("a usual night", USUAL))
     }
-    lengths(curves, options.output / "simulation-lengths.svg")
 
 
 def _at(plan: Plan, nodes: int, changed: int, workers: int) -> Plan:
     return replace(plan, nodes=nodes, changed=changed, workers=workers)
 
 
-def _steps() -> Sequence[int]:
-    return [digit * 10**power for power in (3, 4, 5) for digit in (1, 2, 5)] + [1_000_000]
-
-
-def _table(nights: Mapping[tuple[str, int], Night]) -> str:
+def table(nights: Mapping[tuple[str, int], Night]) -> str:
+    """The figures of nights in Markdown."""
     rows = ["| nodes | | length | runs out first | " + " | ".join(_names(nights)) + " | memory |"]
     rows.append("|" + "---|" * (rows[0].count("|") - 1))
     for (stage, nodes), night in nights.items():

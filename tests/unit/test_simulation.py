@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.simulation import costs
+from benchmarks.simulation.__main__ import FEW, NODES, WORKERS, nights, table
 from benchmarks.simulation.night import IN_ONE_LAUNCH, Costs, Plan, Site, Way, simulated
 
 MEASURED = costs.measured()
@@ -77,3 +79,9 @@ def test_inventories_of_their_own_share_the_work_of_deciding() -> None:
     one, four = (simulated(replace(PLAN, changed=0, coordinators=count), prices, Site()) for count in (1, 4))
     assert four.seconds == pytest.approx(one.seconds / 4)
     assert four.memory == one.memory / 4
+
+
+@pytest.mark.parametrize("workers", [FEW, WORKERS])
+def test_the_page_says_what_the_model_says(workers: int) -> None:
+    page = Path(__file__).parents[2] / "docs" / "simulation.md"
+    assert table(nights(workers, NODES[:1])) in page.read_text("utf-8")
