@@ -16,7 +16,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from ..errors import MetisError
 from ..facts.show import stamp
@@ -122,8 +133,9 @@ class Exports:
 
     def listed(self, node: str | None = None, limit: int = 50, *, skipped: int = 0) -> list[Export]:
         """Exports, the newest first; those of one node, or all, without so many that are newer."""
-        newest_first = EXPORTS.c.made_at.desc(), EXPORTS.c.id
-        wanted = select(EXPORTS).order_by(*newest_first).limit(limit).offset(skipped)
+        # Times are in seconds; rows are numbered as they come.
+        newest_first = select(EXPORTS).order_by(EXPORTS.c.made_at.desc(), literal_column("rowid").desc())
+        wanted = newest_first.limit(limit).offset(skipped)
         if node is not None:
             wanted = wanted.where(EXPORTS.c.node == node)
         with reading(self._history) as connection:

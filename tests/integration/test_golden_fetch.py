@@ -8,6 +8,7 @@ import multiprocessing
 import random
 import time
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -242,8 +243,10 @@ def test_a_debian_golden_takes_a_network(lab: Lab, built: list[str]) -> None:
     assert built == []
 
 
-def ask(folder: Path, url: str, said: Path) -> None:
+def ask(folder: Path, url: str, said: Path, ready: Barrier | None = None) -> None:
     lab = Lab(folder)
+    if ready:
+        ready.wait()
     lab.golden(url, SHA256)
     said.write_text(lab.notes.getvalue())
 
@@ -251,8 +254,8 @@ def ask(folder: Path, url: str, said: Path) -> None:
 def test_two_processes_that_want_one_golden_download_it_once(lab: Lab, web: Web) -> None:
     web.script = lambda _, asked: publish(BODY, asked, silence=2)
     spawn = multiprocessing.get_context("spawn")
-    said = [lab.folder / name for name in ("one", "two")]
-    both = [spawn.Process(target=ask, args=(lab.folder, web.url, path)) for path in said]
+    said, ready = [lab.folder / name for name in ("one", "two")], spawn.Barrier(2)
+    both = [spawn.Process(target=ask, args=(lab.folder, web.url, path, ready)) for path in said]
     for process in both:
         process.start()
     for process in both:

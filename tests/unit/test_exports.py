@@ -257,6 +257,11 @@ def test_exports_are_listed_the_newest_first(exports: Exports, export: Export) -
     assert exports.listed(limit=1) == [third]
 
 
+def test_of_exports_of_one_second_the_last_one_is_the_newest(exports: Exports, export: Export) -> None:
+    made = [offered(exports, b"x", node=export.node) for _ in range(5)]
+    assert exports.listed() == [*reversed(made), export]
+
+
 def test_what_machines_are_told_has_no_link(exports: Exports, export: Export) -> None:
     token_of(exports, export)
     data = exports.listed()[0].to_data()
