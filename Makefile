@@ -107,6 +107,9 @@ lock: setup ## Lock the Python dependencies anew
 	@$(VENV)/bin/pip-compile --quiet --upgrade --extra dev --generate-hashes --strip-extras --allow-unsafe \
 	    --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	    --output-file requirements.lock pyproject.toml
+	@$(VENV)/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe \
+	    --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	    --output-file release.lock release.in
 
 # What is tried has been installed from the locked packages alone, and those were held to their hashes. The bill of
 # materials is what the environment has then; only afterwards does it see Debian's packages, for libguestfs.
@@ -120,7 +123,10 @@ release: setup ## Build, check and try what is published: dist/
 	$(PYTHON) -m venv --without-pip $(TRIAL); \
 	$(VENV)/bin/pip --python $(TRIAL)/bin/python install -qq --no-compile --no-index --find-links "$$work/locked" \
 	    $(DIST)/*.whl; \
-	$(VENV)/bin/python -m cyclonedx_py environment --pyproject pyproject.toml --mc-type application \
+	$(PYTHON) -m venv --without-pip "$$work/tools"; \
+	$(VENV)/bin/pip --python "$$work/tools/bin/python" install -qq --no-compile --require-hashes \
+	    --requirement release.lock; \
+	"$$work/tools/bin/python" -m cyclonedx_py environment --pyproject pyproject.toml --mc-type application \
 	    --validate --output-reproducible --output-file $(DIST)/$$(basename $(DIST)/*.tar.gz .tar.gz).cdx.json $(TRIAL); \
 	$(PYTHON) -m venv --without-pip --system-site-packages $(TRIAL); \
 	export PATH=$$(realpath $(TRIAL))/bin:$$PATH; cd "$$work"; \
