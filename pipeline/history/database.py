@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -27,6 +28,8 @@ It counts up when a table becomes another; a new one makes no difference to who 
 """
 PATIENCE = 30
 """Seconds to wait while another process writes."""
+_PAUSE = 0.01
+"""Seconds."""
 LARGEST_LOG = 1 << 22
 """Bytes that a log which was written back may keep (sqlite.org/wal.html, 6)."""
 PREPARE = (
@@ -150,15 +153,15 @@ def _address(file: Path) -> str:
 @lru_cache(maxsize=16)
 def _engine(address: str, prepare: tuple[str, ...], begin: str) -> Engine:
     def connect() -> sqlite3.Connection:
-        # No isolation level: transactions begin below, and not with the first change.
-        connection = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)
-        try:
-            for words in prepare:
-                connection.execute(words)
-        except sqlite3.Error:
-            connection.close()  # or its locks would stay, also for who reads in this process
-            raise
-        return connection
+        # Of two who begin a file, SQLite lets one not wait for the other's log, but fail: that one tries again.
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return _connected(address, prepare)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(_PAUSE)
 
     # Without a pool nothing stays open; what an engine is kept for are the statements that it has compiled.
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
@@ -168,6 +171,18 @@ def _engine(address: str, prepare: tuple[str, ...], begin: str) -> Engine:
         connection.execute(text(begin))
 
     return engine
+
+
+def _connected(address: str, prepare: tuple[str, ...]) -> sqlite3.Connection:
+    # No isolation level: transactions begin by words of ours, and not with the first change.
+    connection = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)
+    try:
+        for words in prepare:
+            connection.execute(words)
+    except sqlite3.Error:
+        connection.close()  # or its locks would stay, also for who reads in this process
+        raise
+    return connection
 
 
 @contextmanager

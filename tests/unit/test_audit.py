@@ -122,13 +122,15 @@ def test_hostile_texts_are_kept_plain_and_short(history: Path, text: str, kept: 
     assert {line[name] for name in ("who", "what", "target", "outcome", "origin")} == {kept}
 
 
-def test_two_at_once_leave_two_lines(history: Path) -> None:
-    threads = [threading.Thread(target=note, args=(history, BURN, NOW)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(acts(history)) == 8
+def test_all_who_begin_a_file_at_once_leave_their_lines(history: Path) -> None:
+    for number in range(20):
+        file = history.with_name(f"{number}.sqlite3")
+        threads = [threading.Thread(target=note, args=(file, BURN, NOW)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(acts(file)) == 8
 
 
 def test_lines_are_dropped_when_they_are_too_old(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
