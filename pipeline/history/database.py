@@ -153,7 +153,7 @@ def _address(file: Path) -> str:
 @lru_cache(maxsize=16)
 def _engine(address: str, prepare: tuple[str, ...], begin: str) -> Engine:
     def connect() -> sqlite3.Connection:
-        # Of two who begin a file, SQLite lets one not wait for the other's log, but fail: that one tries again.
+        # Of two who begin a file, SQLite lets one fail instead of wait for the log: that one tries again.
         until = time.monotonic() + PATIENCE
         while True:
             try:
