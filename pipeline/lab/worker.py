@@ -26,8 +26,8 @@ from ..machine.scratch import scratch
 from ..manifest import secrets_of
 from ..manifest_json import from_data
 from ..model import CACHED, Blob, Manifest
+from ..scheduler.extra import distributed
 from ..scheduler.hosting import this_worker
-from ..scheduler.library import distributed
 from ..secrets.keyring import Keyring, Revealed
 from ..secrets.source import SecretSource
 from ..secrets.used import UsedSecrets

@@ -25,7 +25,7 @@ from ..manifest import blobs_of
 from ..manifest_json import to_data
 from ..model import CACHED, Manifest
 from ..scheduler.client import Client
-from ..scheduler.library import distributed
+from ..scheduler.extra import distributed
 from ..steps import receipts
 from ..steps.ids import base_made_from, image_made_from
 from ..steps.orders import PROBE, BaseOrder, Fit, ImageOrder, Order, Place

@@ -14,7 +14,7 @@ from ..errors import MetisError, SourceError
 from ..machine.progress import Reporter
 from .access import SchedulerAccess
 from .events import Relay
-from .library import distributed, quiet, security
+from .extra import distributed, quiet, security
 
 if TYPE_CHECKING:
     from distributed import Future

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SourceError
 from .access import SchedulerAccess
-from .library import distributed, quiet, security
+from .extra import distributed, quiet, security
 
 if TYPE_CHECKING:
     from distributed import Worker

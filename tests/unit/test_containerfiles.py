@@ -17,11 +17,11 @@ NOT_NEEDED = {"libguestfs-tools"}
 """Of what the Makefile installs: programs beside the library, which benchmarks compare with."""
 SOURCES = """\
 Types: deb
-URIs: http://deb.debian.org/debian
+URIs: http://deb.example/debian
 Suites: bookworm bookworm-updates
 
 Types: deb
-URIs: http://deb.debian.org/debian-security
+URIs: http://deb.example/debian-security
 Suites: bookworm-security
 """
 
@@ -55,8 +55,8 @@ def test_packages_are_had_from_the_archive_of_that_day(tmp_path: Path) -> None:
     environment = {"PATH": path, "SOURCES": str(sources), "SNAPSHOT": "20260824T000000Z"}
     done = process.run([FOLDER / "install", "one", "two"], extra_environment=environment)
     assert [line for line in sources.read_text().splitlines() if line.startswith("URIs")] == [
-        "URIs: http://snapshot.debian.org/archive/debian/20260824T000000Z",
-        "URIs: http://snapshot.debian.org/archive/debian-security/20260824T000000Z",
+        "URIs: http://snapshot.example/archive/debian/20260824T000000Z",
+        "URIs: http://snapshot.example/archive/debian-security/20260824T000000Z",
     ]
     _, installing, _ = done.out.decode().splitlines()
     assert installing == "apt-get install --yes --no-install-recommends one two"

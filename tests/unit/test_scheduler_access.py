@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, RefusedError, UsageError
 from pipeline.scheduler.access import PATIENCE, VARIABLES, Certificates, SchedulerAccess, scheduler_access
-from pipeline.scheduler.library import distributed
+from pipeline.scheduler.extra import distributed
 
 TLS = "tls://dask.example:8786"
 
