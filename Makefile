@@ -102,14 +102,12 @@ bench: setup ## Compare with peers doing the same work, side by side
 	@$(call install,$(TEST_PACKAGES) $(BENCH_PACKAGES))
 	@$(VENV)/bin/python -m benchmarks
 
+COMPILE := $(VENV)/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
+    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 lock: setup ## Lock the Python dependencies anew
 	@$(VENV)/bin/pip install --quiet pip-tools
-	@$(VENV)/bin/pip-compile --quiet --upgrade --extra dev --generate-hashes --strip-extras --allow-unsafe \
-	    --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	    --output-file requirements.lock pyproject.toml
-	@$(VENV)/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe \
-	    --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	    --output-file release.lock release.in
+	@$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --output-file release.lock release.in
 
 # What is tried has been installed from the locked packages alone, and those were held to their hashes. The bill of
 # materials is what the environment has then; only afterwards does it see Debian's packages, for libguestfs.

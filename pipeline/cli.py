@@ -94,9 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `metis`; the one place that turns errors into lines and exit codes."""
     system().leave_no_cores()
     end_as_by_ctrl_c()
-    atexit.register(
-        gc.freeze
-    )  # else the end looks for cycles in all there is, which takes as long as the start
+    # Else the end looks for cycles in all there is, which takes as long as the start.
+    atexit.register(gc.freeze)
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:
         os.environ["METIS_DEBUG"] = "1"
