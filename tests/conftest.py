@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
@@ -63,12 +65,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the secrets of whoever runs it, or asks their cluster."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
-        for name in ("METIS_SECRETS", "METIS_AGE_IDENTITY", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
-            patch.delenv(name, raising=False)
+    """No test reads the settings of whoever runs it, reads or writes their secrets, or asks their cluster."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        changed.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        for name in tuple(os.environ):
+            if name in {"KUBECONFIG", "KUBERNETES_SERVICE_HOST"} or re.match("METIS_(?!TEST_)", name):
+                changed.delenv(name)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def environment_of_one_test() -> Iterator[None]:
+    """Flags become variables of the process that reads them: none stays for the next test."""
+    with patch.dict(os.environ):
         yield
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +30,6 @@ LEAVES = {
 }
 """What can be run, by its words."""
 GOLDEN = "file:golden.img"
-
-
-@pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
-    """Flags become variables of this process: none comes in from outside, none stays."""
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("METIS_")]:
-        del os.environ[name]
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @dataclass(frozen=True)
