@@ -40,8 +40,8 @@ def worker(name: str | None, jobs: int, port: int, as_json: bool, **flags: str |
         else:
             click.echo(f"worker {called} is ready for {address}")
 
-    from ..lab.worker import remove_left
+    from ..lab.worker import at_work
     from ..scheduler.hosting import host
 
-    remove_left(lab.store, lab.reporter)
-    host(lab.settings.scheduler, called, jobs, ready, port)
+    with at_work(lab.store, lab.reporter):
+        host(lab.settings.scheduler, called, jobs, ready, port)

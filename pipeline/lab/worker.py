@@ -9,6 +9,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from importlib.metadata import version
@@ -22,7 +24,6 @@ from ..inject.tree import Injector
 from ..machine import durable
 from ..machine.journal import EventReporter
 from ..machine.progress import Reporter
-from ..machine.scratch import scratch
 from ..manifest import secrets_of
 from ..manifest_json import from_data
 from ..model import CACHED, Blob, Manifest
@@ -42,7 +43,7 @@ _ROOM = 2
 
 
 class _UnfitError(MetisError):
-    """This worker finds, only when it has an order, that it cannot carry it out as it must be."""
+    """This worker finds, only when it has an order, that it cannot carry that one out as it must be."""
 
 
 @cache
@@ -81,10 +82,27 @@ def unfit(wanted: Fit, run: Path, sha256: str) -> str:
     return ""
 
 
-def remove_left(store: Store, reporter: Reporter) -> None:
-    """Remove the images, with secrets in them, that a kill of a worker with this cache has left in it."""
+@contextmanager
+def at_work(store: Store, reporter: Reporter) -> Iterator[None]:
+    """What this process keeps on its own disk while it is a worker: no image outlives it there.
+
+    An order that is being carried out goes on when the process is told to end; what it makes goes first. What
+    a kill of a worker with this cache has left goes when the next one begins.
+    """
     if (place := _images(store)).exists():
         durable.remove_left(place, note=reporter.note)
+    try:
+        yield
+    finally:
+        own_lab().until_walked.close()
+
+
+@cache
+def _own_place() -> Path:
+    """Where this process makes images in its cache; gone with `at_work`."""
+    lab = own_lab()
+    folder = durable.own_folder(durable.make_private(_images(lab.store)), "worker", lab.reporter.note)
+    return lab.until_walked.enter_context(folder)
 
 
 def carry_out(topic: str, number: str, order: Order) -> Answer:
@@ -126,17 +144,25 @@ def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
         case BaseOrder():
             wanted = BaseManifest.from_data(order.wanted)
             target = folder / f"{wanted.manifest.subject}.img"
-            golden = Fetched(_cached(order.golden, order.place), order.golden)
-            try:
-                build.make_base(golden, wanted, target, order.size_limit, tools)
-            except RottenError:
-                own_lab().store.remove(order.golden)  # the run does the same with its own
-                raise
+            _make_base(order, wanted, target, tools)
         case ImageOrder():
             manifest = from_data(order.manifest)
             target = folder / f"{manifest.subject}.img"
             _make_image(order, manifest, target, tools)
     return target
+
+
+def _make_base(order: BaseOrder, wanted: BaseManifest, target: Path, tools: build.Tools) -> None:
+    """Where a golden rotted in our own cache, the run may have a good one in its; it looks after that one."""
+    own = own_lab().store
+    while True:
+        golden = Fetched(_cached(order.golden, order.place), order.golden)
+        try:
+            return build.make_base(golden, wanted, target, order.size_limit, tools)
+        except RottenError:
+            if own.root == order.place.cache or not own.find(order.golden):
+                raise
+            own.remove(order.golden)
 
 
 def _make_image(order: ImageOrder, manifest: Manifest, target: Path, tools: build.Tools) -> None:
@@ -148,14 +174,14 @@ def _make_image(order: ImageOrder, manifest: Manifest, target: Path, tools: buil
         return
     store = own_lab().store
     own_base = delivery.fetched(order.base, store, tools.reporter)
-    with scratch(_images(store), manifest.subject, tools.reporter.note) as folder:
-        made = folder / target.name
+    with tempfile.TemporaryDirectory(dir=_own_place(), ignore_cleanup_errors=True) as folder:
+        made = Path(folder, target.name)
         build.make_image(manifest, own_base, made, secrets, tools, check)
         delivery.deliver(made, own_base, order.base, target, tools.reporter)
 
 
 def _images(store: Store) -> Path:
-    """Where a worker with a disk of its own makes images."""
+    """Where workers with a disk of their own make images."""
     return store.root / "images"
 
 
@@ -186,7 +212,7 @@ def _secrets(order: ImageOrder, manifest: Manifest) -> Revealed:
     if found.used != order.used:
         raise _UnfitError(
             f"its secrets of {node}, in {keyring.source.place(node)}, are not those of the run",
-            "give it the same METIS_SECRETS",
+            "give it the same METIS_SECRETS, or run again where they were changed meanwhile",
         )
     return replace(found, versions=order.versions)
 

@@ -12,6 +12,7 @@ import hashlib
 import shutil
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 
+_OFTEN = 3
+"""A worker that could not do what others could so many times is given nothing more: it is set up wrongly."""
+
+
 class Workers:
     """Sends what is to be made to workers, and takes it from them (the port `makers.Maker`)."""
 
@@ -47,6 +52,7 @@ class Workers:
         self._access = access
         self._lock = threading.Lock()
         self._open: tuple[Client, Path] | None = None
+        self._failings: Counter[str] = Counter()
 
     def make_base(self, golden: Fetched, wanted: BaseManifest, target: Path) -> None:
         """Have some worker make it; raises as `steps.build` does, and SourceError where no worker can."""
@@ -75,16 +81,29 @@ class Workers:
     # -------------------------------------------------------------------------------------- inside
 
     def _make(self, order: Order, target: Path, made_from: Mapping[str, Any]) -> None:
+        """A worker that cannot carry this out may carry out others: what is wrong may be this order alone."""
         client, _ = self._opened
+        unfit: dict[str, str] = {}
         while True:
-            answer = client.call(worker.carry_out, order, target.stem)
-            if answer.made:
-                lab = self._lab
-                receipts.adopt(answer.made, target, made_from, lab.reporter, deep=lab.settings.deep)
-                return
+            answer = client.call(worker.carry_out, order, target.stem, without=unfit)
             if not answer.is_unfit:
-                raise answer.failure
-            client.refuse(answer.worker, answer.error)
+                break
+            unfit[answer.worker] = answer.error
+            self._lab.reporter.note(f"worker {answer.worker} does not make {target.stem}: {answer.error}")
+        if answer.made is None:
+            raise answer.failure
+        lab = self._lab
+        receipts.adopt(answer.made, target, made_from, lab.reporter, deep=lab.settings.deep)
+        self._count(unfit, client)
+
+    def _count(self, unfit: Mapping[str, str], client: Client) -> None:
+        """Remember who could not do what another one could, and give nothing more to who could not often."""
+        for name, why in unfit.items():
+            with self._lock:
+                self._failings[name] += 1
+                is_often = self._failings[name] >= _OFTEN
+            if is_often:
+                client.refuse(name, why)
 
     @contextmanager
     def _place(self, manifest: Manifest, *others: Manifest) -> Iterator[Place]:

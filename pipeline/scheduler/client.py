@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,17 +43,24 @@ class Client:
         self._known: dict[str, str] = {}
         """Why each worker does not fit, by its address; empty where it does."""
 
-    def call(self, function: Callable[[str, str, A], T], order: A, subject: str) -> T:
+    def call(
+        self, function: Callable[[str, str, A], T], order: A, subject: str, without: Container[str] = ()
+    ) -> T:
         """What a function gives for an order on some worker: `function(topic, number, order)`.
 
+        `without` has the names of workers that are not asked.
+
         Where a worker dies, another one begins anew. Raises SourceError where the scheduler is out of reach
-        or lost, or has no worker that fits in time, and MetisError for an order that worker after worker dies
-        of.
+        or lost, has no worker that fits in time or none but those that are not asked, and MetisError for an
+        order that worker after worker dies of.
         """
         with self._lock:
             self._connect()
         while True:
-            workers, number = self._fitting(), uuid.uuid4().hex
+            fitting, number = self._fitting(), uuid.uuid4().hex
+            workers = {address: name for address, name in fitting.items() if name not in without}
+            if not workers:
+                raise SourceError(f"no worker can make {subject}", "why stands above, for each of them")
             self._relay.begin(number)
             try:
                 future: Future[T] = self._client.submit(

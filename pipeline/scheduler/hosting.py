@@ -29,7 +29,7 @@ def host(
     quiet(logging.ERROR)
 
     async def work(folder: str) -> None:
-        async with library.Worker(
+        worker = library.Worker(
             access.address,
             name=name,
             nthreads=threads,
@@ -40,9 +40,13 @@ def host(
             dashboard_address="127.0.0.1:0",
             security=security(access.certificates),
             death_timeout=access.patience,
-        ) as worker:
+        )
+        try:
+            await worker
             ready(access.address)
             await worker.finished()
+        finally:  # what it was making nobody would take any more
+            await worker.close(executor_wait=False)
 
     with tempfile.TemporaryDirectory(prefix="metis-worker-") as folder:
         try:

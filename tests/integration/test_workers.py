@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tests.support.lab import BIN, Lab, Report, class_text
 from tests.support.netns import network
 from tests.support.switch import heard, joined
 from tests.support.workers import (
+    HANGING,
     OTHER_METIS,
     OTHER_VERSIONS,
     Cluster,
@@ -190,7 +192,6 @@ def refused(tmp_path_factory: pytest.TempPathFactory, left: Path) -> Report:
         cluster.start(lab, "newer", code=OTHER_VERSIONS)
         cluster.start(lab, "looped", METIS_INJECTOR="loop", METIS_CACHE=str(left.parents[1]))
         cluster.start(lab, "apart", within=elsewhere)
-        cluster.start(lab, "stranger", METIS_SECRETS=f"plain:{root}/none")
         cluster.wait()
         return lab.metis("image", **cluster.environment)
 
@@ -202,12 +203,61 @@ def refused(tmp_path_factory: pytest.TempPathFactory, left: Path) -> Report:
         ("newer", "what it makes is 99."),
         ("looped", "METIS_INJECTOR is loop there and direct here"),
         ("apart", "it does not share "),
-        ("stranger", "it has no secrets for n-1"),
     ],
 )
 def test_a_worker_that_does_not_fit_is_refused_by_its_name(refused: Report, worker: str, why: str) -> None:
     (line,) = [line for line in refused.err.splitlines() if line.startswith(f"worker {worker} is not used: ")]
     assert why in line
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Report]:
+    """A run with a worker that has other secrets of one node, and one that has none of another."""
+    root = tmp_path_factory.mktemp("strangers")
+    lab, other, part = make_lab(root / "lab", 6), root / "other", root / "part"
+    assert lab.metis("image").code == 0  # which makes the secrets
+    for file in lab.artifacts.glob("n-*"):
+        file.unlink()
+    for secrets in (other, part):
+        shutil.copytree(lab.secrets, secrets)
+        document = yaml.safe_load((secrets / "n-3.yaml").read_text())
+        document["extra"]["machine_id"] = "0123456789abcdef0123456789abcdef"
+        (secrets / "n-3.yaml").write_text(yaml.safe_dump(document))
+    (part / "n-5.yaml").unlink()
+    with scheduler(root / "dask", wait=4) as cluster:
+        cluster.start(lab, "other", METIS_SECRETS=f"plain:{other}")
+        cluster.start(lab, "part", METIS_SECRETS=f"plain:{part}")
+        cluster.wait()
+        return lab, lab.metis("image", "--jobs", "2", **cluster.environment)
+
+
+def test_a_node_whose_secrets_no_worker_has_fails_alone(strangers: tuple[Lab, Report]) -> None:
+    lab, said = strangers
+    assert said.code == 5, said
+    assert finished(lab) == names(6) - {"n-3"}
+    (line,) = said.failures
+    assert "no worker can make n-3: why stands above" in line
+    for worker in ("other", "part"):
+        assert f"worker {worker} does not make n-3: its secrets of n-3, in " in said.err
+    assert lab.leftovers() == []
+
+
+def test_a_worker_that_is_told_to_end_in_the_middle_leaves_no_image(tmp_path: Path, small: Lab) -> None:
+    for file in small.artifacts.glob("n-*"):
+        file.unlink()
+    with other_disk() as disk, scheduler(tmp_path, wait=2) as cluster:
+        cache = disk / "cache"
+        ending = cluster.start(small, "ending", code=HANGING, METIS_CACHE=str(cache))
+        cluster.wait()
+        given = small.variables(cluster.environment)
+        words = (BIN / "metis", "image", "--jobs", "1")
+        with process.background(words, tmp_path / "log", extra_environment=given) as run:
+            wait_until(lambda: "made" in cluster.logs["ending"].read_text())
+            assert [*cache.rglob("n-?.img")]
+            ending._child.send_signal(signal.SIGTERM)
+            assert ending.wait(60)
+            assert list((cache / "images").iterdir()) == []
+            assert run.wait(60)
 
 
 @pytest.mark.usefixtures("refused")

@@ -28,6 +28,19 @@ OTHER_VERSIONS = f"import pipeline.inject.tree as tree; tree.VERSION = 99; {RUN}
 """What starts `metis` otherwise than it is."""
 
 
+HANGING = f"""
+import time
+from pipeline.steps import build
+real = build.make_image
+def make_image(*given):
+    real(*given)
+    print("made", flush=True)
+    time.sleep(600)
+build.make_image = make_image
+{RUN}"""
+"""Starts a `metis` that makes an image and does no more."""
+
+
 def late(seconds: float) -> str:
     """Starts a `metis` that waits before each image, and says when it begins with one and is done."""
     return f"""

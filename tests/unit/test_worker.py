@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from pipeline.cache.store import Store
+from pipeline.errors import RottenError
+from pipeline.golden.fetch import Fetched
+from pipeline.golden.unpack import unpack
+from pipeline.inject.direct import DirectInjector
 from pipeline.lab import worker
 from pipeline.machine import durable
 from pipeline.machine.progress import QuietReporter
+from pipeline.model import Manifest
 from pipeline.raw import sparse
-from pipeline.steps import receipts
+from pipeline.steps import build, receipts
 from pipeline.steps.artifacts import receipt_of
-from pipeline.steps.orders import ImageOrder, Place
+from pipeline.steps.ids import BaseManifest
+from pipeline.steps.orders import BaseOrder, ImageOrder, Place
+from tests.support import goldens
 from tests.support.workers import other_disk
 
 QUIET = QuietReporter()
@@ -79,14 +87,59 @@ def test_of_a_base_without_a_receipt_nobody_knows_how_much_room_it_takes(
     assert not has_own_disk(apart)
 
 
+@pytest.fixture
+def unpacked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_golden: Path
+) -> Callable[[Store, Store], Path]:
+    """What a worker unpacks whose own cache has a golden that rotted on its disk, for a run with a cache.
+
+    It makes no more of a base than that.
+    """
+    sha256, target = goldens.sha256(tiny_golden), tmp_path / "unpacked"
+
+    def unpacks(golden: Fetched, _wanted: object, target: Path, limit: int, _tools: object) -> None:
+        unpack(golden.path, target, golden.sha256, QUIET, limit)
+
+    def made(own: Store, run: Store) -> Path:
+        for store, start in ((run, b""), (own, b"rot")):
+            part = store.partial(sha256) / "part"
+            sparse.copy(tiny_golden, part)
+            with part.open("r+b") as file:
+                file.write(start)
+            store.admit(part, sha256)
+        monkeypatch.setattr(worker, "own_lab", lambda: SimpleNamespace(store=own, reporter=QUIET))
+        monkeypatch.setattr(build, "make_base", unpacks)
+        order = BaseOrder(Place(tmp_path, tmp_path, run.root, tmp_path), {}, sha256, 1 << 40)
+        wanted = BaseManifest(Manifest("base", (), ""), 0, {})
+        worker._make_base(order, wanted, target, build.Tools(DirectInjector(), lambda _: BytesIO(), QUIET))
+        return target
+
+    return made
+
+
+def test_of_a_golden_that_rotted_in_the_worker_s_own_cache_the_one_of_the_run_is_taken(
+    unpacked: Callable[[Store, Store], Path], tmp_path: Path, tiny_golden: Path
+) -> None:
+    own, run = Store(tmp_path / "own", QUIET), Store(tmp_path / "run", QUIET)
+    assert unpacked(own, run).read_bytes() == tiny_golden.read_bytes()
+    assert not own.path(goldens.sha256(tiny_golden)).exists()
+
+
+def test_from_the_run_s_own_cache_a_worker_removes_nothing(
+    unpacked: Callable[[Store, Store], Path], tmp_path: Path, tiny_golden: Path
+) -> None:
+    shared = Store(tmp_path / "shared", QUIET)
+    with pytest.raises(RottenError):
+        unpacked(shared, shared)
+    assert shared.path(goldens.sha256(tiny_golden)).exists()
+
+
 def test_what_a_kill_has_left_goes_and_what_another_worker_makes_stays(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache", QUIET)
-    worker.remove_left(store, QUIET)
     images = durable.make_private(store.root / "images")
     left = images / ".n-1-x.part"
     left.mkdir()
     (left / ".lock").touch()
     (left / "n-1.img").write_bytes(b"secret")
-    with durable.own_folder(images, "n-2") as held:
-        worker.remove_left(store, QUIET)
+    with durable.own_folder(images, "n-2") as held, worker.at_work(store, QUIET):
         assert list(images.iterdir()) == [held]
