@@ -6,6 +6,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError
@@ -41,12 +42,11 @@ def host(
             security=security(access.certificates),
             death_timeout=access.patience,
         )
-        try:
-            await worker
+        # Half a minute long it would wait for what is under way, which nobody takes any more.
+        worker.close = partial(worker.close, executor_wait=False)
+        async with worker:
             ready(access.address)
             await worker.finished()
-        finally:  # what it was making nobody would take any more
-            await worker.close(executor_wait=False)
 
     with tempfile.TemporaryDirectory(prefix="metis-worker-") as folder:
         try:

@@ -130,7 +130,7 @@ def test_a_worker_with_a_disk_of_its_own_makes_images_there_and_leaves_none(
     for cache in own_disks:
         assert [file.name for file in (cache / "bases").glob("*.img")] == [f"{base.bmap_sha256}.img"]
     _, *alive = own_disks
-    assert [file for cache in alive for file in (cache / "images").iterdir()] == []
+    assert [file for cache in alive for file in (cache / "images").rglob("*.img")] == []
 
 
 # ------------------------------------------------------------------------------------ what travels
