@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo nightly sentinel docs images test lint types unit slow bench lock release clean
+.PHONY: help setup demo nightly sentinel rules docs images test lint types unit slow bench lock release clean
 
 VENV := .venv
 PYTHON := /usr/bin/python3
@@ -60,6 +60,11 @@ sentinel: ## Make one file that reads facts wherever a node has Python: artifact
 	cp -r metis_sentinel "$$stage" && rm -rf "$$stage"/metis_sentinel/__pycache__; \
 	$(PYTHON) -m zipapp "$$stage" --compress --main metis_sentinel.__main__:main \
 	    --python "/usr/bin/env python3" --output $(SENTINEL)
+
+RULES := deploy/kubernetes/monitoring/rules.yaml
+rules: ## Make the alerts for the Prometheus Operator of deploy/monitoring/metis.rules.yaml
+	@sed -i '/^spec:/q' $(RULES)
+	@sed -n '/^groups:/,$$ { s/^./  &/; p }' deploy/monitoring/metis.rules.yaml >>$(RULES)
 
 docs: setup ## Make the documentation as a site: site/index.html
 	@$(call install,$(DOCS_PACKAGES))

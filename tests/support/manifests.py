@@ -40,33 +40,39 @@ def _closed(required: str, **properties: object) -> Object:
 _TEXT, _LABELS = {"type": "string"}, {"type": "object", "additionalProperties": {"type": "string"}}
 _NAMES = {"type": "array", "items": _TEXT}
 _DURATION = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
-_SERVICE_MONITOR = _closed(
-    "apiVersion kind metadata spec",
-    apiVersion={"const": "monitoring.coreos.com/v1"},
-    kind={"const": "ServiceMonitor"},
-    metadata=_closed("name namespace", name=_TEXT, namespace=_TEXT, labels=_LABELS),
-    spec=_closed(
+_ENDPOINT = _closed(
+    "port",
+    port=_TEXT,
+    path=_TEXT,
+    scheme={"enum": ["http", "https"]},
+    interval=_DURATION,
+    scrapeTimeout=_DURATION,
+    authorization=_closed("credentials", type=_TEXT, credentials=_closed("name key", name=_TEXT, key=_TEXT)),
+)
+_ALERT = _closed(
+    "alert expr", alert=_TEXT, expr=_TEXT, labels=_LABELS, annotations=_LABELS, **{"for": _DURATION}
+)
+_GROUP = _closed("name rules", name=_TEXT, rules={"type": "array", "minItems": 1, "items": _ALERT})
+_SPECS = {
+    "ServiceMonitor": _closed(
         "selector endpoints",
         selector=_closed("matchLabels", matchLabels=_LABELS),
         namespaceSelector=_closed("matchNames", matchNames=_NAMES),
-        endpoints={
-            "type": "array",
-            "minItems": 1,
-            "items": _closed(
-                "port",
-                port=_TEXT,
-                path=_TEXT,
-                scheme={"enum": ["http", "https"]},
-                interval=_DURATION,
-                scrapeTimeout=_DURATION,
-                authorization=_closed(
-                    "credentials", type=_TEXT, credentials=_closed("name key", name=_TEXT, key=_TEXT)
-                ),
-            ),
-        },
+        endpoints={"type": "array", "minItems": 1, "items": _ENDPOINT},
     ),
-)
-"""What is used here of the Prometheus Operator's kind, by its API reference: no package has its schemas."""
+    "PrometheusRule": _closed("groups", groups={"type": "array", "minItems": 1, "items": _GROUP}),
+}
+_OPERATOR = {
+    kind: _closed(
+        "apiVersion kind metadata spec",
+        apiVersion={"const": "monitoring.coreos.com/v1"},
+        kind={"const": kind},
+        metadata=_closed("name namespace", name=_TEXT, namespace=_TEXT, labels=_LABELS),
+        spec=spec,
+    )
+    for kind, spec in _SPECS.items()
+}
+"""What is used here of the Prometheus Operator's kinds, by its API reference: no package has its schemas."""
 
 
 def kustomizations() -> list[str]:
@@ -77,7 +83,7 @@ def kustomizations() -> list[str]:
 @cache
 def rendered(folder: str, below: Path = FOLDER) -> tuple[Object, ...]:
     """What a kustomization comes to. Raises ToolError where it cannot be built."""
-    said = process.run([_kubectl(), "kustomize", below / folder], timeout=60)
+    said = process.run([kubectl(), "kustomize", below / folder], timeout=60)
     return tuple(yaml.safe_load_all(said.out))
 
 
@@ -88,8 +94,8 @@ def name_of(item: Object) -> str:
 
 def faults(item: Object) -> Iterator[str]:
     """What the schema of its kind has against an object, in each of VERSIONS."""
-    if item["kind"] == "ServiceMonitor":
-        yield from (error.message for error in Draft202012Validator(_SERVICE_MONITOR).iter_errors(item))
+    if schema := _OPERATOR.get(item["kind"]):
+        yield from (error.message for error in Draft202012Validator(schema).iter_errors(item))
         return
     for version in VERSIONS:
         try:
@@ -100,7 +106,8 @@ def faults(item: Object) -> Iterator[str]:
             yield f"{version}: {error.message}"
 
 
-def _kubectl() -> Path:
+def kubectl() -> Path:
+    """Debian's."""
     return cached("kubectl", _PACKAGE, _unpack)
 
 

@@ -56,13 +56,13 @@ def _volume_faults(pod: Pod, grants: Grants) -> Iterator[str]:
         (kind,) = volume.keys() - {"name"}
         if kind == "hostPath":
             path = volume[kind]["path"]
-            writes = any(
-                each["name"] == volume["name"] and not each.get("readOnly", False) for each in mounts
-            )
+            places = [each for each in mounts if each["name"] == volume["name"]]
             if path not in granted:
                 yield f"it has {path} of its host"
-            elif granted[path] and writes:
+            elif granted[path] and not all(each.get("readOnly", False) for each in places):
                 yield f"it may write {path} of its host"
+            if path == "/" and any(each.get("mountPropagation") != "HostToContainer" for each in places):
+                yield "it keeps what its host has unmounted"
         elif kind not in _SAFE_VOLUMES:
             yield f"it has a volume of the kind {kind}"
         elif kind == "emptyDir" and "sizeLimit" not in volume[kind]:
