@@ -31,7 +31,7 @@ KEEP_DAYS = 30
     "--metrics",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where metrics for node_exporter go; artifacts/nightly/metis.prom without it.",
+    help="Where metrics for node_exporter go, beside artifacts/nightly/metis.prom, which the service tells.",
 )
 @click.option(
     "--keep-days",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from ..errors import MetisError, known
@@ -21,11 +22,6 @@ _ALL_MAY_READ = 0o644
 def latest(folder: Path) -> Path:
     """The report of the last run, as it was printed."""
     return folder / "latest.txt"
-
-
-def metrics(folder: Path) -> Path:
-    """Where the metrics go where nothing else is said."""
-    return folder / "metis.prom"
 
 
 def earlier_success(folder: Path) -> float | None:
@@ -48,12 +44,15 @@ class Kept:
     shown: Path | None
 
 
-def keep(report: Report, folder: Path, metrics_file: Path) -> Kept:
-    """Leave a run's report and metrics, each file old or new; each says of those before it what failed."""
+def keep(report: Report, folder: Path, *metrics: Path) -> Kept:
+    """Leave a run's report, and its metrics in each of some files; each file is the old one or the new one.
+
+    Each says of those before it what failed.
+    """
     stamp = f"{datetime.fromtimestamp(report.ended, UTC):%Y%m%dT%H%M%S.%f}"[:-3] + "Z"
     for_machines, for_people = folder / f"{stamp}.json", latest(folder)
     steps: dict[Path, Callable[[Report], object]] = {
-        metrics_file: lambda now: _write_for_all(metrics_file, now.to_metrics()),
+        **{file: partial(_write_for_all, file) for file in metrics},
         for_machines: lambda now: durable.write(for_machines, durable.as_json(now.to_data())),
         for_people: lambda now: durable.write(for_people, now.to_text().encode()),
         folder: lambda _: _forget(folder),
@@ -74,9 +73,9 @@ def _with_faults(report: Report, errors: Sequence[MetisError]) -> Report:
     return replace(report, faults=tuple(dict.fromkeys([*report.faults, *map(str, errors)])))
 
 
-def _write_for_all(file: Path, text: str) -> None:
+def _write_for_all(file: Path, report: Report) -> None:
     with durable.replacing(file) as part:
-        part.write_text(text)
+        part.write_text(report.to_metrics())
         part.chmod(_ALL_MAY_READ)
 
 

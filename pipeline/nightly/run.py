@@ -94,9 +94,9 @@ def run(lab: Lab, wanted: Wanted) -> tuple[Report, MetisError | None]:
             night.interrupted = True
             raise
         finally:
-            folder = lab.artifacts.nightly
+            folder, told = lab.artifacts.nightly, lab.artifacts.nightly_figures
             report = _report(lab, night, begun, files.earlier_success(folder))
-            kept = files.keep(report, folder, wanted.metrics or files.metrics(folder))
+            kept = files.keep(report, folder, *filter(None, [wanted.metrics, told]))
     return kept.report, _error(kept, [*night.faults, *kept.errors], night.tasks)
 
 

@@ -8,19 +8,20 @@ anew. Labels have few values; only the newest snapshot is told by node, once for
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, product
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from ..facts.finding import SEVERITIES
 from ..history.events import BOUNDS, Durations, Tally
-from ..history.records import OF_CLASSES, Kind
+from ..history.records import OF_CLASSES, Kind, Verdict
+from ..steps.image_state import STATES
 from .board import Board
-from .ci_figures import Figure
+from .left_figures import Left, Writer
 
 CAUSES: Mapping[int | None, str] = {
     0: "none",
@@ -33,6 +34,8 @@ CAUSES: Mapping[int | None, str] = {
     None: "cut_off",
 }
 """What an exit code means, in a word."""
+FAILURES = (*(CAUSES[code] for code in range(1, 6)), "other")
+"""Why builds and burns fail. Each is told from the start, as increase() sees no counter come to be."""
 Values = Mapping[tuple[str, ...], float]
 """Numbers by their labels."""
 JobTally = tuple[str, str, int | None, int]
@@ -50,17 +53,16 @@ class Figures:
     oldest_waiting: float = 0.0
     cache: tuple[int, int] | None = None
     listeners: int = 0
-    ci: Sequence[Figure] = ()
-    ci_is_readable: bool | None = None
+    left: Mapping[Writer, Left] = field(default_factory=dict)
 
 
 def families(about: Figures) -> Iterator[Metric]:
     """The metrics in the order in which they are told."""
     yield _gauge("metis_info", "The version of Metis that runs", "version", {(about.version,): 1})
-    yield from _work("build", "Images that were built", about)
-    yield from _work("burn", "Cards that were burned", about)
+    yield from _work("build", "built", "Images that were built", about)
+    yield from _work("burn", "burned", "Cards that were burned", about)
     for of_class in OF_CLASSES:
-        causes = Counter[tuple[str, ...]]()
+        causes = Counter[tuple[str, ...]](dict.fromkeys(((cause,) for cause in FAILURES), 0))
         for each in about.tallies:
             if each.kind == of_class:
                 causes[CAUSES.get(each.code, "other"),] += each.events
@@ -72,15 +74,13 @@ def families(about: Figures) -> Iterator[Metric]:
         yield GaugeMetricFamily("metis_cache_bytes", "Size of what is in the cache", about.cache[0])
         yield GaugeMetricFamily("metis_cache_files", "Files in the cache", about.cache[1])
     yield GaugeMetricFamily("metis_event_listeners", "Browsers that listen to events", about.listeners)
-    if about.ci_is_readable is not None:
-        said = "Whether the figures that CI left could be read, 1 or 0"
-        yield GaugeMetricFamily("metis_ci_figures_readable", said, int(about.ci_is_readable))
-    yield from _of_ci(about.ci)
+    for writer, left in about.left.items():
+        yield from _left(writer, left)
 
 
-def _work(kind: Kind, title: str, about: Figures) -> Iterator[Metric]:
+def _work(kind: Kind, good: Verdict, title: str, about: Figures) -> Iterator[Metric]:
     tallies = [each for each in about.tallies if each.kind == kind]
-    ends = Counter[tuple[str, ...]]()
+    ends = Counter[tuple[str, ...]]({(good, "none"): 0, **{("failed", cause): 0 for cause in FAILURES}})
     for each in tallies:
         ends[each.verdict, CAUSES.get(each.code, "other")] += each.events
     yield _counter(f"metis_{kind}s", f"{title}, and tries that failed", "verdict cause", ends)
@@ -111,7 +111,8 @@ def _queue(about: Figures) -> Iterator[Metric]:
 
 def _nodes(board: Board) -> Iterator[Metric]:
     rows = board.rows.values()
-    images = Counter[tuple[str, ...]]((row.klass, row.state) for row in rows)
+    images = Counter[tuple[str, ...]](dict.fromkeys(product({row.klass for row in rows}, STATES), 0))
+    images.update((row.klass, row.state) for row in rows)
     yield _gauge("metis_nodes", "Nodes of the inventory, by how their images are", "class image", images)
     silent = Counter[tuple[str, ...]]()
     for row in rows:
@@ -132,12 +133,15 @@ def _nodes(board: Board) -> Iterator[Metric]:
     yield GaugeMetricFamily("metis_board_complaints", said, len(board.complaints))
 
 
-def _of_ci(found: Iterable[Figure]) -> Iterator[Metric]:
-    for name, group in groupby(sorted(found, key=lambda each: each.name), key=lambda each: each.name):
+def _left(writer: Writer, left: Left) -> Iterator[Metric]:
+    said = f"Whether the figures of {writer.title} could be read, 1 or 0"
+    yield GaugeMetricFamily(f"metis_{writer.name}_figures_readable", said, int(left.is_readable))
+    in_order = sorted(left.figures, key=lambda each: each.name)
+    for name, group in groupby(in_order, key=lambda each: each.name):
         same = list(group)
         values = {tuple(each.labels.values()): each.value for each in same}
         make = _counter if name.endswith("_total") else _gauge
-        yield make(name, "Left by the tests of Metis", " ".join(same[0].labels), values)
+        yield make(name, f"Left by {writer.title}", " ".join(same[0].labels), values)
 
 
 def _gauge(name: str, said: str, labels: str, values: Values) -> Metric:

@@ -19,9 +19,9 @@ from ..cache.store import Store
 from ..errors import MetisError, from_os
 from ..history import events, jobs
 from ..machine.progress import QuietReporter
-from . import ci_figures
-from .ci_figures import Figure
 from .figures import Figures, families
+from .left_figures import CI, NIGHT, Left, Writer
+from .left_figures import figures as read
 from .service import Service
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,7 +55,7 @@ class _Found:
 
 def figures(service: Service) -> Figures:
     """All that is told. What is not of the history and cannot be read is left out."""
-    ci, ci_is_readable = _of_ci(service.ci_figures)
+    files = {CI: service.ci_figures, NIGHT: service.artifacts.nightly_figures}
     return Figures(
         version=version("metis"),
         board=service.board,
@@ -65,8 +65,7 @@ def figures(service: Service) -> Figures:
         oldest_waiting=_oldest_waiting(service.history),
         cache=_cache(service.cache),
         listeners=service.events.count,
-        ci=ci,
-        ci_is_readable=ci_is_readable,
+        left={writer: left for writer, file in files.items() if (left := _left(file, writer)) is not None},
     )
 
 
@@ -84,15 +83,18 @@ def _cache(root: Path) -> tuple[int, int] | None:
     return found.size, len(found.files)
 
 
-def _of_ci(file: Path) -> tuple[list[Figure], bool | None]:
-    """What CI left, and whether it can be read; None where it left nothing."""
+def _left(file: Path, writer: Writer) -> Left | None:
+    """What a writer left in a file; None where there is none."""
     try:
+        # What else there may be would be waited for, as a pipe is.
+        if file.exists() and not file.is_file():
+            raise MetisError("is not a file")
         with file.open("rb") as opened:
-            return ci_figures.figures(opened.read(ci_figures.LARGEST + 1)), True
+            return Left(read(opened.read(writer.largest + 1), writer), is_readable=True)
     except FileNotFoundError:
-        return [], None
+        return None
     except OSError as error:
         LOG.warning("%s", from_os(error))
     except MetisError as error:
         LOG.warning("%s %s", file, error)
-    return [], False
+    return Left((), is_readable=False)

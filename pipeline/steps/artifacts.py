@@ -94,6 +94,11 @@ class Artifacts:
         return self.root / "nightly"
 
     @property
+    def nightly_figures(self) -> Path:
+        """The figures of the last nightly run, which the service tells."""
+        return self.nightly / "metis.prom"
+
+    @property
     def nightly_lock(self) -> Path:
         """Held by a nightly run from its first step to its last."""
         return self.state / "nightly.lock"

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from . import receipts
 from .artifacts import Artifacts, receipt_of
 
 State = Literal["fresh", "stale", "never built", "finished"]
+STATES: tuple[State, ...] = get_args(State)
+"""How images are; they are finished where nothing is built."""
 
 
 @dataclass(frozen=True, slots=True)

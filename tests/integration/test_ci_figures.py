@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from pipeline.machine import process
-from pipeline.service.ci_figures import figures
+from pipeline.service.left_figures import CI, figures
 from tests.support.lab import REPOSITORY
 from tests.support.prometheus import need, pushgateway
 
@@ -72,7 +72,7 @@ def run_of(folder: Path, *words: str, **variables: str) -> process.Finished:
 def left(folder: Path) -> dict[str, float]:
     """The figures as the service reads them, by their names and labels; the time of the run as 0."""
     found = {}
-    for each in figures((folder / "ci.prom").read_bytes()):
+    for each in figures((folder / "ci.prom").read_bytes(), CI):
         labels = " ".join(value for name, value in each.labels.items() if name != "repo")
         found[f"{each.name.removeprefix('ariadne_ci_')} {labels}"] = each.value
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,21 +67,36 @@ def test_what_waits_and_who_listens_is_counted(served: Served) -> None:
         assert "metis_event_listeners 1.0" in scraped(served)
 
 
-@pytest.mark.parametrize(
-    ("content", "lines"),
-    [
-        ("ariadne_ci_tests 7\n", {"metis_ci_figures_readable 1.0", 'ariadne_ci_tests{repo="metis"} 7.0'}),
-        ('metis_info{version="evil"} 1\n', {"metis_ci_figures_readable 0.0"}),
-    ],
-    ids=["figures", "others"],
-)
-def test_figures_of_ci_are_told_where_they_are_such(
-    served: Served, lab: Lab, content: str, lines: set[str]
-) -> None:
-    (lab.artifacts / "ci.prom").write_text(content)
-    text = scraped(served)
-    assert lines <= set(text.splitlines())
-    assert "evil" not in text
+LEFT = {
+    "ci.prom": ("ariadne_ci_tests 7\n", "metis_ci_figures_readable", 'ariadne_ci_tests{repo="metis"} 7.0'),
+    "nightly/metis.prom": (
+        'metis_nightly_node_failed{node="alpha"} 1\n',
+        "metis_night_figures_readable",
+        'metis_nightly_node_failed{node="alpha"} 1.0',
+    ),
+}
+"""What CI and a night leave, by where: a figure, what says that it was read, and how it is told."""
+
+
+@pytest.mark.parametrize("file", LEFT)
+def test_figures_that_others_leave_are_told_where_they_are_such(served: Served, lab: Lab, file: str) -> None:
+    content, readable, line = LEFT[file]
+    left = lab.artifacts / file
+    left.parent.mkdir(exist_ok=True)
+    assert readable not in scraped(served)
+    left.write_text(content)
+    assert {f"{readable} 1.0", line} <= set(scraped(served).splitlines())
+    for spoil in (
+        lambda: left.write_text(f'{content}metis_info{{version="evil"}} 1\n'),
+        lambda: left.write_text(content[:-1]),
+        lambda: (left.unlink(), left.mkdir()),
+        lambda: (left.rmdir(), os.mkfifo(left)),
+    ):
+        spoil()
+        text = scraped(served)
+        assert f"{readable} 0.0" in text.splitlines()
+        assert line not in text
+        assert "evil" not in text
 
 
 def test_metrics_are_for_who_has_the_token(served: Served) -> None:

@@ -1,4 +1,4 @@
-"""The dashboard as Grafana's own model of dashboards reads it, and the alerts as promtool does."""
+"""The dashboard as Grafana's own model reads it, and its queries and the alerts as promtool does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from typeguard import TypeCheckError, check_type
 
+from pipeline.history.events import Tally
+from pipeline.history.records import Kind, Verdict
 from pipeline.machine import process
+from pipeline.service.board import Board, Row
+from pipeline.service.figures import Figures, families
+from pipeline.service.left_figures import NIGHT, Left, figures
 from tests.support.dashboard import FILE, panels
 from tests.support.prometheus import need
 
@@ -103,6 +108,84 @@ def test_no_panel_lies_over_another_or_beside_the_grid() -> None:
 def test_panels_are_told_apart() -> None:
     found = json.loads(FILE.read_text())["panels"]
     assert len({each["id"] for each in found}) == len({each["title"] for each in found}) == len(found)
+
+
+# ------------------------------------------------------------------------------------------------ panels
+
+NIGHT_BEFORE = b'metis_nightly_images{result="built"} 0\nmetis_nightly_newer_goldens 0\n'
+LAST_NIGHT = b'metis_nightly_images{result="built"} 3\nmetis_nightly_newer_goldens 2\n'
+
+
+def board(state: str, seen: str | None = None) -> Figures:
+    """What a service tells of two nodes whose images are such, one of which was seen then."""
+    rows = [Row("titan-13", "pi", state, "", None, seen=seen), Row("titan-15", "pi", state, "", None)]
+    return Figures("0.1.0", Board("1970-01-01T02:00:00+00:00", {row.node: row for row in rows}))
+
+
+def tallied(kind: Kind, verdict: Verdict, code: int) -> Figures:
+    """What a service tells of one event."""
+    return Figures("0.1.0", Board(), tallies=[Tally(kind, verdict, code, 1, 1.0, 1)])
+
+
+def night(data: bytes) -> Figures:
+    """What a service tells of a night."""
+    return Figures("0.1.0", Board(), left={NIGHT: Left(figures(data, NIGHT), is_readable=True)})
+
+
+NOTHING = Figures("0.1.0", Board())
+SEEN: list[tuple[str, Figures, Figures, dict[str, float]]] = [
+    ("Images that are up to date", board("fresh"), board("fresh"), {"{}": 1}),
+    ("Images that are up to date", board("fresh"), board("stale"), {"{}": 0}),
+    ("Silent nodes", NOTHING, board("fresh", "1970-01-01T00:30:00+00:00"), {"{}": 1}),
+    ("Silent nodes", NOTHING, board("fresh", "1970-01-01T01:30:00+00:00"), {"{}": 0}),
+    ("Cards burned today", NOTHING, tallied("burn", "burned", 0), {"{}": 1}),
+    ("Builds in an hour", NOTHING, NOTHING, {}),
+    ("Builds in an hour", NOTHING, tallied("build", "built", 0), {'{cause="none", verdict="built"}': 1}),
+    ("Burns in an hour", NOTHING, tallied("burn", "failed", 4), {'{cause="mismatch", verdict="failed"}': 1}),
+    ("Goldens and bases that failed", NOTHING, tallied("golden", "failed", 5), {'{cause="source"}': 1}),
+    ("Goldens and bases that failed", NOTHING, tallied("base", "failed", 1), {'{cause="failed"}': 1}),
+    ("Goldens and bases that failed", night(NIGHT_BEFORE), night(LAST_NIGHT), {"{}": 2}),
+    ("The last night", night(NIGHT_BEFORE), night(LAST_NIGHT), {'{result="built"}': 3}),
+]
+"""What a panel shows of what was told for an hour, and what since: its numbers by their labels."""
+
+
+def series(before: Figures, after: Figures) -> Iterator[dict[str, str]]:
+    """What is told for an hour, and then for ten minutes, as promtool has it; of a night by two jobs."""
+    was, is_now = _samples(before), _samples(after)
+    for each in was | is_now:
+        name, *labels = each
+        values = f"{was.get(each, '_')}x60 {is_now.get(each, '_')}x10"
+        for job in ("metis", "node") if name.startswith(NIGHT.prefix) else ("metis",):
+            told = ", ".join([*labels, f'job="{job}"'])
+            yield {"series": f"{name}{{{told}}}", "values": values}
+
+
+def _samples(about: Figures) -> dict[tuple[str, ...], float]:
+    """Each number by its name and its labels."""
+    return {
+        (each.name, *(f'{name}="{value}"' for name, value in each.labels.items())): each.value
+        for family in families(about)
+        for each in family.samples
+    }
+
+
+@pytest.mark.parametrize(("title", "before", "after", "wanted"), SEEN)
+def test_a_panel_shows_what_was_told(
+    title: str, before: Figures, after: Figures, wanted: dict[str, float], tmp_path: Path
+) -> None:
+    need("promtool")
+    (panel,) = [each for each in panels() if each.title == title]
+    shown = {
+        "expr": " or ".join(f"({query.text})" for query in panel.queries),
+        "eval_time": "65m",
+        "exp_samples": [{"labels": labels, "value": value} for labels, value in wanted.items()],
+    }
+    case = {"interval": "1m", "input_series": [*series(before, after)], "promql_expr_test": [shown]}
+    file = tmp_path / "panel.yaml"
+    file.write_text(json.dumps({"tests": [case]}))
+    done = process.run(["promtool", "test", "rules", file], check=False)
+    assert (done.code, done.err) == (0, b""), done.out.decode()
 
 
 # ------------------------------------------------------------------------------------------------ alerts

@@ -45,7 +45,7 @@ FLOORS = {
     "inventory.spelling "
     "inventory.validate machine.loopback machine.mountinfo manifest manifest_json nightly.report plan "
     "raw.ranges raw.record render.* secrets.report service.asked service.byte_ranges service.charts "
-    "service.ci_figures service.csrf service.denial service.doors service.identity service.imager_list "
+    "service.csrf service.denial service.doors service.identity service.imager_list service.left_figures "
     "service.limits service.options service.words show tables wording",
     "machine": "cache.* facts.keeping facts.listing facts.opened facts.reading history.* hooks "
     "inventory.index inventory.overlay inventory.read machine.* nightly.files raw.* scheduler.events "

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.nightly import files as nightly_files
 from pipeline.nightly.files import KEPT, Kept, earlier_success, keep, latest
 from pipeline.nightly.report import NodeReport, Report
 
@@ -36,7 +35,7 @@ def mode(file: Path) -> int:
 
 def test_a_night_leaves_its_report_the_text_and_the_metrics(tmp_path: Path) -> None:
     report, folder = night(0), tmp_path / "nightly"
-    assert keep(report, folder, nightly_files.metrics(folder)) == Kept(report, [], latest(folder))
+    assert keep(report, folder, folder / "metis.prom") == Kept(report, [], latest(folder))
     assert sorted(file.name for file in folder.iterdir()) == [
         "20260304T010000.000Z.json",
         "latest.txt",
@@ -93,6 +92,18 @@ def test_what_is_no_time_is_no_success(tmp_path: Path, value: str) -> None:
 
 def test_no_night_no_success(tmp_path: Path) -> None:
     assert earlier_success(tmp_path / "nowhere") is None
+
+
+def test_the_service_and_node_exporter_are_told_the_same(tmp_path: Path) -> None:
+    files = tmp_path / "node-exporter.prom", tmp_path / "metis.prom"
+    keep(night(0), tmp_path, *files)
+    assert [file.read_text() for file in files] == [night(0).to_metrics()] * 2
+
+
+def test_metrics_that_cannot_be_written_for_one_are_no_success_for_the_other(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    keep(night(0), tmp_path, tmp_path / "file/metis.prom", tmp_path / "metis.prom")
+    assert "last_success" not in (tmp_path / "metis.prom").read_text()
 
 
 def test_metrics_that_cannot_be_written_are_told_and_keep_nothing_else_back(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus is told: names and numbers, as promtool wants them; and what CI leaves, read strictly."""
+"""What Prometheus is told: names and numbers, as promtool wants them; what others leave, read strictly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipeline.errors import MetisError
 from pipeline.history.events import BOUNDS, Durations, Tally
 from pipeline.machine import process
+from pipeline.nightly.report import NodeReport, Report
 from pipeline.service.board import Board, Row
-from pipeline.service.ci_figures import figures
 from pipeline.service.figures import Figures, families
+from pipeline.service.left_figures import CI, NIGHT, Left, Writer, figures
 from tests.support.prometheus import need
 
 AT = "2026-11-29T02:20:00+00:00"
@@ -28,7 +29,8 @@ ROWS = (
 BOARD = Board(
     AT, {row.node: row for row in ROWS}, {"pi": {"drift": {"warning": 2, "critical": 1}}}, (), ("a",)
 )
-CI = b'# HELP x y\nariadne_ci_tests{result="passed"} 3214\nariadne_ci_tests{result="failed",} 0\n\n'
+OF_CI = b'# HELP x y\nariadne_ci_tests{result="passed"} 3214\nariadne_ci_tests{result="failed",} 0\n\n'
+OF_A_NIGHT = Report(AT, 1_772_586_010.5, 10.5, [NodeReport("titan-15", "failed")]).to_metrics().encode()
 FULL = Figures(
     version="0.1.0",
     board=BOARD,
@@ -51,8 +53,7 @@ FULL = Figures(
     oldest_waiting=12.5,
     cache=(1 << 30, 4),
     listeners=2,
-    ci=figures(CI),
-    ci_is_readable=True,
+    left={CI: Left(figures(OF_CI, CI), True), NIGHT: Left(figures(OF_A_NIGHT, NIGHT), True)},
 )
 
 
@@ -81,6 +82,7 @@ def samples(about: Figures) -> dict[str, float]:
         ("metis_info{version=0.1.0}", 1),
         ("metis_builds_total{cause=none,verdict=built}", 7),
         ("metis_golden_failures_total{cause=source}", 3),
+        ("metis_golden_failures_total{cause=mismatch}", 0),
         ("metis_builds_total{cause=inventory,verdict=failed}", 2),
         ("metis_burns_total{cause=mismatch,verdict=failed}", 1),
         ("metis_burns_total{cause=other,verdict=failed}", 1),
@@ -97,6 +99,8 @@ def samples(about: Figures) -> dict[str, float]:
         ("metis_jobs_ended_total{cause=none,kind=burn,state=cancelled}", 2),
         ("metis_jobs_oldest_waiting_seconds{}", 12.5),
         ("metis_nodes{class=pi,image=stale}", 1),
+        ("metis_nodes{class=pi,image=never built}", 0),
+        ("metis_nodes{class=pi,image=finished}", 0),
         ('metis_nodes{class=p"c\n,image=never built}', 1),
         ("metis_nodes_silent{class=pi}", 1),
         ("metis_snapshot_timestamp_seconds{node=titan-13}", datetime.fromisoformat(AT).timestamp()),
@@ -109,6 +113,9 @@ def samples(about: Figures) -> dict[str, float]:
         ("metis_event_listeners{}", 2),
         ("metis_ci_figures_readable{}", 1),
         ("ariadne_ci_tests{repo=metis,result=passed}", 3214),
+        ("metis_night_figures_readable{}", 1),
+        ("metis_nightly_node_failed{node=titan-15}", 1),
+        ("metis_nightly_last_run_timestamp_seconds{}", 1_772_586_010.5),
     ],
 )
 def test_each_figure_has_its_number(name: str, value: float) -> None:
@@ -117,9 +124,24 @@ def test_each_figure_has_its_number(name: str, value: float) -> None:
 
 def test_what_nobody_knows_is_not_told() -> None:
     names = {name.partition("{")[0] for name in samples(Figures("0", Board()))}
-    unknown = {"metis_cache_bytes", "metis_board_timestamp_seconds", "metis_ci_figures_readable"}
-    assert not names & unknown
+    unknown = {"metis_cache_bytes", "metis_board_timestamp_seconds"}
+    assert not names & {*unknown, "metis_ci_figures_readable", "metis_night_figures_readable"}
     assert "metis_jobs" in names
+
+
+def test_each_way_to_end_is_told_before_the_first_time() -> None:
+    """increase() does not see how a counter comes to be."""
+    causes = ("failed", "inventory", "mismatch", "other", "refused", "source")
+    wanted = {
+        "metis_builds_total{cause=none,verdict=built}",
+        "metis_burns_total{cause=none,verdict=burned}",
+        *(f"metis_builds_total{{cause={each},verdict=failed}}" for each in causes),
+        *(f"metis_burns_total{{cause={each},verdict=failed}}" for each in causes),
+        *(f"metis_golden_failures_total{{cause={each}}}" for each in causes),
+        *(f"metis_base_failures_total{{cause={each}}}" for each in causes),
+    }
+    counters = {name: value for name, value in samples(Figures("0", Board())).items() if "cause" in name}
+    assert counters == dict.fromkeys(wanted, 0)
 
 
 @pytest.mark.parametrize("about", [FULL, Figures("0", Board())], ids=["all", "nothing yet"])
@@ -135,7 +157,7 @@ def test_a_thousand_nodes_make_a_thousand_lines_and_few_more() -> None:
     assert 980 <= more <= 1000
 
 
-# ------------------------------------------------------------------------------------- what CI leaves
+# --------------------------------------------------------------------------------- what others leave
 
 
 @pytest.mark.parametrize(
@@ -149,8 +171,21 @@ def test_a_thousand_nodes_make_a_thousand_lines_and_few_more() -> None:
     ],
 )
 def test_a_line_of_ci_is_a_figure(line: str, labels: dict[str, str], value: float) -> None:
-    (found,) = figures(f"{line}\n".encode())
+    (found,) = figures(f"{line}\n".encode(), CI)
     assert (dict(found.labels), found.value) == (labels, value)
+
+
+def test_all_that_a_night_says_is_figures() -> None:
+    """Of a night in which ten thousand nodes with long names fail, too."""
+    nodes = [NodeReport(f"{'n' * 58}{number}", "failed") for number in range(10_000)]
+    report = Report(AT, 1_772_586_010.5, 10.5, nodes, earlier_success=1_772_499_610.25)
+    found = figures(report.to_metrics().encode(), NIGHT)
+    told_by_us = samples(Figures("0", Board(), left={NIGHT: Left(found, True)}))
+    as_left = text_string_to_metric_families(report.to_metrics())
+    assert sum(each.value for family in as_left for each in family.samples) == sum(
+        value for name, value in told_by_us.items() if name.startswith("metis_nightly_")
+    )
+    assert len(found) == 10_000 + 8
 
 
 @pytest.mark.parametrize(
@@ -180,15 +215,45 @@ def test_a_line_of_ci_is_a_figure(line: str, labels: dict[str, str], value: floa
 )
 def test_a_file_with_anything_else_is_not_believed(line: str) -> None:
     with pytest.raises(MetisError) as caught:
-        figures(f"ariadne_ci_good 1\n{line}\n".encode())
+        figures(f"ariadne_ci_good 1\n{line}\n".encode(), CI)
     assert str(caught.value).isprintable()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ariadne_ci_good 1\n",
+        "metis_builds_total 7\n",
+        "metis_night_figures_readable 1\n",
+        "metis_nightly_ 1\n",
+        'metis_nightly_node_failed{node="a"} 1\nmetis_nightly_node_failed{node="a"} 1\n',
+        'metis_nightly_node_failed{node="<script>"} 1\n',
+        "".join(f'metis_nightly_node_failed{{node="n{number}"}} 1\n' for number in range(20_001)),
+        "#" * (2 << 20) + "\n",
+    ],
+    ids=["of CI", "of the service", "of the reading", "no name", "twice", "no node", "too many", "too large"],
+)
+def test_what_is_not_of_a_night_is_not_believed(text: str) -> None:
+    with pytest.raises(MetisError):
+        figures(text.encode(), NIGHT)
+
+
+@pytest.mark.parametrize("writer", [CI, NIGHT], ids=lambda each: each.name)
+def test_a_file_that_is_half_written_is_not_believed(writer: Writer) -> None:
+    """A number may be cut off where what is left of it is one as well."""
+    whole = f"{writer.prefix}run_timestamp_seconds 1772586010\n"
+    assert len(figures(whole.encode(), writer)) == 1
+    for length in range(1, len(whole)):
+        with pytest.raises(MetisError):
+            figures(whole[:length].encode(), writer)
 
 
 @given(st.binary(max_size=200) | st.text(alphabet='ariadne_ci{}="x,.1e- \n', max_size=200).map(str.encode))
 def test_whatever_ci_leaves_is_read_or_refused_and_told_well(data: bytes) -> None:
     try:
-        found = figures(data)
+        found = figures(data, CI)
     except MetisError:
         return
-    assert len(list(text_string_to_metric_families(told(Figures("0", Board(), ci=found))))) > 0
+    about = Figures("0", Board(), left={CI: Left(found, True)})
+    assert len(list(text_string_to_metric_families(told(about)))) > 0

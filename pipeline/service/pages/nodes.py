@@ -11,14 +11,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
 
+from ...steps.image_state import STATES
 from ..access import who
 from ..board import Board, Row
 from ..queries import page_number, part, query
 from ..rendering import macro, page, slot
 
 router = APIRouter(include_in_schema=False)
-STATES = ("fresh", "stale", "never built", "finished")
-"""How images are; they are finished where nothing is built."""
 DRIFTING, SILENT = "drifting", "silent"
 """What nodes may be besides: drift that is more than good to know, and not heard of for long."""
 
