@@ -92,7 +92,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, tiny_golden: Path) -> Iter
         for proof in (
             "sum(metis_drift_findings) > 0",
             'metis_burns_total{verdict="burned"} == 2',
-            "metis_nightly_node_failed == 1",
+            *(f'metis_nightly_node_failed{{node="gamma", job="{job}"}} == 1' for job in ("metis", "node")),
             'ariadne_ci_tests{suite="quick", result="passed"} > 0',
         ):
             asked(client, proof)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,17 +87,17 @@ def test_figures_that_others_leave_are_told_where_they_are_such(served: Served, 
     assert readable not in scraped(served)
     left.write_text(content)
     assert {f"{readable} 1.0", line} <= set(scraped(served).splitlines())
-    for spoil in (
-        lambda: left.write_text(f'{content}metis_info{{version="evil"}} 1\n'),
-        lambda: left.write_text(content[:-1]),
-        lambda: (left.unlink(), left.mkdir()),
-        lambda: (left.rmdir(), os.mkfifo(left)),
-    ):
-        spoil()
-        text = scraped(served)
-        assert f"{readable} 0.0" in text.splitlines()
-        assert line not in text
-        assert "evil" not in text
+    left.write_text(f'{content}metis_info{{version="evil"}} 1\n')
+    assert f"{readable} 0.0" in scraped(served).splitlines()
+    assert not re.search(f"evil|{re.escape(line)}", scraped(served))
+
+
+@pytest.mark.parametrize("file", LEFT)
+def test_a_pipe_in_place_of_figures_is_not_waited_for(served: Served, lab: Lab, file: str) -> None:
+    left = lab.artifacts / file
+    left.parent.mkdir(exist_ok=True)
+    os.mkfifo(left)
+    assert f"{LEFT[file][1]} 0.0" in scraped(served).splitlines()
 
 
 def test_metrics_are_for_who_has_the_token(served: Served) -> None:

@@ -11,9 +11,9 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
 from ...facts.finding import SEVERITIES
+from ...steps.image_state import STATES
 from ..board import FACTS_SINCE, Board, Row
 from ..rendering import page
-from .nodes import STATES
 
 router = APIRouter(include_in_schema=False)
 TARGETS = "targets."
