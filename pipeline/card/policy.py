@@ -66,7 +66,10 @@ def _mounted(mount: Mount, system: Mapping[str, str]) -> str:
 
 def _unfit(card: Card, request: Request) -> Iterator[str]:
     if card.read_only:
-        yield "cannot be written: look for a lock on the card or its adapter, or use sudo if only root may"
+        yield (
+            "cannot be written: look for a lock on the card or its adapter, use sudo if only root may, "
+            "and in a service look at DeviceAllow= of its unit"
+        )
     if card.size <= 0:
         if card.kind != "file":
             yield "has no medium in it, or does not tell its size"

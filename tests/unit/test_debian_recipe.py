@@ -157,6 +157,18 @@ def test_a_hostile_mirror_is_refused_without_being_repeated(
             MetisError,
             "qemu-user-static",
         ),
+        (
+            "W: /etc/subuid is empty\nE: failed to parse /etc/subuid and /etc/subgid",
+            MetisError,
+            "--add-subuids",
+        ),
+        ("E: unshare syscall failed: Operation not permitted", MetisError, "docs/systemd.md"),
+        (
+            "newuidmap: write to uid_map failed: Operation not permitted\n"
+            "E: E: newuidmap 1348  0 300000 65536\n failed: \nE: E: failed to unshare the user namespace",
+            MetisError,
+            "docs/systemd.md",
+        ),
         ("tar: x: Cannot write: No space left on device\ntar: Exiting", MetisError, "No space left"),
         ("I: x\nE: Unable to locate package y\nE: mmdebstrap failed to run", MetisError, "package y"),
         ("", MetisError, "exit code 1"),

@@ -20,6 +20,16 @@ _REASONS: tuple[tuple[str, type[MetisError], str], ...] = (
         MetisError,
         "install qemu-user-static, binfmt-support and arch-test",
     ),
+    (
+        r"failed to parse /etc/subuid",
+        MetisError,
+        "give this user further ids: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST",
+    ),
+    (
+        r"unshare syscall failed|new[ug]idmap: ",
+        MetisError,
+        "what started this forbids namespaces of users: see docs/systemd.md",
+    ),
     (r"does not have a Release file", SourceError, f"check the name of the suite, or set {MIRROR}"),
     (r"Failed to fetch|Unable to fetch|Could not (?:resolve|connect)", SourceError, f"or set {MIRROR}"),
 )
