@@ -14,7 +14,7 @@ from ..model import Side
 from ..raw import ext
 from ..raw.disk import Disk
 
-VERSION = 4
+VERSION = 5
 """Of everything in this package that decides about the bytes in an image: counts up when those change."""
 
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ..errors import MetisError
 from ..machine.progress import Advance
-from .ranges import BLOCK
+from .ranges import BLOCK, outside
 
 CHUNK = 1 << 20
 GRAIN = BLOCK
@@ -110,14 +110,36 @@ def _synced(descriptor: int) -> Iterator[Advance]:
 
 
 def copy_part(source: int, start: int, size: int, target: int, to: int) -> None:
-    """Copy what of `size` bytes at `start` of an open file is data to place `to` of another one."""
-    for first, last in extents(source):
-        position, end = max(first, start), min(last, start + size)
-        while position < end:
-            count = _copy_range(source, target, position, min(end - position, 64 * CHUNK), to - start)
+    """Make `size` bytes at place `to` of an open file what those at `start` of another one are.
+
+    Holes stay holes; data becomes zeros where the other file has a hole. Nothing is done past its end.
+    """
+    end, shift = min(start + size, os.fstat(source).st_size), to - start
+    data = list(_extents_within(source, start, end))
+    stale = outside(
+        _extents_within(target, to, end + shift), [(first + shift, last + shift) for first, last in data]
+    )
+    for first, last in stale:
+        _write_zeros(target, first, last)
+    for first, last in data:
+        position = first
+        while position < last:
+            count = _copy_range(source, target, position, min(last - position, 64 * CHUNK), shift)
             if count == 0:
                 raise OSError(errno.EIO, "the file became shorter while it was copied")
             position += count
+
+
+def _extents_within(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for first, last in extents(descriptor):
+        if first < end and start < last:
+            yield max(first, start), min(last, end)
+
+
+def _write_zeros(descriptor: int, start: int, end: int) -> None:
+    zeros = memoryview(bytes(min(CHUNK, end - start)))
+    while start < end:
+        start += os.pwrite(descriptor, zeros[: end - start], start)
 
 
 def _copy_range(old: int, new: int, offset: int, count: int, shift: int = 0) -> int:

@@ -218,6 +218,41 @@ def test_a_root_that_grows_leaves_all_behind_it_as_it_is(tmp_path: Path, table: 
     assert image.stat().st_blocks * 512 < size  # no hole was filled
 
 
+GROWN = {
+    "without checksums": (["-O", "^metadata_csum,^uninit_bg"], False),
+    "by checksums of groups": (["-O", "^metadata_csum,uninit_bg"], False),
+    "as usual": ([], False),
+    "by a kernel that writes no inode tables later": ([], True),
+}
+
+
+@pytest.mark.parametrize("case", GROWN)
+def test_a_root_grows_as_one_on_a_disk_of_its_own_does_whatever_was_in_its_free_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """resize2fs makes holes where it wants zeros."""
+    options, at_once = GROWN[case]
+    if at_once:  # what resize2fs does where /sys/fs/ext4/features has no lazy_itable_init
+        monkeypatch.setenv("RESIZE2FS_FORCE_ITABLE_INIT", "1")
+        monkeypatch.setattr(process, "ALLOWED", process.ALLOWED | {"RESIZE2FS_FORCE_ITABLE_INIT"})
+    image, alone = tmp_path / "node.img", tmp_path / "alone.img"
+    start = goldens.partition(image, "mbr", [("root", 48)])[0]
+    alone.write_bytes(b"residue." * (16 * MIB // 8))
+    process.run(["mkfs.ext4", "-q", "-F", "-b", "1024", "-E", "nodiscard", *options, alone])
+    with image.open("rb+") as raw:
+        os.pwrite(raw.fileno(), alone.read_bytes(), start)
+    with opened(image, exactly(Places(1, None)), grow=True):
+        pass
+    os.truncate(alone, 48 * MIB)
+    process.run(["e2fsck", "-f", "-p", alone])
+    process.run(["resize2fs", alone])
+    wanted, found = alone.read_bytes(), image.read_bytes()[start : start + 48 * MIB]
+    # Superblocks say when they were written. They are the first block of a group, of 8192.
+    places = range(0, len(wanted), 1024)
+    unlike = {at for at in places if wanted[at : at + 1024] != found[at : at + 1024]}
+    assert unlike <= {*range(1024, len(wanted), 8192 * 1024)}
+
+
 def test_a_name_of_the_image_misleads_no_tool(tmp_path: Path) -> None:
     image = Path(shutil.copy(goldens.tiny_pi_golden(), tmp_path / "a b?offset=0@@0 ünï\n.img"))
     start, place = disk.read(goldens.tiny_pi_golden()), exactly(Places(2, 1))

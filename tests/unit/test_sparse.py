@@ -25,6 +25,10 @@ def content_of(pieces: list[tuple[bytes, int]]) -> bytes:
     return b"".join(fill * count for fill, count in pieces)
 
 
+def mapped_blocks(path: Path) -> int:
+    return -(-sparse.mapped_bytes(path) // sparse.GRAIN)
+
+
 def split_at(grain: int, pieces: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     for start, end in pieces:
         yield from ((place, min(place + grain, end)) for place in range(start, end, grain))
@@ -57,6 +61,29 @@ def test_a_copy_has_every_byte_and_the_bar_is_filled(pieces: list[tuple[bytes, i
         sparse.copy(source, target, advanced.append)
         assert target.read_bytes() == content
         assert sum(advanced) == sparse.mapped_bytes(source)
+
+
+PARTS = st.tuples(*[st.integers(0, 2).map(lambda blocks: blocks * sparse.GRAIN)] * 3)
+
+
+@FEW
+@given(PIECES, PIECES, PARTS)
+def test_a_part_becomes_what_the_other_file_has_there_and_no_more_data(
+    new: list[tuple[bytes, int]], old: list[tuple[bytes, int]], part: tuple[int, int, int]
+) -> None:
+    """Where there was data and the other file has a hole, too."""
+    start, size, to = part
+    before = content_of(old).ljust(to + size, b"\0")
+    wanted = content_of(new)[start : start + size]
+    with tempfile.TemporaryDirectory() as folder:
+        names = Path(folder, "source"), Path(folder, "target")
+        for name, content in zip(names, (content_of(new), before), strict=True):
+            sparse.write_stream([content], name, len(content))
+        blocks = sum(map(mapped_blocks, names))
+        with names[0].open("rb") as source, names[1].open("rb+") as target:
+            sparse.copy_part(source.fileno(), start, size, target.fileno(), to)
+        assert names[1].read_bytes() == before[:to] + wanted + before[to + len(wanted) :]
+        assert mapped_blocks(names[1]) <= blocks
 
 
 def test_zeros_become_holes(tmp_path: Path) -> None:
