@@ -19,8 +19,8 @@ from ..machine import process
 from .tree import READ_LIMIT, NotExactError, Status, no_room, too_long
 
 _TIMEOUT = 600.0
-_LIMIT = 16 << 20
-"""Bytes of an answer: the names of all files."""
+_LIMIT = 4 << 20
+"""Bytes of an answer: the names of all files, which are without end where directories are in each other."""
 _CHUNK = 1 << 20
 _TOP = "::"
 _UNSAYABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\[\\\]|]|[. ](/|$)')
@@ -84,7 +84,7 @@ class FatTree:
         if found is not None:
             self._do("mdeltree" if found.endswith("/") else "mdel", [found.rstrip("/")])
             if self._found(path) is not None:
-                raise NotExactError(self._name, f"{path} cannot be removed")
+                raise self._not_exact(f"{path} cannot be removed")
 
     def extract(self, archive: Path) -> None:
         """See `tree.Tree`."""
@@ -94,7 +94,7 @@ class FatTree:
             files = [path for path, member in members.items() if member.isreg()]
             folders = [path for path, member in members.items() if member.isdir()]
             if len(files) + len(folders) < len(members):
-                raise NotExactError(self._name, "it is to get what is neither a file nor a directory")
+                raise self._not_exact("it is to get what is neither a file nor a directory")
             self._clear(files, folders)
             written: dict[str, str] = {}
             for path in files:
@@ -106,7 +106,7 @@ class FatTree:
         listed = {*self._all().values()}
         for path, digest in written.items():
             if path not in listed or _digest(self._content(path)) != digest:
-                raise NotExactError(self._name, f"{path} reads back otherwise")
+                raise self._not_exact(f"{path} reads back otherwise")
 
     def is_immutable(self, path: str) -> bool:
         """See `tree.Tree`."""
@@ -125,9 +125,10 @@ class FatTree:
             said = self._run("mdir", ["-/", "-a", "-b"], ["/"])
             paths = [line.removeprefix(_TOP) for line in said.splitlines()]
             self._paths = {"/": "/"} | {_folded(path.rstrip("/")): path for path in paths}
-            told_apart = len(self._paths) == len(paths) + 1 and all(path.startswith("/") for path in paths)
+            above = {"/", *paths}
+            told_apart = len(self._paths) == len(paths) + 1 and all(_folder(path) in above for path in paths)
             if not told_apart or any(_is_changed(name) for path in paths for name in path.split("/")):
-                raise NotExactError(self._name, "it has names that cannot be told apart")
+                raise self._not_exact("it has names that cannot be told apart")
         return self._paths
 
     def _found(self, path: str) -> str | None:
@@ -159,7 +160,7 @@ class FatTree:
         """Refuse a name that differs from another one in the case of letters beyond ASCII only."""
         same = {other for other in self._all() if other.casefold() == path.casefold()}
         if same - {_folded(path)}:
-            raise NotExactError(self._name, f"{path} is there in another case")
+            raise self._not_exact(f"{path} is there in another case")
 
     def _do(self, tool: str, paths: Sequence[str], *, stdin: bytes = b"", when: int | None = None) -> None:
         if paths:
@@ -177,38 +178,53 @@ class FatTree:
         when: int | None = None,
     ) -> str:
         clock = {} if when is None else {"SOURCE_DATE_EPOCH": str(when)}
-        said = process.run(
-            [tool, *self._place, *options, *(self._sayable(path) for path in paths)],
-            stdin=stdin,
-            timeout=_TIMEOUT,
-            check=False,
-            extra_environment=_ENVIRONMENT | clock,
-        )
+        try:
+            said = process.run(
+                [tool, *self._place, *options, *(self._sayable(path) for path in paths)],
+                stdin=stdin,
+                timeout=_TIMEOUT,
+                check=False,
+                extra_environment=_ENVIRONMENT | clock,
+                limit=None if stdin else _LIMIT,
+            )
+        except process.ToolError as error:
+            raise self._not_exact(str(error)) from None
         if any(words.encode() in said.err for words in _FULL):
             raise no_room(self._name)
         if tool == "mdir" and said.err.strip() == _EMPTY:
             return ""
         if said.code != 0 or said.err.strip():
-            raise NotExactError(self._name, f"{tool}: {said.last_words}")
+            raise self._not_exact(f"{tool}: {said.last_words}")
         return said.out.decode(errors="surrogateescape")
 
     def _content(self, path: str) -> Iterator[bytes]:
         words = ["mtype", *self._place, self._sayable(path)]
-        with process.piped(words, (), extra_environment=_ENVIRONMENT) as content:
-            while chunk := content.read(_CHUNK):
-                yield chunk
+        try:
+            with process.piped(words, (), extra_environment=_ENVIRONMENT, silent=True) as content:
+                while chunk := content.read(_CHUNK):
+                    yield chunk
+        except process.ToolError as error:
+            raise self._not_exact(str(error)) from None
+
+    def _not_exact(self, why: str) -> NotExactError:
+        return NotExactError(self._name, why)
 
     def _sayable(self, path: str) -> str:
         if path == "-":
             return path
         if _UNSAYABLE.search(path) or any(map(_is_changed, path.split("/"))):
-            raise NotExactError(self._name, f"the name {path!r} cannot be said to mtools")
+            raise self._not_exact(f"the name {path!r} cannot be said to mtools")
         return _TOP if path == "/" else f"{_TOP}{path}"
 
 
 def _is_changed(name: str) -> bool:
     """Whether mtools may write or tell another name: letters of a short one go through a code page."""
     return not name.isascii() and _SHORT.fullmatch(name) is not None
+
+
+def _folder(path: str) -> str:
+    """The path of the directory that has a path, as mdir says both; a name may have slashes and line ends."""
+    return "".join(path.rstrip("/").rpartition("/")[:2])
 
 
 def _folded(path: str) -> str:

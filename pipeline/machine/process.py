@@ -65,7 +65,7 @@ class ToolError(MetisError):
 
 
 class FilterError(ToolError):
-    """A filter that ended with another code than 0: mostly for what it was given."""
+    """A filter that ended with another code than 0, or complained: mostly for what it was given."""
 
 
 def _missing(program: str | Path) -> ToolError:
@@ -157,11 +157,13 @@ def piped(
     chunks: Iterable[bytes],
     *,
     extra_environment: Mapping[str, str] | None = None,
+    silent: bool = False,
 ) -> Iterator[IO[bytes]]:
     """Send `chunks` through a filter and yield its stdout, which the block reads to the end.
 
     A thread takes the chunks, and no more of them once the filter stops reading; it has ended when the block
-    is left. Raises FilterError when the filter fails, ToolError when it is missing, and what `chunks` raised.
+    is left. Raises FilterError when the filter fails, or complains though it is to be `silent`, ToolError
+    when it is missing, and what `chunks` raised.
     """
     # Nobody reads stderr while the filter runs: into a pipe, a talkative filter would wait for ever.
     with TemporaryFile() as complaints, _started(argv, extra_environment, None, complaints.fileno()) as child:
@@ -183,8 +185,9 @@ def piped(
             raise feeder.error
         code = child.wait()
         complaints.seek(0)
-        if code != 0:
-            raise FilterError(f"{argv[0]} failed: {Finished(code, b'', complaints.read()).last_words}")
+        said = Finished(code, b"", complaints.read())
+        if code != 0 or (silent and said.err):
+            raise FilterError(f"{argv[0]} failed: {said.last_words}")
 
 
 def poured(

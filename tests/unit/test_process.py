@@ -33,6 +33,14 @@ def test_a_filter_that_fails_says_why() -> None:
         through(["sh", "-c", "echo first >&2; echo out of luck >&2; exit 3"], [b"x" * 1_000_000])
 
 
+def test_a_filter_that_is_to_be_silent_has_failed_where_it_complains() -> None:
+    with (
+        pytest.raises(process.FilterError, match="sh failed: the end is missing"),
+        process.piped(["sh", "-c", "echo the end is missing >&2; cat"], [b"x"], silent=True) as out,
+    ):
+        out.read()
+
+
 def test_a_program_with_a_limit_is_heard_to_its_end_where_it_keeps_to_it() -> None:
     said = process.run(["sh", "-c", "cat; echo why >&2; exit 3"], stdin=b"x" * 9, check=False, limit=9)
     assert (said.code, said.out, said.err) == (3, b"x" * 9, b"why\n")
