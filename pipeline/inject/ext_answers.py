@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import IO
 
-from .ext_files import About, ExtFiles, NotExact
-from .ext_reading import ExtReader
+from .ext_files import About, ExtFiles
+from .ext_reading import ExtReader, NotExact
 from .libext2fs import FULL, Ext2Error
 
 Found = list[str | int]

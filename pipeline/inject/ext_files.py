@@ -1,7 +1,7 @@
 """Changing files of an ext file system that is not mounted; only loaded in a child (see `ext_reading`).
 
 What the kernel would do beside what is asked for (inherit an access list, heed an immutable flag) is done
-here too, or refused: `NotExact` says that only the kernel does it just so.
+here too, or refused by `NotExact`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ctypes import byref
 from dataclasses import dataclass
 
 from . import libext2fs as ext2
-from .ext_reading import IMMUTABLE, SIZE, ExtReader
+from .ext_reading import IMMUTABLE, SIZE, ExtReader, NotExact
 from .libext2fs import Ext2Error, Inode
 
 _DEPTH = 200
@@ -26,10 +26,6 @@ _INHERITED = 0x6201_C4CF
 """Flags that a new file gets from its directory (fs/ext4/ext4.h, EXT4_FL_INHERITED)."""
 _WITH_TIMES = 24
 """Bytes after the first 128 of an inode that has room for the upper halves of its times."""
-
-
-class NotExact(Exception):  # noqa: N818 - it is no error: another injector can do it
-    """Something that the kernel would do otherwise than we do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,16 @@ SIZE = ctypes.sizeof(Inode)
 IMMUTABLE = 0x10
 _CHUNK = 1 << 20
 _LONGEST_FAST_LINK = 59
+_LONGEST_LINK = 4096
+"""Bytes; the kernel follows none that is longer (path_resolution(7), PATH_MAX)."""
+_MOST_NAMES = 1 << 18
+"""In one directory: blocks that are in it many times make names without end."""
+_ABORT = 2
+"""DIRENT_ABORT: what ends a walk through a directory."""
+
+
+class NotExact(Exception):  # noqa: N818 - it is no error: another injector can do it
+    """Something that the kernel would do otherwise than we do, or of which we would not see the end."""
 
 
 class ExtReader:
@@ -59,9 +69,14 @@ class ExtReader:
             if entry == 3:  # noqa: PLR2004 - DIRENT_OTHER_FILE: neither itself nor its parent
                 length = ctypes.c_uint8.from_address(address + 6).value
                 found.append(ctypes.string_at(address + 8, length))
-            return 0
+            return _ABORT if len(found) > _MOST_NAMES else 0
 
         self.call("dir_iterate2", self.fs, number, 0, None, ext2.DirectoryEntry(take), None)
+        if len(found) > _MOST_NAMES:
+            raise NotExact(f"it has more than {_MOST_NAMES} names")
+        # Nobody can make one of these; joined to the directory's path it would lead somewhere else.
+        if any(name in {b"", b".", b".."} or b"/" in name or b"\0" in name for name in found):
+            raise NotExact("it has a name that none can have")
         return found
 
     def content(self, number: int) -> Iterator[bytes]:
@@ -79,8 +94,14 @@ class ExtReader:
         """What a symbolic link holds."""
         inode = self.inode(number)
         if self.libext2fs.silent("is_fast_symlink", byref(inode)):
-            return bytes(inode.block)[: min(inode.size, _LONGEST_FAST_LINK)]
-        return b"".join(self.content(number))
+            target = bytes(inode.block)[: min(inode.size, _LONGEST_FAST_LINK)]
+        elif self.size(number) > _LONGEST_LINK:
+            raise NotExact(f"it is a link of {self.size(number)} bytes")
+        else:
+            target = b"".join(self.content(number))
+        if b"\0" in target:  # where it ends for the kernel
+            raise NotExact("it is a link with a byte in it that none can have")
+        return target
 
     def attributes(self, number: int) -> set[str]:
         """The names of a file's extended attributes (xattr(7))."""

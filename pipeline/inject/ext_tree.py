@@ -18,7 +18,7 @@ from .tree import READ_LIMIT, NotExactError, Status, no_room, status_of, too_lon
 _CHILD = f"{__package__}.ext_child"
 _ROOT = Path(__file__).parents[_CHILD.count(".")]
 _LIMIT = 32 << 20
-"""Bytes of an answer: a file of READ_LIMIT in base64, or a directory of a million names."""
+"""Bytes of an answer: a file of READ_LIMIT in base64, or the names in a directory."""
 _QUICK, _LONG = 60.0, 1800.0
 """Seconds for an answer; files of gigabytes go in or come out in the long ones."""
 _SLOW = frozenset({"extract", "finish", "remove", "sha256"})

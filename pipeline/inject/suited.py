@@ -50,7 +50,7 @@ _OTHERS = {
     ("ro_compat", 0x4000): "shared_blocks",
     ("ro_compat", 0x8000): "verity",
 }
-_RECOVER, _EXTENTS = 0x4, 0x40
+_JOURNAL, _RECOVER, _EXTENTS = 0x4, 0x4, 0x40
 _ORPHANS = 0x1_0000
 _CLEAN = 1
 _MAGIC = 0xEF53
@@ -68,7 +68,9 @@ def why_not_ext(superblock: bytes, size: int) -> str:
         "it was not put away well": _word(superblock, 0x38) >> 16 != _CLEAN,
         "files without a name wait to be removed": _word(superblock, 0xE8) or found["ro_compat"] & _ORPHANS,
         f"it has {', '.join(strange)}": strange,
-        "its journal is on another device": _word(superblock, 0xE4),
+        # e2fsck would look for it, by an id that a stranger chose, among all disks of this machine.
+        "its journal is on another device": _word(superblock, 0xE4)
+        or (found["compat"] & _JOURNAL and not _word(superblock, 0xE0)),
         "it is not of Linux, or as old as the first ext2": _word(superblock, 0x48)
         or not _word(superblock, 0x4C),
         "it is larger than its partition": blocks << 10 + _word(superblock, 0x18) % 64 > size,

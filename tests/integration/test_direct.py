@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import struct
 import tarfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -341,6 +342,62 @@ def test_links_lead_around_in_the_image_only(image: Path) -> None:
         trees.root.remove("/out")
         assert trees.root.status("/out") is None
         assert trees.root.status("/etc/hostname") is not None
+
+
+CRAFTED: dict[str, tuple[str, bytes, bytes, str]] = {
+    "a name that leads out": (
+        "mkdir /srv/{}",
+        b"NNNNNN",
+        b"../etc",
+        "/srv: it has a name that none can have",
+    ),
+    "a name with a zero": ("mkdir /srv/{}", b"NNNNNN", b"etc\0/x", "/srv: it has a name that none can have"),
+    "a link with a zero": (
+        "symlink /srv/link {}",
+        b"TTTTTTTT",
+        b"etc\0/../",
+        "/srv/link: it is a link with a",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_a_name_that_no_kernel_makes_is_refused(image: Path, case: str) -> None:
+    """We would read it otherwise than the kernel does, which stops at the zero or gives no such name."""
+    command, placeholder, crafted, words = CRAFTED[case]
+    debugfs(image, "feature -metadata_csum", "mkdir /srv", command.format(placeholder.decode()))
+    image.write_bytes(image.read_bytes().replace(placeholder, crafted))
+    with opened(image, read_only=True) as trees, pytest.raises(NotExactError, match=words):
+        [trees.root.read_link(f"/srv/{name}") for name in trees.root.list_names("/srv")]
+
+
+def test_a_link_of_gigabytes_is_refused(image: Path) -> None:
+    debugfs(image, f"symlink /long {'x' * 100}", "sif /long size 3000000000")
+    with (
+        opened(image, read_only=True) as trees,
+        pytest.raises(NotExactError, match="/long: it is a link of 3000000000 bytes"),
+    ):
+        trees.root.read_link("/long")
+
+
+def test_a_directory_of_millions_of_names_in_four_blocks_is_refused(image: Path, tmp_path: Path) -> None:
+    """Each block of pointers points to one block only, 256 times."""
+    start, pointers = disk.read(image).partitions[-1].start, tmp_path / "pointers"
+    debugfs(image, "mkdir /many", *(f"ln /etc/hostname /many/{name}" for name in range(20)))
+    path = "/many"
+    for level in range(2):
+        said = process.run(["debugfs", "-R", f"bmap {path} 0", f"{image}?offset={start}"]).out
+        pointers.write_bytes(struct.pack("<I", int(said)) * 256)
+        path = f"/pointers-{level}"
+        debugfs(image, f"write {pointers} {path}")
+    said = process.run(["debugfs", "-R", f"bmap {path} 0", f"{image}?offset={start}"]).out
+    no_extents = (f"sif /many block[{place}] 0" for place in range(6))
+    debugfs(image, "sif /many flags 0", *no_extents, f"sif /many block[DIND] {int(said)}")
+    with (
+        opened(image, read_only=True) as trees,
+        pytest.raises(NotExactError, match="/many: it has more than 262144 names"),
+    ):
+        trees.root.list_names("/many")
 
 
 def nested(pi: Path, depth: int) -> tuple[Path, list[int]]:

@@ -53,6 +53,7 @@ REFUSED: dict[str, tuple[int, str, Callable[[int], int], str]] = {
     "case folding": (0x60, "<I", lambda old: old | 0x20000, "it has casefold"),
     "what nobody knows yet": (0x60, "<I", lambda old: old | 1 << 30, "it has incompat feature 0x40000000"),
     "a journal elsewhere": (0xE4, "<I", lambda _: 0x801, "its journal is on another device"),
+    "a journal that is to be looked for": (0xE0, "<I", lambda _: 0, "its journal is on another device"),
     "Hurd": (0x48, "<I", lambda _: 1, "it is not of Linux, or as old as the first ext2"),
     "the first ext2": (0x4C, "<I", lambda _: 0, "it is not of Linux, or as old as the first ext2"),
     "more blocks than room": (0x4, "<I", lambda old: old + 8, "it is larger than its partition"),
