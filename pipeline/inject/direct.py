@@ -170,7 +170,10 @@ class _Image:
             raise self._not_exact(f"partition {partition.number}: {why}")
 
     def _check(self, words: Sequence[str]) -> None:
-        said = process.run(words, timeout=_LIMIT, limit=_WORDS, check=False)
+        try:
+            said = process.run(words, timeout=_LIMIT, limit=_WORDS, check=False)
+        except process.ToolError as error:
+            raise self._not_exact(str(error)) from None
         if said.code != 0:
             lines = said.out.decode(errors="replace").splitlines()
             found = next((line for line in lines if not line.startswith(_HEADINGS)), said.last_words)

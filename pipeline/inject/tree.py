@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ..errors import MetisError
+from ..errors import MetisError, one_line
 from ..model import Side
 from ..raw import ext
 from ..raw.disk import Disk
@@ -167,8 +167,9 @@ class NotExactError(MetisError):
     """The direct injector would not do it just as a kernel does: another one does."""
 
     def __init__(self, name: str, why: str) -> None:
+        # One line here already: where another injector goes on, this is noted and not raised.
         super().__init__(
-            f"{name} cannot be changed or read without a kernel: {why}",
+            one_line(f"{name} cannot be changed or read without a kernel: {why}"),
             "use METIS_INJECTOR=guestfs, or auto, which does so by itself",
         )
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
 from pipeline.golden.fetch import Fetched
+from pipeline.inject import direct
 from pipeline.inject.apply import apply
 from pipeline.inject.auto import AutoInjector
 from pipeline.inject.direct import DirectInjector
@@ -167,6 +168,15 @@ def test_a_damaged_file_system_never_counts(image: Path) -> None:
         put(image, file("/srv/new"))
 
 
+@pytest.mark.parametrize("side", ["root", "boot"])
+def test_a_check_that_finds_no_end_of_faults_never_counts(
+    pi: Path, monkeypatch: pytest.MonkeyPatch, side: Side
+) -> None:
+    monkeypatch.setattr(direct, "_WORDS", 9)
+    with pytest.raises(NotExactError, match="said more than 9 bytes"):
+        put(pi, file("/new", side=side))
+
+
 def test_what_is_found_out_too_late_is_made_anew_by_the_second_injector(image: Path, tmp_path: Path) -> None:
     usable("loop")
     debugfs(image, "sif /mnt flags 0x80040")
@@ -196,6 +206,18 @@ def test_auto_opens_by_the_second_injector_what_the_first_one_refuses(image: Pat
         both.open(image, disk.read(image), by_label_or_content({"root": "x"})),
     ):
         pass
+
+
+def test_what_a_stranger_named_commands_no_terminal(image: Path) -> None:
+    usable("loop")
+    name = "/\x1b[2J"
+    debugfs(image, "rm /etc/os-release", f"symlink /etc/os-release {name}", f"symlink {name} {'x' * 100}")
+    debugfs(image, f"sif {name} size 3000000000")
+    said: list[str] = []
+    both = AutoInjector(DirectInjector(), LoopInjector, said.append)
+    with suppress(MetisError), both.open(image, disk.read(image), SEARCH, read_only=True):
+        pass
+    assert [line.isprintable() and "/\\x1b[2J: it is a link" in line for line in said] == [True]
 
 
 # --------------------------------------------------------------------------------- traps of the tools
