@@ -129,8 +129,17 @@ def carry_out(topic: str, number: str, order: Order) -> Answer:
             is_rotten=isinstance(error, RottenError),
         )
     finally:
-        if not (order.place.run / PROBE).exists():  # the run is over: nothing of it is to stay
-            shutil.rmtree(order.place.run, ignore_errors=True)
+        _remove_ended(order.place.run)
+
+
+def _remove_ended(run: Path) -> None:
+    """Let nothing stay of a run that is over; one whose folder cannot be looked at may go on."""
+    try:
+        (run / PROBE).stat()
+    except FileNotFoundError:
+        shutil.rmtree(run, ignore_errors=True)
+    except OSError:
+        pass
 
 
 def _made(order: Order, folder: Path, reporter: Reporter) -> Path:
