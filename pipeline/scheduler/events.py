@@ -10,6 +10,9 @@ from typing import Any
 
 from ..machine.progress import Advance, Reporter
 
+BEGUN: Mapping[str, Any] = {"begun": True}
+"""What a worker says before all else of an order."""
+
 
 @dataclass(slots=True)
 class _Step:
@@ -24,7 +27,9 @@ class _Step:
 class _Work:
     """What one worker does for one order, by the numbers of its steps."""
 
-    worker: str
+    worker: str = ""
+    begun: int = 0
+    """How many workers have begun with it, this one among them."""
     steps: dict[int, _Step] = field(default_factory=dict)
 
     def close(self) -> None:
@@ -35,7 +40,7 @@ class _Work:
 
 
 class Relay:
-    """Tells a reporter what workers say of orders, in the events of `machine.journal`."""
+    """Tells a reporter what workers say of orders: BEGUN first, and then the events of `machine.journal`."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -45,7 +50,12 @@ class Relay:
     def begin(self, order: str) -> None:
         """Show what is told of an order from now on."""
         with self._lock:
-            self._under_way[order] = _Work("")
+            self._under_way[order] = _Work()
+
+    def begun(self, order: str) -> int:
+        """How often a worker has begun with an order."""
+        with self._lock:
+            return self._under_way[order].begun
 
     def end(self, order: str) -> None:
         """Show no more of an order: it is done, or nobody works on it any more."""
@@ -58,10 +68,13 @@ class Relay:
             work = self._under_way.get(order)
             if work is None:
                 return
-            if work.worker != worker:  # the one before it has died
-                work.close()
+            if event == BEGUN:
+                work.close()  # whoever had it before has died
                 work.worker = worker
-            if "note" in event:
+                work.begun += 1
+            elif work.worker != worker:  # it is alive, but was given up
+                return
+            elif "note" in event:
                 self._reporter.note(f"{event['note']} (on {worker})")
             else:
                 self._step(work, event)

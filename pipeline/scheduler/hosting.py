@@ -7,14 +7,18 @@ import logging
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import SourceError
+from ..errors import SourceError, UsageError, reason_of
 from .access import SchedulerAccess
+from .events import BEGUN
 from .extra import distributed, quiet, security
 
 if TYPE_CHECKING:
     from distributed import Worker
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 
 def host(
@@ -24,10 +28,11 @@ def host(
 
     It listens on a port for the scheduler and for those who ask; 0 is any that is free.
 
-    Raises SourceError where it is not there in time, or goes.
+    Raises SourceError where it is not there in time, or goes, and UsageError where the name or the port is
+    another one's.
     """
     library = distributed()
-    quiet(logging.ERROR)
+    quiet()
 
     async def work(folder: str) -> None:
         worker = library.Worker(
@@ -45,6 +50,7 @@ def host(
         # Half a minute long it would wait for what is under way, which nobody takes any more.
         worker.close = partial(worker.close, executor_wait=False)
         async with worker:
+            quiet(logging.ERROR)
             ready(access.address)
             await worker.finished()
 
@@ -56,6 +62,14 @@ def host(
                 f"the scheduler {access.address} cannot be reached",
                 "see that it is there, and that its certificate and ours are of the same authority",
             ) from None
+        except RuntimeError as raised:  # in which the library puts whatever keeps a worker from starting
+            cause = raised.__cause__
+            if isinstance(cause, OSError):
+                raise UsageError(f"port {port}: {reason_of(cause)}", "take another --port") from None
+            if "name taken" in str(cause):
+                message = f"the scheduler {access.address} has a worker {name} already"
+                raise UsageError(message, "take another --name") from None
+            raise
     raise SourceError(f"the scheduler {access.address} has ended, or dropped this worker", "start it again")
 
 
@@ -63,3 +77,14 @@ def this_worker() -> Worker:
     """The worker that the caller, a function that was sent, runs on."""
     found: Worker = distributed().get_worker()
     return found
+
+
+def begin(function: Callable[[str, str, A], T], topic: str, number: str, order: A) -> T:
+    """Carry an order out on this worker, once the scheduler has heard that it begins.
+
+    So it is known of what a worker died, however fast it did.
+    """
+    worker = this_worker()
+    event = {"order": number, "worker": str(worker.name), "event": dict(BEGUN)}
+    distributed().utils.sync(worker.loop, worker.scheduler.log_event, topic=topic, msg=event)
+    return function(topic, number, order)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.machine.progress import Advance
-from pipeline.scheduler.events import Relay
+from pipeline.scheduler.events import BEGUN, Relay
 
 
 class Shown:
@@ -46,6 +46,7 @@ def shown() -> Shown:
 def relay(shown: Shown) -> Relay:
     relay = Relay(shown)
     relay.begin("order")
+    relay.take("order", "w1", BEGUN)
     return relay
 
 
@@ -64,8 +65,30 @@ def test_a_note_is_one_of_its_worker(relay: Relay, shown: Shown) -> None:
 
 def test_what_a_worker_left_that_died_goes_when_another_begins(relay: Relay, shown: Shown) -> None:
     relay.take("order", "w1", copying(9))
+    relay.take("order", "w2", BEGUN)
+    assert shown.steps == {}
     relay.take("order", "w2", copying(0))
     assert shown.steps == {"copying (on w2)": 0}
+
+
+def test_a_worker_that_died_may_begin_again_by_its_old_name(relay: Relay, shown: Shown) -> None:
+    relay.take("order", "w1", copying(9))
+    relay.take("order", "w1", BEGUN)
+    relay.take("order", "w1", copying(0))
+    assert shown.steps == {"copying (on w1)": 0}
+
+
+def test_who_was_given_up_and_lives_is_not_shown(relay: Relay, shown: Shown) -> None:
+    relay.take("order", "w2", BEGUN)
+    relay.take("order", "w1", copying(9))
+    assert shown.steps == {}
+
+
+def test_it_is_counted_how_many_workers_have_begun_with_an_order(relay: Relay) -> None:
+    relay.begin("waiting")
+    relay.take("order", "w2", BEGUN)
+    relay.take("order", "w2", copying(9))
+    assert [relay.begun(order) for order in ("order", "waiting")] == [2, 0]
 
 
 def test_nothing_is_shown_of_an_order_that_has_ended(relay: Relay, shown: Shown) -> None:
