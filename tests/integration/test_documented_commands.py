@@ -61,6 +61,7 @@ STAND_INS = (
     StandIn(r" --interval 5m", "", "goes on until somebody ends it"),
     StandIn(r"\bmetis secrets set (?!.*--stdin).*", "{0} --stdin < token", "asks at a terminal"),
     StandIn(r"\bmetis secrets rotate .*", "{0} --yes", "asks at a terminal"),
+    StandIn(r"\bmetis preflight .*--fix\b", "{0} --yes", "asks at a terminal"),
     StandIn(r"\bmetis burn (?!.*--(device|help)).*", "{0} --device card", "waits for a card"),
     StandIn(r"\bmetis burn (?!.*--(yes|help)).*", "{0} --yes", "asks at a terminal"),
     # What is elsewhere, and what a reader puts in.
