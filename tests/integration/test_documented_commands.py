@@ -21,8 +21,8 @@ PAGES = [
     for page in [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/**/*.md"))]
     if any(isinstance(step, Command) for step in steps(page.read_text("utf-8")))
 ]
-HAVING_CERTIFICATES = 'cat "$METIS_SCHEDULER_CA" "$METIS_SCHEDULER_CERT" "$METIS_SCHEDULER_KEY" >/dev/null && '
-"""A page that names a scheduler over TLS has said before how one gets these; without them metis ends with 2."""
+CERTIFIED = 'cat "$METIS_SCHEDULER_CA" "$METIS_SCHEDULER_CERT" "$METIS_SCHEDULER_KEY" >/dev/null && '
+"""Fails where a page names a scheduler over TLS before it has made and named the files that this takes."""
 STAND_INS = (
     # What a test has not, or what has a test of its own.
     StandIn(r"^(kubectl|vault|scp|ssh titan-13) .*", "true", "no such cluster, Vault or node is here"),
@@ -33,10 +33,10 @@ STAND_INS = (
     StandIn(r"^udevadm .*", "true", "there is no reader here"),
     StandIn(
         r"^(.*) --scheduler tls://\S+",
-        rf"{HAVING_CERTIFICATES}\1",
+        rf"{CERTIFIED}\1",
         "tests/integration/test_workers.py has a scheduler",
     ),
-    StandIn(r"^METIS_SCHEDULER=\S+ ", HAVING_CERTIFICATES, "the same"),
+    StandIn(r"^METIS_SCHEDULER=\S+ ", CERTIFIED, "the same"),
     StandIn(r"^rpi-imager .*", "true", "Imager is a program of a desktop"),
     StandIn(
         r"^(py |\.venv\\Scripts).*",
