@@ -96,7 +96,9 @@ class Desk:
         state = self.root / "state"
         words = self.filled(command.partition(" #")[0].rstrip())
         where = f"cd {self.lab}" if step.begins else ":"
-        script = f"set -ea; . {state}; {where}\n{words}\ndeclare -px >{state}; echo cd $PWD >>{state}"
+        # Of `a && b`, the shell lets all but the last fail.
+        done = f"(exit $?)\ndeclare -px >{state}; echo cd $PWD >>{state}"
+        script = f"set -ea; . {state}; {where}\n{words}\n{done}"
         ended = process.run(
             [*self.within, "bash", "-c", script],
             cwd=self.lab,
