@@ -29,7 +29,7 @@ STAND_INS = (
     StandIn(r"^METIS_TEST_.*", "true", "that is for who has a Vault"),
     StandIn(r"^ask .*", "true", "tests/integration/test_service_api.py asks a service"),
     StandIn(r"^metis-sentinel --push .*", "metis-sentinel", "tests/integration/test_sentinel_push.py pushes"),
-    StandIn(r"^sudo (?!(-E |-H -u metis )?\.venv/bin/).*", "true", "it would change this machine"),
+    StandIn(r"(^|(?<=&& ))sudo (?!(-E |-H -u metis )?\.venv/bin/).*", "true", "it would change this machine"),
     StandIn(r"^udevadm .*", "true", "there is no reader here"),
     StandIn(
         r"^(.*) --scheduler tls://\S+",
