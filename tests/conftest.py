@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -75,11 +76,20 @@ def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
-@pytest.fixture(autouse=True)
-def environment_of_one_test() -> Iterator[None]:
-    """Flags become variables of the process that reads them: none stays for the next test."""
-    with patch.dict(os.environ):
+@pytest.fixture(autouse=True, scope="session")
+def limits_of_this_process() -> Iterator[None]:
+    """`metis` has us leave no cores, which nobody can undo: only children of tests are to do so."""
+    with patch("pipeline.machine.posix.leave_no_cores"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def process_of_one_test() -> Iterator[None]:
+    """What `metis` sets in its process, as flags become variables: nothing of it stays for the next test."""
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    with patch.dict(os.environ), patch.object(sys, "excepthook", sys.excepthook):
+        yield
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 @pytest.fixture(scope="session")
