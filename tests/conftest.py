@@ -11,11 +11,18 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from tests.support import goldens
 from tests.support.certificate import make_certificate
+
+# No clock in a test, and no surprise in CI: there the examples are always the same, a desk looks for new ones.
+settings.register_profile(
+    "metis", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("metis")
 
 
 def pytest_configure() -> None:

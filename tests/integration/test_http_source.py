@@ -149,7 +149,7 @@ def test_a_part_that_runs_over_the_limit_stops_there(web: Web, fetch: Fetch) -> 
     assert fetch.into.stat().st_size <= 300_000
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(0, len(BODY) - 1), max_size=TRIES - 1))
 def test_cuts_anywhere_are_resumed_from_where_they_broke_off(server: Web, cuts: list[int]) -> None:
     arrived = 0

@@ -431,7 +431,7 @@ def test_what_is_asked_nothing_answers_as_the_document_says(served: Served, name
 
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("name", ASKED_SOMETHING)
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_answer_is_as_the_document_says(
     served: Served, name: str, mode: GenerationMode, data: st.DataObject

@@ -209,7 +209,7 @@ anything = some.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some.sampled_from([200, 400, 403, 404]), anything)
 def test_whatever_is_answered_ends_in_one_line(
     server: Server, vault: Vault, status: int, body: object
