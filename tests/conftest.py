@@ -18,7 +18,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from tests.support import goldens
 from tests.support.certificate import make_certificate
 
-# No clock in a test, and no surprise in CI: there the examples are always the same, a desk looks for new ones.
+# No clock in a test, and no surprise in CI: its examples are always the same, a desk looks for new ones.
 settings.register_profile(
     "metis", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -78,7 +78,7 @@ def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         changed.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         changed.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         for name in tuple(os.environ):
-            if name in {"KUBECONFIG", "KUBERNETES_SERVICE_HOST"} or re.match("METIS_(?!TEST_)", name):
+            if re.match("METIS_(?!TEST_)|VAULT_|ETCDCTL_|KUBECONFIG$|KUBERNETES_|SUDO_", name):
                 changed.delenv(name)
         yield
 
