@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import socket
 import tempfile
 import time
 import tracemalloc
@@ -365,12 +364,9 @@ def test_a_slow_server_is_waited_for(web: Web, fetch: Fetch) -> None:
     assert fetch.waits == []
 
 
-def test_a_machine_where_nothing_listens_is_one_line(fetch: Fetch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_a_machine_where_nothing_listens_is_one_line(fetch: Fetch, closed_port: int) -> None:
     with pytest.raises(SourceError, match="nothing answers there, and"):
-        fetch(f"http://127.0.0.1:{port}/x")
+        fetch(f"http://127.0.0.1:{closed_port}/x")
     assert len(fetch.waits) == TRIES - 1
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -291,11 +290,9 @@ def check_out_of_reach(said: Report, what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def nowhere() -> dict[str, str]:
+def nowhere(closed_port: int) -> dict[str, str]:
     """What names a scheduler that is not there."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return {"METIS_SCHEDULER": f"tcp://127.0.0.1:{port}", "METIS_SCHEDULER_WAIT": "1"}
+    return {"METIS_SCHEDULER": f"tcp://127.0.0.1:{closed_port}", "METIS_SCHEDULER_WAIT": "1"}
 
 
 def test_a_scheduler_that_is_not_there_is_out_of_reach(small: Lab, nowhere: dict[str, str]) -> None:
