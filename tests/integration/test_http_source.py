@@ -106,11 +106,11 @@ def test_a_body_of_just_the_limit_is_taken(web: Web, fetch: Fetch) -> None:
 
 
 def test_a_length_over_the_limit_is_refused_before_the_body(web: Web, fetch: Fetch) -> None:
-    web.script = in_turn(Answer(body=b"x", headers={"Content-Length": "1000000000000"}, silence=3))
+    web.script = in_turn(Answer(body=b"x", headers={"Content-Length": "1000000000000"}, silence=60))
     started = time.monotonic()
     with pytest.raises(MetisError, match="has 1000000000000 bytes, more than 1000: raise"):
         fetch(web.url, limit=1000)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     assert (fetch.waits, len(web.asked)) == ([], 1)
     assert not fetch.into.exists()
 
@@ -392,12 +392,12 @@ def test_redirects_are_followed(web: Web, fetch: Fetch) -> None:
 
 def test_the_body_of_a_redirect_is_not_read(web: Web, fetch: Fetch) -> None:
     web.script = in_turn(
-        Answer(302, b"x" * 1000, {"Location": "/next", "Content-Length": "1000000000000"}, silence=3),
+        Answer(302, b"x" * 1000, {"Location": "/next", "Content-Length": "1000000000000"}, silence=60),
         Answer(body=BODY),
     )
     started = time.monotonic()
     assert fetch(web.url) == SHA256
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
 
 
 def test_redirects_in_a_circle_end(web: Web, fetch: Fetch) -> None:

@@ -20,6 +20,7 @@ from tests.support.authority import Authority
 from tests.support.lab import BIN, Lab, Report, class_text
 from tests.support.netns import network
 from tests.support.switch import heard, joined
+from tests.support.waiting import wait_until
 from tests.support.workers import (
     HANGING,
     OTHER_METIS,
@@ -29,7 +30,6 @@ from tests.support.workers import (
     late,
     other_disk,
     scheduler,
-    wait_until,
 )
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, own_disks: list[Path]) -> tu
             lab.environment |= cluster.environment
             log, words = root / "log", [*hub.within, str(BIN / "metis"), "nightly", "--json"]
             with process.background(words, log, extra_environment=lab.variables({})) as run:
-                wait_until(lambda: len(finished(lab)) >= IMAGES // 4)
+                wait_until(lambda: len(finished(lab)) >= IMAGES // 4, run)
                 workers[0].kill()
                 assert not finished(lab) >= names(IMAGES)
                 assert run.wait(300)
@@ -345,7 +345,7 @@ def test_when_the_scheduler_dies_what_is_finished_stays(small: Lab, lately: Clus
     log = tmp_path / "log"
     given = small.variables(lately.environment)
     with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
-        wait_until(lambda: finished(small))
+        wait_until(lambda: finished(small), run)
         lately.process.kill()
         assert run.wait(60)
     said = log.read_text()
@@ -360,7 +360,7 @@ def test_ctrl_c_takes_back_what_was_sent(small: Lab, lately: Cluster, tmp_path: 
     log = tmp_path / "log"
     given = small.variables(lately.environment)
     with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
-        wait_until(lambda: finished(small))
+        wait_until(lambda: finished(small), run)
         run._child.send_signal(signal.SIGINT)
         assert run.wait(30)
     assert run.last_words == "interrupted; nothing half-made counts as done"

@@ -30,5 +30,5 @@ def listening(start: Callable[[int], AbstractContextManager[Background]], log: P
 
 def _listens(running: Background, log: Path) -> bool:
     """Whether it says so, and has not ended."""
-    wait_until(lambda: not running.is_running or b"istening on" in log.read_bytes(), log.read_text)
+    wait_until(lambda: not running.is_running or b"istening on" in log.read_bytes())
     return running.is_running

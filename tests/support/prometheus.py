@@ -33,7 +33,7 @@ def running(program: str, *words: str, log: Path, ready: str = "/-/ready") -> It
 
     with ports.listening(start, log) as port:
         target = f"127.0.0.1:{port}"
-        wait_until(lambda: httpx.get(f"http://{target}{ready}", timeout=10).is_success, log.read_text)
+        wait_until(lambda: httpx.get(f"http://{target}{ready}", timeout=10).is_success)
         yield target
 
 
@@ -73,5 +73,5 @@ def asked(client: httpx.Client, query: str) -> list[Any]:
         results[:] = found["data"]["result"]
         return bool(results)
 
-    wait_until(answered, lambda: f"no answer to {query}")
+    wait_until(answered)
     return results
