@@ -26,7 +26,7 @@ from pipeline.history.records import fitting
 from pipeline.history.rejoins import Rejoin
 from pipeline.machine import process
 from pipeline.secret import Secret
-from pipeline.service.app import PAGES
+from pipeline.service.app import OF_BUILDS, OF_BURNS
 from pipeline.service.options import members
 from pipeline.service.queries import PAGE
 from tests.integration.conftest import PATIENCE
@@ -157,7 +157,7 @@ NO_PAGES = {"/", "/burn", "/events", "/jobs/{number}/progress"}
 def addresses(lab: Lab) -> Iterator[str]:
     """One of each page that the application has, whoever adds one."""
     number = {"/jobs": 1, "/history/builds": builds(lab, "alpha")[0]}
-    for route in (route for module in PAGES for route in module.router.routes):
+    for route in (route for module in (*OF_BURNS, *OF_BUILDS) for route in module.router.routes):
         if isinstance(route, APIRoute) and "GET" in (route.methods or ()) and route.path not in NO_PAGES:
             home = route.path.partition("/{number}")[0]
             yield route.path.format(node="alpha", name="plain", number=number.get(home))

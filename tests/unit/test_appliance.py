@@ -140,7 +140,6 @@ def hangs_with_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("guestfs")
     real = shutil.which(f"qemu-system-{platform.machine()}")
     if real is None:
-        assert "CI" not in os.environ
         pytest.skip("there is no QEMU")
     program = tmp_path / "qemu-that-hangs"
     program.write_text(HANGS.format(python=sys.executable, real=real))
