@@ -86,7 +86,7 @@ def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(autouse=True, scope="session")
 def limits_of_this_process() -> Iterator[None]:
     """`metis` has us leave no cores, which nobody can undo: only children of tests are to do so."""
-    with patch("pipeline.machine.posix.leave_no_cores"):
+    with patch("pipeline.machine.posix.leave_no_cores", lambda: None):
         yield
 
 
