@@ -26,10 +26,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
-def one_line(text: str) -> str:
-    """Give a text as one line, with what a terminal would obey or could not show written as an escape."""
+def one_line(text: str, most: int | None = None) -> str:
+    """Give a text as one line, with what a terminal would obey or could not show written as an escape.
+
+    Where there is a `most`, it is cut to so many characters.
+    """
     words = " ".join(text.split())
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
+    return line if most is None else cut(line, most)
+
+
+def cut(text: str, most: int) -> str:
+    """Give a text of at most so many characters, the last of them an ellipsis where there was more."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class MetisError(Exception):

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
+from .errors import cut
+
 MAX_SHOWN = 60
 """Characters of a found value that a message repeats."""
 
@@ -77,5 +79,4 @@ def _mask_word(word: str) -> str:
 
 def _plain(text: str) -> str:
     """Escape what a terminal would obey, and cut what is too long."""
-    cut = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in cut)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in cut(text, MAX_SHOWN))

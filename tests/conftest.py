@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from tests.support import goldens
 from tests.support.certificate import make_certificate
+
+# No clock in a test, and no surprise in CI: its examples are always the same, a desk looks for new ones.
+settings.register_profile(
+    "metis", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("metis")
 
 
 def pytest_configure() -> None:
@@ -70,16 +78,25 @@ def state_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         changed.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         changed.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         for name in tuple(os.environ):
-            if name in {"KUBECONFIG", "KUBERNETES_SERVICE_HOST"} or re.match("METIS_(?!TEST_)", name):
+            if re.match("METIS_(?!TEST_)|VAULT_|ETCDCTL_|KUBECONFIG$|KUBERNETES_|SUDO_", name):
                 changed.delenv(name)
         yield
 
 
-@pytest.fixture(autouse=True)
-def environment_of_one_test() -> Iterator[None]:
-    """Flags become variables of the process that reads them: none stays for the next test."""
-    with patch.dict(os.environ):
+@pytest.fixture(autouse=True, scope="session")
+def limits_of_this_process() -> Iterator[None]:
+    """`metis` has us leave no cores, which nobody can undo: only children of tests are to do so."""
+    with patch("pipeline.machine.posix.leave_no_cores", lambda: None):
         yield
+
+
+@pytest.fixture(autouse=True)
+def process_of_one_test() -> Iterator[None]:
+    """What `metis` sets in its process, as flags become variables: nothing of it stays for the next test."""
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    with patch.dict(os.environ), patch.object(sys, "excepthook", sys.excepthook):
+        yield
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 @pytest.fixture(scope="session")

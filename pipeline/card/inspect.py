@@ -162,8 +162,7 @@ def _word(about: Mapping[str, Any], name: str) -> str:
 
 
 def _short(text: str) -> str:
-    text = one_line(text)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return one_line(text, _LONGEST)
 
 
 def _labelled(filesystem: str, label: str | None) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from ..machine.progress import Advance
 from . import verdicts
-from .batches import Batch, ahead, buffers
 from .burn_plan import Extent, other_image
 from .image import Image
+from .lots import Lot, ahead, buffers
 from .medium import Medium, buffer
 
 TRIES = 3
@@ -40,19 +40,19 @@ class Transfer:
         Raises MismatchError where the image does not have what it should.
         """
         with closing(ahead(self._load, extents, self._buffers)) as loaded:
-            for batch, data, _ in loaded:
-                for offset, start, end in batch.runs:
+            for lot, data, _ in loaded:
+                for offset, start, end in lot.runs:
                     self.put(offset, data[start:end])
-                advance(batch.size)
+                advance(lot.size)
 
     def differing(self, extents: Sequence[Extent], advance: Advance = lambda _: None) -> list[Extent]:
         """Which of the extents the medium does not hold, or cannot read."""
         result: list[Extent] = []
         with closing(ahead(self._compare, extents, self._buffers)) as compared:
-            for batch, _, different in compared:
+            for lot, _, different in compared:
                 result.extend(different)
-                self.read_back += batch.size
-                advance(batch.size)
+                self.read_back += lot.size
+                advance(lot.size)
         return result
 
     def write_and_settle(self, extents: Sequence[Extent], advance: Advance = lambda _: None) -> None:
@@ -102,8 +102,8 @@ class Transfer:
         self.medium.write(offset, data)
         self.written += len(data)
 
-    def _load(self, batch: Batch, into: memoryview) -> None:
-        for each, place in batch.places:
+    def _load(self, lot: Lot, into: memoryview) -> None:
+        for each, place in lot.places:
             piece = into[place : place + each.size]
             if each.data is not None:
                 piece[:] = each.data
@@ -112,16 +112,16 @@ class Transfer:
             if not _holds(each, piece):
                 raise other_image(each.start)
 
-    def _compare(self, batch: Batch, into: memoryview) -> list[Extent]:
+    def _compare(self, lot: Lot, into: memoryview) -> list[Extent]:
         try:
-            for offset, start, end in batch.runs:
+            for offset, start, end in lot.runs:
                 self.medium.read(offset, into[start:end])
         except OSError:
-            return [each for each, place in batch.places if not self._is_there(each, into[place:])]
-        return [each for each, place in batch.places if not _holds(each, into[place : place + each.size])]
+            return [each for each, place in lot.places if not self._is_there(each, into[place:])]
+        return [each for each, place in lot.places if not _holds(each, into[place : place + each.size])]
 
     def _is_there(self, each: Extent, into: memoryview) -> bool:
-        """As `_compare`, one by one, where some of a batch cannot be read."""
+        """As `_compare`, one by one, where some of a lot cannot be read."""
         try:
             self.medium.read(each.start, into[: each.size])
         except OSError:

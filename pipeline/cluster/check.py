@@ -19,8 +19,7 @@ LONGEST = 300
 
 def plain(text: str) -> str:
     """Words for a terminal, with those of others in them: it obeys none, and they do not fill it."""
-    line = one_line(text)
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+    return one_line(text, LONGEST)
 
 
 @dataclass(frozen=True, slots=True)

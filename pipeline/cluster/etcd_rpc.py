@@ -39,6 +39,8 @@ _READ = b"\x0a\x06health"
 _NEEDS_LEADER = (("hasleader", "true"),)
 """Has an etcd that knows no leader say so at once, not after a wait (rpctypes.MetadataRequireLeaderKey)."""
 _DISAGREE = ("etcdserver: no leader", "etcdserver: request timed out", "etcdserver: leader changed")
+_LATE = "context deadline exceeded"
+"""An etcd that was told our deadline says so where its own clock comes first, under a code of its choice."""
 _SEE = "see that etcd runs there, and that port 2379 is open to us"
 _OWN = (
     "ETCDCTL_CERT and ETCDCTL_KEY must be of a client that etcd's own authority has signed, and not expired"
@@ -125,7 +127,7 @@ def _call(channel: Channel, target: str, method: str, seconds: float, request: b
 def _explained(target: str, error: RpcError, *, is_read: bool) -> SourceError:
     """What went wrong, in our own words; those of a stranger are cut short."""
     where, said = f"etcd at {target}", error.details() or ""
-    is_late = error.code() is _grpc().StatusCode.DEADLINE_EXCEEDED
+    is_late = said == _LATE or error.code() is _grpc().StatusCode.DEADLINE_EXCEEDED
     if said.startswith(_DISAGREE) or (is_late and is_read):
         hint = "see that more than half of its members run, wait a minute, and run again"
         return NoQuorumError(f"{where} has no quorum of its members", hint)

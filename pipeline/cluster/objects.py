@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from ..errors import cut
 from ..secret import Secret
 from .port import FIELD_MANAGER, BootstrapToken, Handle, Node, NodePassword, Status, Taint, Warned
 
@@ -53,7 +54,7 @@ def node(item: _Map) -> Node:
         ready=_STATUSES.get(_text(ready, "status"), "Unknown"),
         since=_time(ready, "lastTransitionTime"),
         heard=_time(ready, "lastHeartbeatTime"),
-        reason=_shown(": ".join(filter(None, (_text(ready, "reason"), _text(ready, "message"))))),
+        reason=cut(": ".join(filter(None, (_text(ready, "reason"), _text(ready, "message")))), LONGEST),
         addresses=tuple(
             _text(each, "address")
             for each in _maps(status, "addresses")
@@ -108,7 +109,7 @@ def warned(item: _Map) -> Warned:
     count = series.get("count") or item.get("count") or 1
     if type(count) is not int or count < 1:
         raise ValueError("count")
-    return Warned(at, _shown(_text(item, "reason")), _shown(_text(item, "message")), count)
+    return Warned(at, cut(_text(item, "reason"), LONGEST), cut(_text(item, "message"), LONGEST), count)
 
 
 def _times(item: _Map, series: _Map) -> Iterator[datetime | None]:
@@ -208,10 +209,6 @@ def _needed(item: _Map, key: str) -> str:
     if not value:
         raise ValueError(key)
     return value
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _time(item: _Map, key: str) -> datetime | None:

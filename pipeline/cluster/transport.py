@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from ..errors import SourceError
+from ..errors import SourceError, cut
 from ..machine import web
 from .faults import UnreachableError, explained, strange, too_large, unreachable
 from .port import ForbiddenError
@@ -224,7 +224,7 @@ class Transport:
         tokens = [str(each).rpartition(" ")[2] for each in self._configuration.api_key.values()]
         if not isinstance(message, str) or any(token and token in message for token in tokens):
             return ""
-        return f": {message if len(message) <= LONGEST_SAID else message[:LONGEST_SAID] + '…'}"
+        return f": {cut(message, LONGEST_SAID)}"
 
 
 def _retry_after(response: BaseHTTPResponse) -> float:

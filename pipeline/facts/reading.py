@@ -166,7 +166,7 @@ class _Reader:
 
     def _skip(self, line: str) -> None:
         if len(self._lines) < LINES:
-            self._lines.append(one_line(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"))
+            self._lines.append(one_line(line, _LONGEST))
         else:
             self._more += 1
 

@@ -251,8 +251,7 @@ def _names(names: Sequence[str]) -> str:
 
 def _cut(text: str) -> str:
     """A stranger's word as a terminal may show it."""
-    shown = one_line(text)
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+    return one_line(text, LONGEST)
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

@@ -115,7 +115,7 @@ def acts(file: Path, sought: Sought = Sought(), limit: int = 100) -> list[dict[s
 
 
 def _row(act: Act) -> dict[str, str]:
-    return {name: _bounded(text) for name, text in asdict(act).items()}
+    return {name: one_line(text, LONGEST) for name, text in asdict(act).items()}
 
 
 def _fitting(sought: Sought) -> Select[Any]:
@@ -131,8 +131,3 @@ def _fitting(sought: Sought) -> Select[Any]:
     if sought.before is not None:
         query = query.where(AUDIT.c.id < sought.before)
     return query
-
-
-def _bounded(text: str) -> str:
-    line = one_line(text)
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from typing import Any, Literal
 
+from ..errors import cut
 from ..manifest_json import kind
 from ..model import (
     Blob,
@@ -249,5 +250,5 @@ def _secret(ref: SecretRef) -> str:
 
 
 def _printable(line: str) -> str:
-    cut = line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut.expandtabs())
+    shown = cut(line, LONGEST_LINE).expandtabs()
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)

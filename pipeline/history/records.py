@@ -106,5 +106,4 @@ def reason(error: MetisError) -> str:
 
 def fitting(text: str) -> str:
     """A text as one line that fits into a history."""
-    words = one_line(text)
-    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
+    return one_line(text, LONGEST)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MetisError
-from .tree import shown
+from .tree import named
 
 # linux/loop.h
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
@@ -66,7 +66,7 @@ def attached(file: Path, start: int, size: int, *, read_only: bool) -> Iterator[
             os.close(backing)
     except OSError as error:
         raise MetisError(
-            f"cannot make a loop device of {shown(file)}: {error.strerror}",
+            f"cannot make a loop device of {named(file)}: {error.strerror}",
             "run as root outside a container, or use METIS_INJECTOR=guestfs",
         ) from None
     try:

@@ -25,7 +25,7 @@ from .fat_tree import FatTree
 from .held import held
 from .paths import Paths
 from .stream import nameless_file
-from .tree import GROWABLE, Chooser, Layout, NotExactError, Places, Trees, filled, not_growable, shown
+from .tree import GROWABLE, Chooser, Layout, NotExactError, Places, Trees, filled, named, not_growable
 
 _LIMIT = 600.0
 """Seconds for a check or a growth."""
@@ -49,7 +49,7 @@ class DirectInjector:
         layout = filled(disk)
         with ExitStack() as stack:
             descriptor = stack.enter_context(held(image, read_only=read_only))
-            opened = stack.enter_context(_Image(descriptor, shown(image), layout, read_only=read_only))
+            opened = stack.enter_context(_Image(descriptor, named(image), layout, read_only=read_only))
             places = opened.chosen(choose)
             if grow:
                 opened.grow(places.root, image.absolute().parent)

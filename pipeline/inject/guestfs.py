@@ -23,9 +23,9 @@ from .tree import (
     Status,
     Trees,
     filled,
+    named,
     no_room,
     not_growable,
-    shown,
     status_of,
     too_long,
 )
@@ -209,10 +209,10 @@ def _one_line_errors(image: Path, seat: Seat) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError:
-        raise MetisError(f"a name or a link in {shown(image)} is not UTF-8") from None
+        raise MetisError(f"a name or a link in {named(image)} is not UTF-8") from None
     except RuntimeError as error:
         seat.check()
         reason = str(error).strip().splitlines()[0]
         if any(words in str(error) for words in _FULL):
-            raise no_room(shown(image)) from None
+            raise no_room(named(image)) from None
         raise MetisError(f"libguestfs: {reason}", f"while working on {image}") from None

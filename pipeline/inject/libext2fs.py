@@ -16,7 +16,6 @@ from typing import Any
 ROOT = 2
 WRITE = 1
 """Of `file_open2`: for change."""
-FILE_TYPE_REGULAR = 1
 ALL_BLOCKS = 2**64 - 1
 
 READ_WRITE, BITS_64 = 0x01, 0x20000

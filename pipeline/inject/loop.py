@@ -19,7 +19,7 @@ from .beneath import Beneath
 from .folder import FolderTree
 from .held import held
 from .mounting import mount
-from .tree import GROWABLE, Chooser, Layout, Trees, filled, not_growable, shown
+from .tree import GROWABLE, Chooser, Layout, Trees, filled, named, not_growable
 
 _LIMIT = 600.0
 """Seconds for a check or a growth; large file systems take minutes."""
@@ -88,20 +88,20 @@ def _mounted(image: Path, partition: Partition, *, read_only: bool) -> Iterator[
         top, loop = _mount(image, partition, read_only=read_only)
     except OSError as error:
         raise MetisError(
-            f"cannot mount partition {partition.number} of {shown(image)}: {error.strerror}"
+            f"cannot mount partition {partition.number} of {named(image)}: {error.strerror}"
         ) from None
     with ExitStack() as stack:
         if not read_only:
             stack.callback(loop.wait_until_gone)
         beneath = stack.enter_context(Beneath(top))
-        yield FolderTree(beneath, shown(image), plain=partition.filesystem == "vfat")
+        yield FolderTree(beneath, named(image), plain=partition.filesystem == "vfat")
 
 
 def _mount(image: Path, partition: Partition, *, read_only: bool) -> tuple[int, Loop]:
     """A descriptor of a partition's top (see `mounting.mount`), and the device that it keeps."""
     filesystem = partition.filesystem
     if filesystem is None:
-        raise MetisError(f"partition {partition.number} of {shown(image)} has no file system")
+        raise MetisError(f"partition {partition.number} of {named(image)} has no file system")
     options = {
         **(_NO_REPLAY.get(filesystem, {}) if read_only else {}),
         **(_FAT if filesystem == "vfat" else {}),
@@ -118,7 +118,7 @@ def _grow(image: Path, partition: Partition) -> None:
         checked = process.run(["e2fsck", "-f", "-p", loop.device], timeout=_LIMIT, check=False)
         if checked.code not in {0, 1}:
             raise MetisError(
-                f"the root of {shown(image)} is damaged: {checked.last_words}", "fetch the golden again"
+                f"the root of {named(image)} is damaged: {checked.last_words}", "fetch the golden again"
             )
         process.run(["resize2fs", loop.device], timeout=_LIMIT)
 

@@ -158,7 +158,7 @@ def filled(disk: Layout) -> Disk:
 # ------------------------------------------------------- what every adapter finds wrong in the same words
 
 
-def shown(image: Path) -> str:
+def named(image: Path) -> str:
     """An image's name for messages; where it is, changes when it is finished."""
     return image.name
 

@@ -96,8 +96,7 @@ def in_utc(at: datetime) -> str:
 
 
 def _cut(text: str) -> str:
-    line = one_line(text)
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+    return one_line(text, LONGEST)
 
 
 # -------------------------------------------------------------------------------------------- history

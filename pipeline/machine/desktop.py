@@ -20,7 +20,7 @@ def open_in_browser(url: str, page: Path, log: Path) -> bool:
     """
     refresh = f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(url)}">'
     durable.write(page, refresh.encode())
-    if process.shown(page) or _shown_by_xdg(page, log):
+    if process.opened(page) or _shown_by_xdg(page, log):
         return True
     page.unlink()
     return False

@@ -387,7 +387,7 @@ def detached(
     return Detached(child)
 
 
-def shown(file: Path) -> bool:
+def opened(file: Path) -> bool:
     """Have a file opened with the program for its kind, where the system does that itself, as Windows."""
     start: Callable[[Path], None] | None = getattr(os, "startfile", None)
     try:

@@ -47,7 +47,6 @@ from .service import Service
 OF_BURNS = (nodes, node, burn, cards, jobs, history, audit, listening)
 OF_BUILDS = (plan, changes, preflight, classes, drift, difference, rejoins, exports)
 """Pages that there is nothing for where nothing is built."""
-PAGES = (*OF_BURNS, *OF_BUILDS)
 API = (api_lab, api_jobs, api_exports, api_history)
 FOR_PROGRAMS = (imager, *API, sentinel, health, metrics)
 

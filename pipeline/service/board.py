@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import MetisError, from_os
+from ..errors import MetisError, cut, from_os
 from ..facts.finding import SEVERITIES
 from ..steps.burned import last_burns
 from .asking import Answer, Asking
@@ -112,7 +112,7 @@ def look(asking: Asking, burns: Path, snapshots: Path | None, last: Board) -> Bo
 
 def few(complaints: Iterable[str]) -> tuple[str, ...]:
     """Each complaint once, and no more of them than somebody reads."""
-    once = list(dict.fromkeys(line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in complaints))
+    once = list(dict.fromkeys(cut(line, LONGEST) for line in complaints))
     rest = len(once) - MOST
     return tuple(once) if rest <= 0 else (*once[:MOST], f"and {rest} more: `metis status` has them all")
 

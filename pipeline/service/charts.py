@@ -153,5 +153,4 @@ def _rows(figures: Iterable[Figure], unit: Unit) -> tuple[tuple[str, ...], ...]:
 
 
 def _cut(text: str) -> str:
-    line = one_line(text)
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+    return one_line(text, LONGEST)

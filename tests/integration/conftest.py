@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,3 +54,13 @@ def server(net: Network) -> Iterator[ApiServer]:
     """The API server of the cluster that nodes of tests/support/preflight.py come back into."""
     with cluster(net) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def closed_port() -> Iterator[int]:
+    """A port of all our addresses at which nobody listens, and which nobody else is given meanwhile."""
+    with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as held:
+        if held.family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        held.bind(("", 0))
+        yield int(held.getsockname()[1])

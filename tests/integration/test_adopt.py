@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from pipeline.machine import process
 from pipeline.raw import disk
 from pipeline.secrets.plain import plain_folder
-from tests.support import blocks, goldens
+from tests.support import blocks, goldens, ports
 from tests.support.injectors import SEARCHING
 from tests.support.lab import QUICK_INJECTOR, Lab, Report, class_text
 from tests.support.rendering import program
@@ -378,9 +377,6 @@ def old_node(tmp_path: Path, old_files: Mapping[str, bytes]) -> Iterator[Old]:
         elif Path("/etc", name).exists():
             shutil.copy(Path("/etc", name), etc / name)
     process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     keys = "\n".join(f"HostKey /etc/ssh/ssh_host_{kind}_key" for kind in KINDS)
     users = ("root:x:0:0::/root:/bin/sh", "sshd:x:103:65534::/:/bin/false", f"{USER}:x:1500:1500::/:/bin/sh")
     for name, text in {
@@ -390,32 +386,24 @@ def old_node(tmp_path: Path, old_files: Mapping[str, bytes]) -> Iterator[Old]:
         "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
         "hosts": "127.0.0.1 localhost\n",
         "authorized_keys": (tmp_path / "key.pub").read_text(),
-        "sshd_config": SSHD_CONFIG.format(port=port, keys=keys),
     }.items():
         (etc / name).write_text(text)
     (etc / "shadow").chmod(0o600)
     public = old_files["/etc/ssh/ssh_host_ed25519_key.pub"].decode()
     (tmp_path / "known_hosts").write_text(f"old {public}")
-    (tmp_path / "config").write_text(SSH_CONFIG.format(port=port, folder=tmp_path))
     script = (
         'mount --bind "$1" /etc && mount -t tmpfs none /run && mkdir /run/sshd && '
         f"exec {sshd} -D -e -f /etc/sshd_config"
     )
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(etc)]
-    with process.background(argv, tmp_path / "log") as running:
-        wait_for(port, running)
+
+    def start(port: int) -> AbstractContextManager[process.Background]:
+        (etc / "sshd_config").write_text(SSHD_CONFIG.format(port=port, keys=keys))
+        (tmp_path / "config").write_text(SSH_CONFIG.format(port=port, folder=tmp_path))
+        return process.background(argv, tmp_path / "log")
+
+    with ports.listening(start, tmp_path / "log"):
         yield Old(tmp_path / "config", etc)
-
-
-def wait_for(port: int, running: process.Background) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert running.is_running, running.last_words
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("sshd does not listen")
 
 
 @pytest.mark.parametrize("way", ["root@old", "ssh://root@old", f"{USER}@old"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pipeline.raw import record
 from pipeline.steps import choosing
 from tests.support import blocks
 from tests.support.blocks import MIB, attached, mounted
+from tests.support.waiting import wait_until
 
 GB = 10**9
 TABLE = "label: gpt\nsize=4M, type=linux\nsize=1M, type=swap\n"
@@ -85,11 +85,7 @@ def running(place: Place, script: str, *words: str) -> Iterator[None]:
     """A shell script beside us; the block runs when it has said "ready"."""
     log = place.room / "said"
     with process.background(["sh", "-c", f"{script}; echo ready; exec sleep 60", "sh", *words], log) as child:
-        until = time.monotonic() + 20
-        while "ready" not in log.read_text():
-            assert child.is_running, child.last_words
-            assert time.monotonic() < until, child.last_words
-            time.sleep(0.01)
+        wait_until(lambda: "ready" in log.read_text(), child)
         yield
 
 

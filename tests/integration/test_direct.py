@@ -472,7 +472,7 @@ def test_a_fat_that_a_kernel_would_complain_of_is_refused(pi: Path, case: str) -
             trees.boot.sha256("/config.txt")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(
         st.tuples(st.integers(0, 700 << 10), st.binary(min_size=1, max_size=8)), min_size=1, max_size=30

@@ -201,7 +201,7 @@ def test_any_tree_is_put_in_as_it_is_asked_and_as_the_appliance_does_it(tmp_path
         goldens.debugfs(image, disk.read(image).partitions[-1].start, "mkdir srv")
     with opened(ours) as trees:
 
-        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[*HealthCheck], database=None)
+        @settings(max_examples=EXAMPLES, suppress_health_check=[*HealthCheck], database=None)
         @given(root_shapes, boot_shapes, st.lists(st.integers(0, 1000), max_size=3))
         def all_are_put_in(shape: Shape, boot: Shape, removed: Sequence[int]) -> None:
             first, second = manifests(len(put), shape, boot, removed)

@@ -384,10 +384,12 @@ def test_an_endpoint_may_have_an_address_of_ipv6(one: Etcd, serving: tuple[Path,
             "no quorum",
             NoQuorumError,
         ),
+        ({STATUS: "context deadline exceeded"}, "did not answer in time", SourceError),
+        ({RANGE: "context deadline exceeded"}, "has no quorum", NoQuorumError),
         ({RANGE: "etcdserver: rpc not supported for learner"}, "not supported for learner", SourceError),
         ({LIST: None}, "did not answer in time", SourceError),
     ],
-    ids="silent hostile undecided late learner halfway".split(),
+    ids="silent hostile undecided late silent-by-its-clock undecided-by-its-clock learner halfway".split(),
 )
 def test_an_etcd_that_fails_is_told(
     one: Etcd, serving: tuple[Path, Path], answers: Answers, said: str, kind: type[SourceError]

@@ -103,7 +103,9 @@ def test_a_packed_golden_says_what_is_in_it(
     assert golden_of(lab) == goldens.sha256(packed)
 
 
-def test_a_file_of_a_class_comes_from_a_registry_too(lab: Lab, server: Server, tiny_golden: Path) -> None:
+def test_a_file_of_a_class_comes_from_a_registry_too(
+    lab: Lab, server: Server, tiny_golden: Path, closed_port: int
+) -> None:
     push(lab, tiny_golden)
     program = lab.root / "k3s"
     program.write_bytes(b"#!/bin/sh\n")
@@ -112,7 +114,7 @@ def test_a_file_of_a_class_comes_from_a_registry_too(lab: Lab, server: Server, t
     assert said.code == 0, said
     declared = lab.inventory / "classes/pi.yaml"
     sha256 = goldens.sha256(program)
-    away = f"oci://127.0.0.1:{registries.free_port()}/k3s:1"
+    away = f"oci://127.0.0.1:{closed_port}/k3s:1"
     item = (
         f"{{path: /usr/local/bin/k3s, mode: '0755', source: '{away}', mirrors: ['{to}'], sha256: {sha256}}}"
     )
@@ -346,11 +348,11 @@ def test_a_night_never_pins_a_newer_golden_that_is_not_signed(
 
 
 def test_a_registry_that_is_away_is_a_warning_and_no_failure(
-    lab: Lab, server: Server, tiny_golden: Path
+    lab: Lab, server: Server, tiny_golden: Path, closed_port: int
 ) -> None:
     pushed = push(lab, tiny_golden)
     assert night(lab).code == 0
-    away = pushed.replace(server.host, f"127.0.0.1:{registries.free_port()}")
+    away = pushed.replace(server.host, f"127.0.0.1:{closed_port}")
     declared = (lab.inventory / "classes/pi.yaml").read_text()
     sha256 = goldens.sha256(tiny_golden)
     lab.write("classes/pi.yaml", declared.replace(pushed.partition("@")[0], f"{away}', sha256: '{sha256}"))

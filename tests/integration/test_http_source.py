@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import socket
 import tempfile
 import time
 import tracemalloc
@@ -107,11 +106,11 @@ def test_a_body_of_just_the_limit_is_taken(web: Web, fetch: Fetch) -> None:
 
 
 def test_a_length_over_the_limit_is_refused_before_the_body(web: Web, fetch: Fetch) -> None:
-    web.script = in_turn(Answer(body=b"x", headers={"Content-Length": "1000000000000"}, silence=3))
+    web.script = in_turn(Answer(body=b"x", headers={"Content-Length": "1000000000000"}, silence=60))
     started = time.monotonic()
     with pytest.raises(MetisError, match="has 1000000000000 bytes, more than 1000: raise"):
         fetch(web.url, limit=1000)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     assert (fetch.waits, len(web.asked)) == ([], 1)
     assert not fetch.into.exists()
 
@@ -149,7 +148,7 @@ def test_a_part_that_runs_over_the_limit_stops_there(web: Web, fetch: Fetch) -> 
     assert fetch.into.stat().st_size <= 300_000
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(0, len(BODY) - 1), max_size=TRIES - 1))
 def test_cuts_anywhere_are_resumed_from_where_they_broke_off(server: Web, cuts: list[int]) -> None:
     arrived = 0
@@ -365,12 +364,9 @@ def test_a_slow_server_is_waited_for(web: Web, fetch: Fetch) -> None:
     assert fetch.waits == []
 
 
-def test_a_machine_where_nothing_listens_is_one_line(fetch: Fetch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_a_machine_where_nothing_listens_is_one_line(fetch: Fetch, closed_port: int) -> None:
     with pytest.raises(SourceError, match="nothing answers there, and"):
-        fetch(f"http://127.0.0.1:{port}/x")
+        fetch(f"http://127.0.0.1:{closed_port}/x")
     assert len(fetch.waits) == TRIES - 1
 
 
@@ -396,12 +392,12 @@ def test_redirects_are_followed(web: Web, fetch: Fetch) -> None:
 
 def test_the_body_of_a_redirect_is_not_read(web: Web, fetch: Fetch) -> None:
     web.script = in_turn(
-        Answer(302, b"x" * 1000, {"Location": "/next", "Content-Length": "1000000000000"}, silence=3),
+        Answer(302, b"x" * 1000, {"Location": "/next", "Content-Length": "1000000000000"}, silence=60),
         Answer(body=BODY),
     )
     started = time.monotonic()
     assert fetch(web.url) == SHA256
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
 
 
 def test_redirects_in_a_circle_end(web: Web, fetch: Fetch) -> None:

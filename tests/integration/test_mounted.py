@@ -11,7 +11,6 @@ import fcntl
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -37,6 +36,7 @@ from tests.support.mounted import (
     open_blob,
     seen,
 )
+from tests.support.waiting import wait_until
 
 ODD = "a card's röot \\ #\t\n\r\v\u2028 - "
 
@@ -468,19 +468,11 @@ def test_a_kill_in_the_middle_leaves_nothing_mounted_and_running_again_repairs_i
     attached = remains(image)
     marker, log = tmp_path / "marker", tmp_path / "log"
     with process.background([sys.executable, "-c", KILLED, str(target), str(marker)], log) as child:
-        assert until(lambda: marker.exists() or not child.is_running)
-        assert child.is_running, log.read_text()
+        wait_until(marker.exists, child)
         assert remains(target)
         child.kill()
-    assert until(lambda: remains(image) == attached and not (kind == "device" and is_held(target)))
+    wait_until(lambda: remains(image) == attached and not (kind == "device" and is_held(target)))
     assert work.onto(target).error is None
-
-
-def until(happens: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
-    while not happens() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return happens()
 
 
 def is_held(card: Path) -> bool:

@@ -32,7 +32,7 @@ from tests.support.canaries import keep_plain, make_lab, word
 from tests.support.lab import BIN, Lab, Report
 from tests.support.leaks import Canaries, Sampler, folder_contents
 from tests.support.node_images import QUIET, finished_image, lab_with_image
-from tests.support.registry import PASSWORD, Server, between, free_port, own_address, serving
+from tests.support.registry import PASSWORD, Server, between, own_address, serving
 
 NODE = "titan-13"
 SECRET = word()
@@ -297,11 +297,13 @@ def test_only_a_whole_image_is_pushed(
 IMPATIENT = "from pipeline.golden import backoff\nbackoff.FIRST = 0.0\n"
 
 
-def test_a_registry_that_is_not_there_or_not_to_be_asked_is_one_line(lab: Lab, tmp_path: Path) -> None:
+def test_a_registry_that_is_not_there_or_not_to_be_asked_is_one_line(
+    lab: Lab, tmp_path: Path, closed_port: int
+) -> None:
     words = ["push", "--node", NODE, "--plain", "--to"]
     report = lab.metis(*words, "oci://127.0.0.1/nodes:1", METIS_OFFLINE="1")
     assert (report.code, "METIS_OFFLINE is set" in report.err) == (5, True)
-    absent = f"127.0.0.1:{free_port()}"
+    absent = f"127.0.0.1:{closed_port}"
     report = lab.metis(*words, f"oci://{absent}/nodes:1", **plant(tmp_path, IMPATIENT))
     assert (report.code, absent in report.err.splitlines()[-1]) == (5, True), report
     assert "Traceback" not in report.err

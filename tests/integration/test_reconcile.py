@@ -146,8 +146,6 @@ def desk(
     lab = Lab(tmp_path)
     lab.write("classes/pi.yaml", "arch: arm64\nos: debian\n")
     lab.write_secrets(NAME, f"extra: {{machine_id: {MACHINE_ID}}}\n")
-    for name in [name for name in os.environ if name.startswith(("METIS_", "KUBE"))]:
-        monkeypatch.delenv(name)
     for name, value in (lab.variables({}) | {"KUBECONFIG": str(server.kubeconfig(tmp_path))}).items():
         monkeypatch.setenv(name, value)
     made = Desk(lab, server, capsys)

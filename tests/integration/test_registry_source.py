@@ -176,10 +176,12 @@ def test_a_mirror_goes_on_where_the_first_host_broke_off(
         assert "Range: bytes=400000-\r\n" in mirror.of_blobs()[0]
 
 
-def test_a_mirror_is_asked_when_the_first_host_is_not_there(plain: Server, tmp_path: Path) -> None:
+def test_a_mirror_is_asked_when_the_first_host_is_not_there(
+    plain: Server, tmp_path: Path, closed_port: int
+) -> None:
     found = fetch(
         tmp_path,
-        f"127.0.0.1:{registries.free_port()}",
+        f"127.0.0.1:{closed_port}",
         ":2026-11",
         SHA256,
         f"oci://{plain.host}/{REPOSITORY}:2026-11",

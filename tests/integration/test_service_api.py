@@ -25,6 +25,7 @@ from pipeline.service.options import Options, members
 from pipeline.service.service import Service
 from tests.integration.test_graph import make_lab, node_text
 from tests.support import snapshots
+from tests.support.history import today_or_yesterday
 from tests.support.lab import Lab
 from tests.support.lab_service import PROXY, SIGNED_IN, Served, serving
 
@@ -157,7 +158,7 @@ def test_a_class_tells_what_its_nodes_run_and_should(api: httpx.Client) -> None:
 )
 def test_drift_is_counted_by_day(api: httpx.Client, query: dict[str, str], counts: int) -> None:
     days = got(api.get("/drift/history", params=query))
-    assert [each["day"] for each in days] == [f"{datetime.now(UTC):%Y-%m-%d}"]
+    assert {each["day"] for each in days} <= {*today_or_yesterday()}
     assert days[0]["findings"]["critical"] == counts
 
 
@@ -431,7 +432,7 @@ def test_what_is_asked_nothing_answers_as_the_document_says(served: Served, name
 
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("name", ASKED_SOMETHING)
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_answer_is_as_the_document_says(
     served: Served, name: str, mode: GenerationMode, data: st.DataObject

@@ -9,10 +9,9 @@ import signal
 import socket
 import sqlite3
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from tests.integration.test_graph import make_lab
 from tests.support.lab import Lab
 from tests.support.service import Running, serving
 from tests.support.small_disk import fill, small_disk
+from tests.support.waiting import wait_until
 
 IDLE = 1000
 TOKEN = "t" * 32
@@ -46,13 +46,6 @@ def status(service: Running, path: str = "/nodes") -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def asked(lab: Lab) -> Job:
@@ -80,8 +73,8 @@ def test_on_a_full_disk_pages_go_on_and_the_queue_does_when_there_is_room(lab: L
     history = small / "artifacts" / "history.sqlite3"
     with serving(lab) as service:
         first = jobs.add(history, Wanted("image", "nobody", "ops"), datetime.now(UTC))[0]
-        until(lambda: (found := jobs.get(history, first.id)) is not None and found.is_over)
-        until(lambda: status(service, "/readyz") == 200)
+        wait_until(lambda: (found := jobs.get(history, first.id)) is not None and found.is_over)
+        wait_until(lambda: status(service, "/readyz") == 200)
         waiting = jobs.add(history, Wanted("teleport", "nobody", "ops"), datetime.now(UTC))[0]
         fill(small / "rest")
         with pytest.raises(MetisError, match="cannot be used now: "):
@@ -97,9 +90,9 @@ def test_on_a_full_disk_pages_go_on_and_the_queue_does_when_there_is_room(lab: L
         assert status(service, f"/jobs/{first.id}") == 200, "also where it begins on a full disk"
         assert status(service, "/readyz") == 503
         (small / "rest").unlink()
-        until(lambda: status(service, "/readyz") == 200)
+        wait_until(lambda: status(service, "/readyz") == 200)
         assert cancel_another(service) == (404, "no job 999")
-        until(lambda: (found := jobs.get(history, waiting.id)) is not None and found.is_over)
+        wait_until(lambda: (found := jobs.get(history, waiting.id)) is not None and found.is_over)
         assert (status(service, "/jobs"), status(service, f"/jobs/{waiting.id}")) == (200, 200)
         acts = [(each["who"], each["target"], each["outcome"]) for each in audit.acts(history)]
         assert acts == [("api token", "number=999", "404 Not Found")]
@@ -118,9 +111,9 @@ def cancel_another(service: Running) -> tuple[int, str]:
 
 def test_while_somebody_holds_the_history_pages_go_on(lab: Lab) -> None:
     with serving(lab) as service:
-        until(lambda: status(service, "/jobs") == 200)
+        wait_until(lambda: status(service, "/jobs") == 200)
         job = asked(lab)
-        until(lambda: is_over(lab, job))
+        wait_until(lambda: is_over(lab, job))
         with closing(sqlite3.connect(lab.artifacts / "history.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with ThreadPoolExecutor(40) as browsers:
@@ -128,7 +121,7 @@ def test_while_somebody_holds_the_history_pages_go_on(lab: Lab) -> None:
             assert set(pages) == {200}
             other.execute("ROLLBACK")
         job = asked(lab)
-        until(lambda: is_over(lab, job))
+        wait_until(lambda: is_over(lab, job))
 
 
 # -------------------------------------------------------------------------------------- what hangs
@@ -157,7 +150,7 @@ def test_whatever_hangs_keeps_no_page_and_not_the_end(lab: Lab) -> None:
     assert lab.metis("status").code == 0
     hang(lab)
     with serving(lab) as service:
-        until(lambda: bool(children(service.pid)))
+        wait_until(lambda: bool(children(service.pid)))
         assert status(service) == 200
         assert service.stop() in ENDED, service.log
         assert not children(service.pid)
@@ -188,7 +181,7 @@ def test_a_thousand_idle_connections_keep_nobody_out(lab: Lab) -> None:
                 open_ones.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
             assert [status(service) for _ in range(5)] == [200] * 5
             job = asked(lab)
-            until(lambda: is_over(lab, job))
+            wait_until(lambda: is_over(lab, job))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -216,7 +209,7 @@ def test_it_ends_and_begins_again_under_load(lab: Lab) -> None:
                 for listener in listeners:
                     listener.read()  # to its end
                 service.start()
-                until(lambda job=job: is_over(lab, job))  # type: ignore[misc]
+                wait_until(lambda job=job: is_over(lab, job))  # type: ignore[misc]
         finally:
             over.set()
             for thread in threads:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tests.integration.test_graph import make_lab, node_text
 from tests.support.cards import FIRST
 from tests.support.lab import Lab
 from tests.support.service import Running, serving
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -70,8 +71,6 @@ ALONE = [
 """Where the service lives on and its job does not."""
 ENDING = {"job", "both", "power"}
 """Who is killed where the job does not go on."""
-LONGEST = 300.0
-"""Seconds after which a job that does not end has failed the test."""
 
 
 @pytest.fixture(scope="module")
@@ -101,16 +100,8 @@ def got(lab: Lab, job: Job) -> Job:
     return found
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what other processes write into files and databases."""
-    deadline = time.monotonic() + LONGEST
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def over(lab: Lab, job: Job) -> Job:
-    until(lambda: got(lab, job).is_over)
+    wait_until(lambda: got(lab, job).is_over)
     return got(lab, job)
 
 
@@ -133,7 +124,7 @@ def stopped(lab: Lab, job: Job) -> int:
         assert not got(lab, job).is_over, "it never came there"
         return state_of(durable.last_holder_of(lock)) == "T"
 
-    until(is_so)
+    wait_until(is_so)
     return durable.last_holder_of(lock)
 
 
@@ -208,7 +199,10 @@ def test_after_a_kill_all_is_as_it_should_be(
 def belongings(lab: Lab, session: int) -> list[str]:
     """What was begun for a lab and is still there: processes, what is mounted, loop devices, files."""
     mounted = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(lab.root) in line]
-    loops = [file.read_text() for file in Path("/sys/block").glob("loop*/loop/backing_file") if file.exists()]
+    loops = []
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # others detach theirs
+            loops.append(file.read_text())
     # What has ended and has nobody else left is init's to put away, whenever that may be (proc_pid_stat(5)).
     alive = [str(pid) for pid, stat in processes() if int(stat[3]) == session and stat[:2] != ["Z", "1"]]
     return [*mounted, *(each for each in loops if str(lab.root) in each), *alive, *map(str, lab.leftovers())]

@@ -299,7 +299,7 @@ def test_a_gpgv_that_says_more_than_its_status_is_not_believed(
         told(keys, tmp_path, monkeypatch, text, code=139)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_signature_is_refused_or_good_still(keys: Keys, data: st.DataObject) -> None:
     """What is not signed of a signature may change, so some are good still."""

@@ -303,10 +303,10 @@ def test_an_artifact_with_several_signatures_is_ambiguous(
 
 
 def test_a_mirror_brings_the_signature_along_when_its_registry_is_away(
-    publisher: Publisher, keys: Keys, registry: Server, tmp_path: Path
+    publisher: Publisher, keys: Keys, registry: Server, tmp_path: Path, closed_port: int
 ) -> None:
     wanted = push_signed(registry, tmp_path, "mirror", {SIGNATURE_TYPES["pgp"]: keys.sign("good")})
-    away = wanted.source.replace(registry.host, f"127.0.0.1:{registries.free_port()}")
+    away = wanted.source.replace(registry.host, f"127.0.0.1:{closed_port}")
     found = publisher.fetch(replace(wanted, source=away, sha256=SHA256, mirrors=(wanted.source,)))
     assert found.sha256 == SHA256
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +26,7 @@ from pipeline.secrets.vault import http as vault_http
 from pipeline.secrets.vault.access import VaultAccess
 from pipeline.secrets.vault.vault import Vault
 from pipeline.settings import Settings
+from tests.support.history import today_or_yesterday
 from tests.support.vault import CONFLICT, Answer, opened, vault_server
 from tests.support.vault import Vault as Server
 
@@ -209,7 +209,7 @@ anything = some.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some.sampled_from([200, 400, 403, 404]), anything)
 def test_whatever_is_answered_ends_in_one_line(
     server: Server, vault: Vault, status: int, body: object
@@ -329,10 +329,10 @@ def test_who_is_not_answered_is_told_of_the_sealed_copy(server: Server, tmp_path
     ]
     server.sealed, server.denied = False, {"kv/data/"}
     lines.append(failure(lambda: opened(server.environment(), tmp_path).read(NODE)))
-    today = datetime.now(UTC)
-    days = [f"{today - timedelta(days=ago):%Y-%m-%d}" for ago in (0, 1)]
     for line in lines:
-        assert any(f"METIS_OFFLINE=1 builds from the sealed copy of {day}, " in line for day in days)
+        assert any(
+            f"METIS_OFFLINE=1 builds from the sealed copy of {day}, " in line for day in today_or_yesterday()
+        )
         assert line.endswith(" old")
     server.stop()
     line = failure(lambda: opened(server.environment(), tmp_path).versions([NODE, "other"]))

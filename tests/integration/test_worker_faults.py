@@ -27,7 +27,8 @@ from pipeline.scheduler.access import SchedulerAccess
 from pipeline.scheduler.client import Client
 from pipeline.steps.orders import ImageOrder, Place
 from tests.support.lab import Lab
-from tests.support.workers import Cluster, scheduler, wait_until
+from tests.support.waiting import wait_until
+from tests.support.workers import Cluster, scheduler
 
 if TYPE_CHECKING:
     from distributed import Worker

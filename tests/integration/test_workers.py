@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.support.authority import Authority
 from tests.support.lab import BIN, Lab, Report, class_text
 from tests.support.netns import network
 from tests.support.switch import heard, joined
+from tests.support.waiting import wait_until
 from tests.support.workers import (
     HANGING,
     OTHER_METIS,
@@ -30,7 +30,6 @@ from tests.support.workers import (
     late,
     other_disk,
     scheduler,
-    wait_until,
 )
 
 pytestmark = pytest.mark.slow
@@ -88,7 +87,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, own_disks: list[Path]) -> tu
             lab.environment |= cluster.environment
             log, words = root / "log", [*hub.within, str(BIN / "metis"), "nightly", "--json"]
             with process.background(words, log, extra_environment=lab.variables({})) as run:
-                wait_until(lambda: len(finished(lab)) >= IMAGES // 4)
+                wait_until(lambda: len(finished(lab)) >= IMAGES // 4, run)
                 workers[0].kill()
                 assert not finished(lab) >= names(IMAGES)
                 assert run.wait(300)
@@ -291,11 +290,9 @@ def check_out_of_reach(said: Report, what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def nowhere() -> dict[str, str]:
+def nowhere(closed_port: int) -> dict[str, str]:
     """What names a scheduler that is not there."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return {"METIS_SCHEDULER": f"tcp://127.0.0.1:{port}", "METIS_SCHEDULER_WAIT": "1"}
+    return {"METIS_SCHEDULER": f"tcp://127.0.0.1:{closed_port}", "METIS_SCHEDULER_WAIT": "1"}
 
 
 def test_a_scheduler_that_is_not_there_is_out_of_reach(small: Lab, nowhere: dict[str, str]) -> None:
@@ -348,7 +345,7 @@ def test_when_the_scheduler_dies_what_is_finished_stays(small: Lab, lately: Clus
     log = tmp_path / "log"
     given = small.variables(lately.environment)
     with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
-        wait_until(lambda: finished(small))
+        wait_until(lambda: finished(small), run)
         lately.process.kill()
         assert run.wait(60)
     said = log.read_text()
@@ -363,7 +360,7 @@ def test_ctrl_c_takes_back_what_was_sent(small: Lab, lately: Cluster, tmp_path: 
     log = tmp_path / "log"
     given = small.variables(lately.environment)
     with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
-        wait_until(lambda: finished(small))
+        wait_until(lambda: finished(small), run)
         run._child.send_signal(signal.SIGINT)
         assert run.wait(30)
     assert run.last_words == "interrupted; nothing half-made counts as done"

@@ -25,6 +25,7 @@ from pipeline.machine.progress import Advance, QuietReporter, Reporter
 from pipeline.raw import disk
 from pipeline.steps import burn, burnable, choosing
 from tests.support.mounted import BOOT, BY_ID, NODE, SECRET, Work, check_is_applied, seen
+from tests.support.waiting import wait_until
 
 CARD = Path("/dev/sda")
 LABELS = {"root": "armbi_root", "boot": "RPICFG"}
@@ -78,7 +79,7 @@ def a_burn_to_it_gives_it_the_image(folder: Path) -> None:
 
 @check
 def the_kernel_knows_the_partitions_of_what_was_burned(_folder: Path) -> None:
-    until(Path("/dev/sda2").exists)
+    wait_until(Path("/dev/sda2").exists)
     process.run(["e2fsck", "-f", "-n", "/dev/sda2"])
     process.run(["fsck.vfat", "-n", "/dev/sda1"])
 
@@ -143,7 +144,7 @@ def a_card_that_is_pulled_out_boots_nothing(folder: Path) -> None:
     assert not CARD.exists()
     (host,) = Path("/sys/class/scsi_host").iterdir()
     (host / "scan").write_text("- - -")
-    until(CARD.exists)
+    wait_until(CARD.exists)
     check_boots_nothing(report)
     assert burnt(folder, QuietReporter()).error is None
 
@@ -207,13 +208,6 @@ def check_holds(root: Path, boot: Path, card: Path) -> None:
 def remains() -> str:
     """Loop devices that are attached."""
     return process.run(["losetup", "--list", "--noheadings"]).out.decode()
-
-
-def until(happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def main() -> None:

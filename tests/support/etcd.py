@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,12 +20,11 @@ from pipeline.cluster.etcd import Access
 from pipeline.machine import process
 from tests.support.authority import Authority
 from tests.support.rendering import program
+from tests.support.waiting import PATIENCE, wait_until
 
 NAMES = ("titan-7-0a1b2c3d", "titan-8-1b2c3d4e", "titan-9-2c3d4e5f")
 READY = b"serving client traffic securely"
 """What a member logs once it has joined the others."""
-_PATIENCE = 60.0
-"""Seconds until all members must have started."""
 _clusters = itertools.count(1)
 
 
@@ -83,7 +81,7 @@ class Etcd:
         said = process.run(
             [program("etcdctl", "etcd-client"), endpoint, *options, *words],
             extra_environment={"ETCDCTL_API": "3"},
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
         )
         return json.loads(said.out)
 
@@ -104,7 +102,9 @@ def etcd(folder: Path, members: int = 1) -> Iterator[Etcd]:
             words = [server, f"--config-file={config}"]
             log = folder / f"{name}.log"
             cluster.running[name] = stack.enter_context(process.background(words, log))
-        _wait(cluster)
+        for name, running in cluster.running.items():
+            log = folder / f"{name}.log"
+            wait_until(lambda log=log: READY in log.read_bytes(), running)  # type: ignore[misc]
         yield cluster
 
 
@@ -140,13 +140,3 @@ def _security(authority: Authority, name: str, address: str) -> dict[str, Any]:
         "client-cert-auth": True,
         "trusted-ca-file": str(authority.file),
     }
-
-
-def _wait(cluster: Etcd) -> None:
-    until = time.monotonic() + _PATIENCE
-    for name, running in cluster.running.items():
-        log = cluster.folder / f"{name}.log"
-        while READY not in log.read_bytes():
-            ended = running.wait(0.02)
-            assert not ended, f"{name} has ended: {running.last_words}"
-            assert time.monotonic() < until, f"{name} did not start: {running.last_words}"

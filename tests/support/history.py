@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def event(**about: Any) -> Event:
 def manifest(*entries: Entry) -> Manifest:
     """A manifest of entries of one layer."""
     return Manifest("titan-13", tuple(Placed(entry, "network") for entry in entries), content_id(entries))
+
+
+def today_or_yesterday() -> list[str]:
+    """What day it was a moment ago."""
+    now = datetime.now(UTC)
+    return [f"{now - timedelta(days=ago):%Y-%m-%d}" for ago in (0, 1)]
 
 
 def query(file: Path, words: str) -> Sequence[tuple[Any, ...]]:

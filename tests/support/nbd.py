@@ -5,15 +5,12 @@ An NBD server (nbdkit) is shown as a file (nbdfuse), and a loop device is made o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pipeline.machine import process
-
-WAIT = 30.0
-"""Seconds for the server to come up."""
+from tests.support.waiting import wait_until
 
 
 @contextmanager
@@ -29,11 +26,7 @@ def attached(plugin: Path, folder: Path, **settings: object) -> Iterator[str]:
             process.background(["nbdfuse", card, "--command", *nbdkit], folder / "nbdfuse.log")
         )
         stack.callback(process.run, ["fusermount3", "-u", "-z", shown], check=False)
-        until = time.monotonic() + WAIT
-        while not card.exists():
-            assert server.is_running, server.last_words
-            assert time.monotonic() < until, server.last_words
-            time.sleep(0.01)
+        wait_until(card.exists, server)
         # Directly, so that no memory stands between the device and the server.
         found = process.run(["losetup", "--find", "--show", "--direct-io=on", card])
         device = found.out.decode().strip()

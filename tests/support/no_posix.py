@@ -44,7 +44,7 @@ ATTRIBUTES = {
 }
 EVERYTHING = (
     "cli commands.burn commands.burning commands.cards raw.bmap steps.burn steps.choosing steps.receipts "
-    "card.batches card.burn_plan card.cards card.engine card.get_disk card.here card.image card.kernel32 "
+    "card.burn_plan card.cards card.engine card.get_disk card.here card.image card.kernel32 card.lots "
     "card.medium card.physical_drive card.platform card.policy card.real_size raw.record card.table "
     "card.transfer card.verdicts card.waiting card.windows"
 ).split()

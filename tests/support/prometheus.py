@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+
+from pipeline.machine.process import Background, background
+from tests.support import ports
+from tests.support.waiting import wait_until
 
 
 def need(program: str) -> None:
@@ -26,29 +27,14 @@ def need(program: str) -> None:
 def running(program: str, *words: str, log: Path, ready: str = "/-/ready") -> Iterator[str]:
     """A server at a port of its own while the block runs; gives where it is, once it is ready."""
     need(program)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        target = f"127.0.0.1:{free.getsockname()[1]}"
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            [program, *words, f"--web.listen-address={target}"], stderr=output, stdout=output
-        )
-        try:
-            _await(f"http://{target}{ready}", log)
-            yield target
-        finally:
-            child.terminate()
-            child.wait()
 
+    def start(port: int) -> AbstractContextManager[Background]:
+        return background([program, *words, f"--web.listen-address=127.0.0.1:{port}"], log)
 
-def _await(url: str, log: Path) -> None:
-    for _ in range(600):
-        try:
-            if httpx.get(url, timeout=10).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer: {log.read_text()[-1000:]}")
+    with ports.listening(start, log) as port:
+        target = f"127.0.0.1:{port}"
+        wait_until(lambda: httpx.get(f"http://{target}{ready}", timeout=10).is_success)
+        yield target
 
 
 @contextmanager
@@ -79,10 +65,13 @@ def prometheus(folder: Path, jobs: Mapping[str, Mapping[str, Any]]) -> Iterator[
 
 def asked(client: httpx.Client, query: str) -> list[Any]:
     """What a query gives, once it gives something: Prometheus scrapes when it likes."""
-    for _ in range(600):
+    results: list[Any] = []
+
+    def answered() -> bool:
         found = client.get("/query", params={"query": query}).json()
         assert found["status"] == "success", found
-        if found["data"]["result"]:
-            return list(found["data"]["result"])
-        time.sleep(0.1)
-    raise AssertionError(f"no answer to {query}")
+        results[:] = found["data"]["result"]
+        return bool(results)
+
+    wait_until(answered)
+    return results

@@ -7,9 +7,8 @@ import json
 import re
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,14 +21,13 @@ import yaml
 from pipeline.golden.registry.access import RegistryAccess, Robot
 from pipeline.machine import process
 from pipeline.secret import Secret
+from tests.support import ports
 from tests.support.netns import Network
 from tests.support.rendering import program
 
 USER, PASSWORD = "robot$metis", "hunter2-robot"
 _HASHED = "$2b$04$abcdefghijklmnopqrstuuR/fhXM4XV1e4n59BxATMASr8BgEL9k2"
 """PASSWORD as bcrypt has it, at its lowest cost."""
-_PATIENCE = 30.0
-"""Seconds until a registry must have started."""
 
 
 @dataclass(frozen=True)
@@ -78,46 +76,34 @@ def serving(
 ) -> Iterator[Server]:
     """Run a registry while the block runs, in a network if one is given; its files go below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    http: dict[str, Any] = {"addr": f"{address}:{port}"}
-    if certificate is not None:
-        http["tls"] = {"certificate": f"{certificate}.crt", "key": str(certificate)}
     config: dict[str, Any] = {
         "version": "0.1",
-        "log": {"level": "warn"},
+        "log": {"level": "info"},
         "storage": {
             "filesystem": {"rootdirectory": str(folder / "storage")},
             "delete": {"enabled": True},
             "cache": {},
         },
-        "http": http,
+        "http": {"tls": {"certificate": f"{certificate}.crt", "key": str(certificate)}}
+        if certificate
+        else {},
     }
     if passwords:
         (folder / "htpasswd").write_text(f"{USER}:{_HASHED}\n")
         config["auth"] = {"htpasswd": {"realm": "metis", "path": str(folder / "htpasswd")}}
     if tokens is not None:
         config["auth"] = {"token": tokens.config}
-    (folder / "config.yml").write_text(yaml.safe_dump(config))
     words: list[str | Path] = [*(net.within if net else ())]
     words += [program("docker-registry", "docker-registry"), "serve", folder / "config.yml"]
-    with process.background(words, folder / "log") as running:
-        _wait(lambda: _listens(address, port), running, net)
+
+    def start(port: int) -> AbstractContextManager[process.Background]:
+        config["http"]["addr"] = f"{address}:{port}"
+        (folder / "config.yml").write_text(yaml.safe_dump(config))
+        return process.background(words, folder / "log")
+
+    with ports.listening(start, folder / "log") as port:
         login = passwords or tokens is not None
         yield Server(f"{address}:{port}", folder / "storage", certificate, login)
-
-
-def _wait(listens: Callable[[], bool], running: process.Background, net: Network | None) -> None:
-    until = time.monotonic() + _PATIENCE
-    while running.is_running and time.monotonic() < until:
-        if net.inside(listens) if net else listens():
-            return
-        running.wait(0.05)
-    raise AssertionError(f"the registry did not start: {running.last_words}")
-
-
-def _listens(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((address, port)) == 0
 
 
 def own_address() -> str:
@@ -125,13 +111,6 @@ def own_address() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
-
-
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # ---------------------------------------------------------------------------------------------- tokens

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +14,8 @@ from pipeline.machine import process
 from pipeline.machine.process import Background
 from tests.support.authority import Authority
 from tests.support.lab import Lab
+from tests.support.waiting import wait_until
 
-PATIENCE = 120.0
-"""Seconds until a process must have started."""
 RUN = "from pipeline.cli import main; main()"
 OTHER_METIS = f"""
 import importlib.metadata as metadata
@@ -138,11 +136,3 @@ def other_disk() -> Iterator[Path]:
     """A folder that is not on the disk where tests have theirs, while the block runs."""
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="metis-") as folder:
         yield Path(folder)
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    """Wait until something is so, and fail where it takes too long."""
-    until = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < until, "it does not come"
-        time.sleep(0.05)

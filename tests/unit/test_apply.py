@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError
@@ -304,7 +304,6 @@ def trees(draw: st.DrawFn) -> Nodes:
     return nodes
 
 
-@settings(deadline=None)
 @given(trees(), ENTRIES)
 def test_apply_leaves_what_the_model_says(nodes: Nodes, entries: list[Entry]) -> None:
     try:

@@ -8,7 +8,6 @@ import shlex
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -530,10 +529,8 @@ def port() -> Iterator[int]:
 
 def test_a_node_that_never_answers_is_late(port: int, tmp_path: Path) -> None:
     node = guest.Guest("root", port, tmp_path)
-    begin = time.monotonic()
     with pytest.raises(guest.LateError, match="within 1 s"):
         node.wait_for_greeting(guest.Deadline.after(1), lambda: True)
-    assert time.monotonic() - begin < 5
 
 
 def test_nobody_waits_for_a_machine_that_has_ended(port: int, tmp_path: Path) -> None:

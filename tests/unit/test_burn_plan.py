@@ -98,7 +98,7 @@ MORE = st.sampled_from([0, 1, 511, SECTOR, 3 * SECTOR, BLOCK, MIB]) | st.integer
 SECTORS = st.sampled_from([0, 1, 7, 8, 9, 2048])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["gpt", "mbr", "none"]), SECTORS, PLACES, MORE)
 def test_a_card_must_hold_the_image_with_the_fitted_table_and_zeros_at_stale_places(
     tables: dict[str, bytes], table: str, sectors: int, places: list[tuple[int, int]], more: int
@@ -211,7 +211,6 @@ def test_a_map_of_ranges_that_are_too_long_is_refused(tables: dict[str, bytes]) 
 # -------------------------------------------------------------------------------------------- the record
 
 
-@settings(deadline=None)
 @given(st.integers(0, SIZE - BLOCK), st.integers(1, BLOCK), st.booleans())
 def test_a_record_changes_the_extents_that_hold_it_and_no_other(
     tables: dict[str, bytes], place: int, length: int, twice: bool

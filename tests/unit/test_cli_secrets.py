@@ -102,9 +102,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def metis(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Metis]:
-    """No variable comes in from outside. No value is ever told."""
-    for name in [name for name in os.environ if name.startswith(("METIS_", "VAULT_"))]:
-        del os.environ[name]
+    """No value is ever told."""
     os.environ["METIS_SECRETS"] = f"{kind}:{tmp_path / 'secrets'}"
     os.environ["METIS_AGE_IDENTITY"] = str(tmp_path / "age.key")
     command = Metis(tmp_path / "lab", capsys, monkeypatch)

@@ -34,7 +34,7 @@ def written(path: Path, content: bytes, allocated: set[int]) -> bmap.Bmap:
     return bmap.describe(path, merged(pieces, len(content)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONTENT, ALLOCATED, CONTENT, ALLOCATED, TAIL)
 def test_a_copy_of_the_base_becomes_the_image_by_just_the_blocks_that_differ(
     old: list[int], old_allocated: set[int], new: list[int], new_allocated: set[int], tail: int

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, Problem
@@ -165,7 +165,6 @@ values = st.recursive(
 
 
 @given(st.dictionaries(text, values, max_size=5))
-@settings(deadline=None)
 def test_what_is_written_quoted_is_read_back(data: dict[str, Any]) -> None:
     # Strings in quotes: without, PyYAML writes strings that are numbers only to YAML 1.2, such as 1e3.
     written = yaml.safe_dump(data, default_style='"', allow_unicode=True)
@@ -190,7 +189,6 @@ def same(found: object, data: object) -> bool:
 pieces = [*"&*!<>|{}[]:,-?#'\"%@`\t\n \\", "<<", "a", "1", "---\n", "\n  ", ": ", "- ", "!!int "]
 yamlish = st.lists(st.sampled_from(pieces), max_size=40).map("".join).map(str.encode)
 printable = st.text(string.printable, max_size=100).map(str.encode)
-unhurried = settings(deadline=None)
 
 
 def problems_of(source: bytes) -> tuple[Problem, ...]:
@@ -208,7 +206,6 @@ def problems_of(source: bytes) -> tuple[Problem, ...]:
 @example(b"%TAG ! tag:yaml.org,2002:\n---\na: !python/name:os.system b\n")
 @example(b"? " * 1000)
 @example(b"- " * 1000)
-@unhurried
 def test_arbitrary_bytes_give_a_document_or_a_problem(source: bytes) -> None:
     problems = problems_of(source)
     assert len(problems) <= 1
@@ -218,7 +215,6 @@ def test_arbitrary_bytes_give_a_document_or_a_problem(source: bytes) -> None:
 @given(st.binary(max_size=100) | yamlish)
 @example(b'a: "\\UFFFFFFFF"')
 @example(b"[" * 500)
-@unhurried
 def test_it_holds_without_libyaml_too(source: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(document, "_LOADER", yaml.SafeLoader)

@@ -190,7 +190,7 @@ def test_the_same_bytes_are_not_written_again(tmp_path: Path) -> None:
 def hold(lock: Path, held: threading.Event, done: threading.Event) -> None:
     with durable.locked(lock, lambda _: None):
         held.set()
-        done.wait(10)
+        done.wait(60)
 
 
 @pytest.mark.parametrize("where", ["process", "thread"])
@@ -204,7 +204,7 @@ def test_who_waits_for_a_lock_is_told_who_holds_it(tmp_path: Path, where: str) -
         held, done = threading.Event(), threading.Event()  # type: ignore[assignment]
         holder = threading.Thread(target=hold, args=(tmp_path / "lock", held, done))
     holder.start()
-    assert held.wait(10)
+    assert held.wait(60)
     told: list[str] = []
 
     def on_wait(who: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.edits.table import apply
@@ -190,7 +190,6 @@ files = st.sampled_from(sorted(texts)).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(files)
 def test_an_edit_done_twice_is_an_edit_done_once(file: tuple[str, list[str], str]) -> None:
     edit, lines, end = file
@@ -205,7 +204,6 @@ def is_meant(edit: str, line: str) -> bool:
     return edit == "hosts" and line.split()[:1] == ["127.0.1.1"]
 
 
-@settings(deadline=None)
 @given(files)
 def test_all_other_lines_stay_and_keep_their_order(file: tuple[str, list[str], str]) -> None:
     edit, lines, end = file
@@ -216,7 +214,6 @@ def test_all_other_lines_stay_and_keep_their_order(file: tuple[str, list[str], s
     assert len(new) <= len(lines) + 4  # at most localhost, the name, and the ends of two last lines
 
 
-@settings(deadline=None)
 @given(files)
 def test_the_line_that_was_asked_for_is_there_once(file: tuple[str, list[str], str]) -> None:
     edit, lines, end = file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.edits.table import apply
@@ -85,7 +85,6 @@ options = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(options).map(" ".join),
     st.sampled_from(["", "quiet", "x", "x=1 ds=*"]),
@@ -130,7 +129,6 @@ config_lines = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(config_lines), st.sampled_from(["", "\n"]))
 def test_config_txt_done_twice_is_done_once_and_keeps_the_rest(lines: list[str], end: str) -> None:
     once = edited("config_txt", "\n".join(lines) + end, **KERNEL)
@@ -237,7 +235,6 @@ words = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(words).map(" ".join)), st.sampled_from(["", "\n"]))
 def test_fstab_done_twice_is_done_once_and_keeps_the_other_lines(lines: list[str], end: str) -> None:
     arguments = {**IDS, "mounts": MOUNTS}

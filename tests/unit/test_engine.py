@@ -104,7 +104,7 @@ def watched(card: Memory, plan: BurnPlan) -> None:
     card.watch = watch
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=plans(), fault=faults(), delta=st.booleans(), has_record=st.booleans(), held=st.booleans())
 def test_no_fault_makes_a_success_of_a_wrong_card(
     image: Image, plan: BurnPlan, fault: Fault, delta: bool, has_record: bool, held: bool
@@ -333,7 +333,7 @@ def test_a_card_that_holds_it_all_gets_its_ends_and_its_record(image: Image, pla
         assert any(first <= start and end <= last for first, last in allowed)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places=st.lists(st.integers(HEAD, SIZE - 70000), max_size=6, unique=True))
 def test_only_what_differs_is_written(image: Image, plan: BurnPlan, places: list[int]) -> None:
     data = bytearray(BODY)

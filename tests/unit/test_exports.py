@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
@@ -237,7 +237,6 @@ def test_two_downloads_at_once_are_counted_both(exports: Exports, export: Export
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=12))
-@settings(deadline=None)
 def test_joined_ranges_have_just_the_bytes_that_the_pieces_have(pieces: list[tuple[int, int]]) -> None:
     ranges = joined(pieces)
     assert {at for start, end in ranges for at in range(start, end)} == {

@@ -137,7 +137,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @given(st.lists(states, min_size=1, max_size=5))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_look_is_compared_with_the_one_before(tmp_path: Path, looks: list[State]) -> None:
     file = tmp_path / "history.sqlite3"
     for left in tmp_path.glob("history*"):

@@ -108,7 +108,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         kept(tmp_path, sent())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2026, 11, 29)), min_size=1, max_size=12))
 def test_the_newest_is_found_whatever_order_they_come_in(
     tmp_path_factory: pytest.TempPathFactory, times: list[datetime]

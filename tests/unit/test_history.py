@@ -149,7 +149,7 @@ def test_events_are_found_by_all_that_is_said_of_them_the_newest_first(
 
 
 @given(pages=st.integers(1, 7), count=st.integers(0, 12))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pages_together_are_all_while_more_is_kept(tmp_path: Path, pages: int, count: int) -> None:
     file = tmp_path / f"{pages}-{count}" / "history.sqlite3"
     if not file.exists():

@@ -206,7 +206,7 @@ texts = st.text(st.characters(codec="utf-8"), max_size=30)
 
 
 @given(texts, texts)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_texts_differ_just_when_they_are_not_the_same(before: str, after: str) -> None:
     found = between([text(before)], [text(after)])
     assert bool(found) == (before != after)

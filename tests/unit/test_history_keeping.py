@@ -102,7 +102,7 @@ LISTS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(found=LISTS, most=st.integers(0, 20), at_once=st.integers(1, 40))
 def test_whatever_goes_counters_are_as_they_were_and_the_last_builds_stay(
     found: list[tuple[tuple[str, str, int], str, float, int]], most: int, at_once: int

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError
@@ -30,7 +30,7 @@ from pipeline.model import (
 )
 
 MOTD = "/etc/motd"
-calm = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+calm = settings(max_examples=50)
 
 
 def text(path: str, content: str = "", *, side: Side = "root", mode: int = 0o644) -> File:

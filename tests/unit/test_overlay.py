@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError, MetisError
@@ -208,7 +208,6 @@ def test_a_relative_link_that_points_out_of_the_overlay_is_refused(
 steps = st.lists(st.sampled_from(["..", ".", "", "a", "b"]), max_size=8)
 
 
-@settings(deadline=None)
 @given(steps, st.lists(st.sampled_from("ab"), max_size=4))
 def test_a_target_is_refused_exactly_when_some_step_of_it_leaves_the_overlay(
     target: list[str], parents: list[str]

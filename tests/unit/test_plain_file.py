@@ -74,7 +74,7 @@ def test_a_file_that_was_there_stays_after_a_failure(held: Path) -> None:
     assert held.read_bytes() == bytes(SIZE)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.tuples(st.integers(0, SIZE - 1), st.integers(1, 300000), st.booleans()), min_size=1, max_size=6

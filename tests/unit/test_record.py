@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
@@ -38,7 +38,6 @@ def test_the_blank_one_is_json_and_says_nothing() -> None:
     assert record.parse(record.blank()) is None
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(ABOUT)), st.text(max_size=60)))
 def test_what_was_filled_in_comes_back(others: dict[str, str]) -> None:
     about = {**ABOUT, **others}
@@ -83,7 +82,6 @@ def test_what_is_no_record_says_nothing(data: bytes) -> None:
     assert record.parse(data) is None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64) | st.text('{}[]",:1eE+-.\\u0 \n', max_size=64).map(str.encode))
 def test_nothing_makes_it_raise(data: bytes) -> None:
     assert record.parse(data.ljust(record.SIZE)) is None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InventoryError
@@ -162,7 +162,6 @@ flag_values = one_line | st.booleans() | st.integers(-(2**40), 2**40) | st.lists
 own_flags = sorted(k3s_flags.SERVER - k3s_flags.CRITICAL - {"data-dir", "node-ip"})
 
 
-@settings(deadline=None)
 @given(flags=st.dictionaries(st.sampled_from(own_flags), flag_values, max_size=4))
 def test_whatever_is_declared_arrives_as_it_is_and_brings_nothing_along(flags: dict[str, Any]) -> None:
     # With PyYAML's own dumper 0E0 would be written as a number of YAML 1.2.

@@ -160,7 +160,6 @@ def wifi(ssid: str, renderer: str, password: str) -> str:
     )
 
 
-@settings(deadline=None)
 @given(names, passwords)
 def test_every_name_and_password_is_one_string_of_the_yaml(ssid: str, password: str) -> None:
     document = yaml.safe_load(wifi(ssid, "networkd", password))
@@ -251,7 +250,7 @@ def test_systemd_names_an_interface_that_networkmanager_cannot_name() -> None:
     assert "[Link]\nName=eth0\n" in text
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(names, passwords)
 def test_every_name_and_password_comes_back_from_networkmanager(ssid: str, password: str) -> None:
     """Written anew from what it understood, which then is read again: a value that is lost shows itself."""

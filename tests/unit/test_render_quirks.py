@@ -126,7 +126,7 @@ def test_assigning_twice_is_assigning_once_and_other_lines_stay(old: list[str], 
     assert [line for line in once.decode().split("\n") if line in kept] == kept
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(lines)
 def test_a_shell_reads_the_new_values(old: list[str]) -> None:
     text = apply("assignments", "\n".join(old).encode(), NEW, "/etc/default/x")

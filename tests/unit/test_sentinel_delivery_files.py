@@ -150,7 +150,7 @@ MOMENTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(MOMENTS, st.booleans()), max_size=40),
     st.integers(1, 15),
@@ -177,7 +177,7 @@ def test_whatever_the_clock_does_the_history_is_within_its_bounds(
         assert all((folder / name).read_text() == "mine" for name in FOREIGN)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=40), st.integers(1, 15))
 def test_while_the_clock_goes_on_the_newest_are_kept(steps: list[int], number: int) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -281,7 +281,7 @@ def test_a_count_that_is_none_costs_no_snapshot(tmp_path: Path, lines: list[str]
 ACTS = st.lists(st.sampled_from(["put", "put", "put", "deliver", "reject", "kill", "restart"]), max_size=40)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ACTS, st.integers(1, 6))
 def test_whatever_happens_the_spool_is_bounded_and_the_dropped_are_counted(
     acts: list[str], number: int

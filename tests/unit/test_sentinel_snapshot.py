@@ -145,7 +145,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(PATHS), LINES, min_size=1, max_size=6))
 def test_the_schema_holds_whatever_a_host_says(tmp_path: Path, files: dict[str, bytes]) -> None:
     taken(host(tmp_path, {**dict.fromkeys(PATHS), **files}))
@@ -153,7 +153,7 @@ def test_the_schema_holds_whatever_a_host_says(tmp_path: Path, files: dict[str, 
         Path(f"{tmp_path}{path}").unlink()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text(max_size=20).map("/".__add__), JSON, max_size=4), JSON, JSON)
 def test_the_schema_holds_whatever_a_card_says(
     tmp_path: Path, files: dict[str, object], node: object, klass: object
@@ -182,7 +182,7 @@ def test_no_mount_table_does_more_than_be_left_out(table: bytes) -> None:
     assert isinstance(list(mountinfo.binds_of(mounts, lambda path: True)), list)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "link", "etc", "top"]), max_size=8).map("/".join))
 def test_no_path_leads_out_of_a_root(tmp_path: Path, path: str) -> None:
     inner = tmp_path / "inner"

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from pipeline.service.app import API, PAGES, create_app
+from pipeline.service.app import API, OF_BUILDS, OF_BURNS, create_app
 from pipeline.service.options import Options
 from pipeline.service.service import Service
 
@@ -63,7 +63,7 @@ def named(route: APIRoute) -> list[str]:
 
 
 def test_every_page_and_button_has_its_operation() -> None:
-    there = {name for route in routes(*PAGES) for name in named(route)}
+    there = {name for route in routes(*OF_BURNS, *OF_BUILDS) for name in named(route)}
     assert there == AS_PROGRAMS_DO.keys() | FOR_PEOPLE.keys()
     assert {name for names in AS_PROGRAMS_DO.values() for name in names} == operations().keys()
 

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.service.charts import LONGEST, Chart, Figure, bars, columns
@@ -46,7 +46,6 @@ def number(text: str | None) -> float:
     return float(text.removesuffix("%"))
 
 
-@settings(deadline=None)
 @given(charts)
 def test_a_chart_is_well_formed_and_all_of_it_is_within_its_bounds(chart: Chart) -> None:
     root = drawn(chart)
@@ -63,7 +62,6 @@ def test_a_chart_is_well_formed_and_all_of_it_is_within_its_bounds(chart: Chart)
             assert len(text.text or "") <= LONGEST
 
 
-@settings(deadline=None)
 @given(charts)
 def test_the_figures_of_a_chart_are_beside_it_as_a_table(chart: Chart) -> None:
     rows = drawn(chart).findall(".//tbody/tr")
@@ -72,7 +70,6 @@ def test_the_figures_of_a_chart_are_beside_it_as_a_table(chart: Chart) -> None:
         assert [cell.text or "" for cell in row] == list(words)
 
 
-@settings(deadline=None)
 @given(of_two.filter(len))
 def test_a_chart_has_a_name_and_says_in_words_what_it_shows(figures: Sequence[Figure]) -> None:
     svg = drawn(columns("A title", SERIES, figures, str)).find(f"{SVG}svg")

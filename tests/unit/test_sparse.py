@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.raw import sparse
 
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=40)
 # Pieces around the grain at which zeros are looked for, and a byte to fill each with.
 PIECES = st.lists(
     st.tuples(st.sampled_from([b"\0", b"\0", b"x"]), st.integers(0, 3 * sparse.GRAIN + 7)), max_size=8

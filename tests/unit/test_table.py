@@ -391,7 +391,6 @@ def assert_harmless(found: Table, image_size: int, size: int) -> None:
 SIZES = st.integers(0, 64 * MIB) | st.integers(0, 1 << 50) | st.sampled_from([IMAGE, IMAGE + SECTOR])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=3 * SECTOR), SIZES, SIZES)
 def test_a_head_of_anything_does_no_harm(head: bytes, image_size: int, size: int) -> None:
     assert_harmless(fitted(head, image_size, size), image_size, size)
@@ -400,7 +399,7 @@ def test_a_head_of_anything_does_no_harm(head: bytes, image_size: int, size: int
 NUMBERS = st.sampled_from([0, 1, 2, 33, 34, 2047, 2048, 49118, 49119, 49151, 1 << 31, (1 << 32) - 1, 1 << 63])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.sampled_from([8, 12, 24, 32, 40, 48, 72, 80, 84]), NUMBERS), max_size=3),
     st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 32, 40]), NUMBERS), max_size=3),
@@ -424,7 +423,7 @@ def test_a_gpt_with_absurd_numbers_and_right_sums_does_no_harm(
     assert_harmless(fitted(header_sealed(head), IMAGE, size), IMAGE, size)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 4, 8, 12]), NUMBERS), max_size=4),
     st.integers(0, 3 * IMAGE) | st.integers(1 << 40, 1 << 43),
@@ -442,7 +441,6 @@ def test_an_mbr_with_absurd_numbers_does_no_harm(
     assert_harmless(fitted(bytes(head), IMAGE, size), IMAGE, size)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 8 * 34 * SECTOR - 1), st.sampled_from([GPT, MBR]))
 def test_a_flipped_bit_does_no_harm_and_a_gpt_sees_it(heads: dict[str, bytes], bit: int, script: str) -> None:
     head = bytearray(heads[script])

@@ -193,7 +193,7 @@ MOST_ZEROS = 36 << 10
 
 
 @pytest.mark.parametrize("pack", [zstd, xz_in_blocks])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     pieces=st.lists(
         st.tuples(st.sampled_from([b"\0", b"\0", b"x"]), st.integers(0, 200_000)), min_size=1, max_size=8

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
@@ -214,7 +214,6 @@ configs = st.dictionaries(known | st.text(max_size=5), values | named, max_size=
 texts = configs.map(lambda data: yaml.safe_dump(data, allow_unicode=True)) | st.text()
 
 
-@settings(deadline=None)
 @given(texts)
 def test_ours_always_stand_or_the_text_is_refused(text: str) -> None:
     try:

@@ -177,7 +177,6 @@ keys = st.sampled_from(
 
 
 @given(data=st.dictionaries(keys, yaml_values), kind=st.sampled_from(("node", "class", "inventory", "modes")))
-@settings(deadline=None)
 def test_whatever_stands_under_a_known_key_is_answered_in_words(data: dict[str, Any], kind: Kind) -> None:
     for _, message in faults(data, kind):
         assert message
@@ -188,7 +187,6 @@ def claimed(settings: dict[str, Any], name: str) -> tuple[tuple[str, str], ...]:
 
 
 @given(network=st.dictionaries(st.sampled_from(("address", "gateway", "mac", "dhcp")), yaml_values))
-@settings(deadline=None)
 def test_claims_of_invalid_settings_are_left_out(network: dict[str, Any]) -> None:
     assert all(path and value for path, value in claimed({"network": network, "hostname": network}, "a"))
 
@@ -352,7 +350,7 @@ HOSTILE = st.one_of(
 
 
 @given(st.sampled_from(CASES), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_what_is_good_at_first_sight_has_no_faults(file: Path, data: st.DataObject) -> None:
     """A document with one value replaced: what looks first may only be stricter than what finds faults."""
     kind = kind_of(file)

@@ -609,7 +609,7 @@ def applied_to(nodes: Nodes, base: list[Entry], own: list[Entry]) -> Iterator[Pa
         yield folder
 
 
-examples = settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+examples = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
 
 @examples

@@ -263,7 +263,7 @@ def test_short_transfers_are_continued(machine: Win32, file: Path) -> None:
     assert file.read_bytes()[MIB : 2 * MIB] == data
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 5000), st.booleans(), st.integers(1, 4))
 def test_memory_that_does_not_begin_on_a_page_is_copied(
     tmp_path_factory: pytest.TempPathFactory, skip: int, is_read_only: bool, blocks: int

@@ -10,7 +10,7 @@ from ...errors import SourceError
 from ..copies import Copies, age_in_words
 from ..source import CLUSTER, ConflictError
 from .http import NoAnswerError
-from .paths import MOUNT, path_of, shown
+from .paths import MOUNT, full_path, path_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Faults:
         """The token is none, or its policy does not allow a deed."""
         path = f"{MOUNT}/{deed.part}/{path_of(owner)}"
         hint = f"the token must be valid, and its policy allow {deed.capability} on {path}, see docs/vault.md"
-        what = f"Vault at {self._address} denies {deed.word} {shown(owner)}"
+        what = f"Vault at {self._address} denies {deed.word} {full_path(owner)}"
         return SourceError(what, self._or_offline(hint, [owner]))
 
     def refused(self, owner: str, deed: Deed) -> SourceError:
         """Vault takes no such request of anybody."""
-        what = f"Vault at {self._address} refuses {deed.word} {shown(owner)}"
+        what = f"Vault at {self._address} refuses {deed.word} {full_path(owner)}"
         return SourceError(what, "see Vault's log")
 
     def no_engine(self) -> SourceError:
@@ -55,12 +55,14 @@ class Faults:
         """The current version was deleted or destroyed."""
         new = f"`vault kv put -mount={MOUNT} {path_of(owner)} …` writes a new one"
         back = f"`vault kv undelete -mount={MOUNT} -versions={version} {path_of(owner)}` brings it back"
-        what = f"version {version} of {shown(owner)} in Vault at {self._address} is {fate}"
+        what = f"version {version} of {full_path(owner)} in Vault at {self._address} is {fate}"
         return SourceError(what, f"{back}, {new}" if fate == "deleted" else new)
 
     def conflict(self, owner: str) -> ConflictError:
         """Somebody else was faster."""
-        return ConflictError(f"{shown(owner)} in Vault at {self._address} was changed meanwhile", "run again")
+        return ConflictError(
+            f"{full_path(owner)} in Vault at {self._address} was changed meanwhile", "run again"
+        )
 
     def out_of_reach(self, error: NoAnswerError, owners: Sequence[str]) -> SourceError:
         """Vault gave no answer that can be used."""

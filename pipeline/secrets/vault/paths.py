@@ -14,6 +14,6 @@ def path_of(owner: str) -> str:
     return SHARED if owner == CLUSTER else f"{NODES}/{owner}"
 
 
-def shown(owner: str) -> str:
+def full_path(owner: str) -> str:
     """The path as `vault kv` shows it."""
     return f"{MOUNT}/{path_of(owner)}"

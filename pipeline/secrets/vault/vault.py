@@ -22,7 +22,7 @@ from ..source import NOTHING, Stored, look
 from .faults import LOOK, READ, WRITE, Deed, Faults
 from .http import AT_ONCE, NoAnswerError, strange
 from .login import Clock, Session
-from .paths import MOUNT, path_of, shown
+from .paths import MOUNT, full_path, path_of
 
 if TYPE_CHECKING:
     from .access import VaultAccess
@@ -71,7 +71,7 @@ class Vault:
 
     def place(self, owner: str) -> str:
         """The path, as `vault kv` shows it."""
-        return f"{shown(owner)} in Vault"
+        return f"{full_path(owner)} in Vault"
 
     # ------------------------------------------------------------------------------------ reading
 

@@ -12,7 +12,7 @@ from ..raw.ranges import BLOCK
 from .burn_plan import Extent
 from .medium import buffer
 
-BATCH = 4 << 20
+LOT = 4 << 20
 """Bytes that are transferred at once, at most: more is no faster on any card."""
 _THREADS = 2
 _BUFFERS = 4  # one that is written, two that are read and hashed, one that waits: memory is bounded by them
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Lot:
     """Extents in the order of the card, each with its place in a buffer; neighbours are neighbours there."""
 
     places: tuple[tuple[Extent, int], ...]
@@ -44,46 +44,46 @@ class Batch:
 
 
 def buffers() -> list[memoryview]:
-    """As many buffers as `ahead` makes use of, each for one batch."""
-    return [buffer(BATCH) for _ in range(_BUFFERS)]
+    """As many buffers as `ahead` makes use of, each for one lot."""
+    return [buffer(LOT) for _ in range(_BUFFERS)]
 
 
 def ahead(
-    work: Callable[[Batch, memoryview], _T], extents: Iterable[Extent], into: Sequence[memoryview]
-) -> Generator[tuple[Batch, memoryview, _T], None, None]:
-    """Do some work on all batches, each with one of the buffers, in two threads; give the results in order.
+    work: Callable[[Lot, memoryview], _T], extents: Iterable[Extent], into: Sequence[memoryview]
+) -> Generator[tuple[Lot, memoryview, _T], None, None]:
+    """Do some work on all lots, each with one of the buffers, in two threads; give the results in order.
 
     A buffer is used again when the next result is asked for. Whoever leaves early closes the generator: what
     was begun is waited for, so that no thread is left behind.
     """
     free = list(into)
-    waiting: deque[tuple[Batch, memoryview, Future[_T]]] = deque()
-    batches = _batches(extents)
+    waiting: deque[tuple[Lot, memoryview, Future[_T]]] = deque()
+    lots = _lots(extents)
     pool = ThreadPoolExecutor(_THREADS)
     try:
         while True:
-            while free and (batch := next(batches, None)) is not None:
+            while free and (lot := next(lots, None)) is not None:
                 data = free.pop()
-                waiting.append((batch, data, pool.submit(work, batch, data)))
+                waiting.append((lot, data, pool.submit(work, lot, data)))
             if not waiting:
                 return
-            batch, data, future = waiting.popleft()
-            yield batch, data, future.result()
+            lot, data, future = waiting.popleft()
+            yield lot, data, future.result()
             free.append(data)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _batches(extents: Iterable[Extent]) -> Iterator[Batch]:
+def _lots(extents: Iterable[Extent]) -> Iterator[Lot]:
     """Extents together as far as a buffer goes; only neighbours share a block of it (O_DIRECT)."""
     places: list[tuple[Extent, int]] = []
     filled, end = 0, -1
     for each in extents:
         at = filled if each.start == end else -(-filled // BLOCK) * BLOCK
-        if at + each.size > BATCH and places:
-            yield Batch(tuple(places))
+        if at + each.size > LOT and places:
+            yield Lot(tuple(places))
             places, at = [], 0
         places.append((each, at))
         filled, end = at + each.size, each.end
     if places:
-        yield Batch(tuple(places))
+        yield Lot(tuple(places))
