@@ -302,12 +302,14 @@ class Edit:
 class Needs:
     """A path that must be there when all else is in: what other entries lead to, and only a golden brings.
 
-    `package` is what Debian calls the package that has it.
+    `package` is what Debian calls the package that has it. Without what is `optional` an image is made all the
+    same, and who makes it is warned: it may come to the node in another way.
     """
 
     path: str
     package: str
     side: Side = "root"
+    optional: bool = False
 
 
 Entry = File | Directory | Symlink | Remove | Edit | Needs

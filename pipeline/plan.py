@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import MetisError
 from .manifest_json import kind
-from .model import Directory, File, Manifest, Placed, RemoteFile, ResolvedNode
+from .model import Directory, File, Manifest, Needs, Placed, RemoteFile, ResolvedNode, Symlink
 from .render import k3s_state
 from .secret import SecretState
 from .tables import columns
@@ -60,6 +60,17 @@ class Plan:
     def faults(self) -> tuple[MetisError, ...]:
         """What a build would fail with."""
         return tuple(secret.fault for secret in self.secrets if secret.fault)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What only the golden can bring, and what a build does not fail without."""
+        entries = [item.entry for item in (*self.in_base.entries, *self.in_image.entries)]
+        brought = {(each.side, each.path) for each in entries if isinstance(each, File | Symlink)}
+        return tuple(
+            f"nothing that is declared brings {each.path}: the golden must have it, or the class's files"
+            for each in entries
+            if isinstance(each, Needs) and each.optional and (each.side, each.path) not in brought
+        )
 
 
 def make(
@@ -114,6 +125,7 @@ def to_data(plan: Plan) -> dict[str, Any]:
         "secrets": [
             {"name": secret.name, "state": secret.state, "detail": secret.detail} for secret in plan.secrets
         ],
+        "warnings": list(plan.warnings),
         "manifest": plan.in_image.id,
         "base": [_row(item) for item in plan.in_base.entries],
         "image": [_row(item) for item in plan.in_image.entries],
@@ -159,6 +171,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield "  secrets:"
         states = columns([(secret.name, secret.state, secret.detail) for secret in plan.secrets])
         yield from (f"    {line}" for line in states)
+    yield from (f"  warning: {line}" for line in plan.warnings)
     yield from (f"  {line}" for line in table(plan.in_base, plan.in_image))
     if plan.folders:
         yield f"  writes files below {' and '.join(plan.folders)}, and no device"

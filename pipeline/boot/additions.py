@@ -8,12 +8,12 @@ from importlib.resources import files
 from ..errors import MetisError
 from ..model import Entry, File, ResolvedNode, Symlink, Text
 from ..render.k3s import unit_of
+from ..render.k3s_units import PROGRAM
 from .network import Wiring
 
 Exists = Callable[[str], bool]
 """Whether a path is in the image's root file system."""
 
-K3S = "/usr/local/bin/k3s"
 SSHD_DROP_INS = "/etc/ssh/sshd_config.d"
 OFF_REQUEST = "/dev/shm/metis-boot-off"  # noqa: S108 - in the machine, gone when it starts anew
 _OFF_UNIT = "metis-boot-off.path"
@@ -49,5 +49,5 @@ def entries(node: ResolvedNode, wires: Wiring, key: str, exists: Exists) -> Iter
     if wires.interface is not None:
         link = f"[Match]\nMACAddress={wires.mac}\n\n[Link]\nName={wires.interface}\n"
         yield File("/etc/systemd/network/00-metis-boot.link", (Text(link),))
-    if unit_of(node) is not None and not exists(K3S):
-        yield File(K3S, (Text(asset("k3s")),), mode=0o755)
+    if unit_of(node) is not None and not exists(PROGRAM):
+        yield File(PROGRAM, (Text(asset("k3s")),), mode=0o755)

@@ -231,4 +231,6 @@ def to_text(report: Report) -> str:
             ("ok" if check.ok else "DIFFERS", check.name, check.expected or "-", one_line(check.found))
             for check in boot.checks
         ]
+        if boot.k3s:
+            rows.append(("", "k3s itself", "", "a stand-in, as the image has none"))
     return "".join(f"{line}\n" for line in columns(rows))

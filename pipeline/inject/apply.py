@@ -20,33 +20,41 @@ from .stream import Member, content, nameless_file, write
 from .tree import Tree, Trees
 
 
-def apply(manifest: Manifest, trees: Trees, sources: Sources, scratch: Path) -> None:
-    """Put everything that the manifest says into the trees.
+def apply(manifest: Manifest, trees: Trees, sources: Sources, scratch: Path) -> list[str]:
+    """Put everything that the manifest says into the trees; gives a warning for each thing that it lacks.
 
     `scratch` is a folder for the tar streams, which never have a name there. Raises MetisError when the
     image cannot take an entry; the image is then good for nothing.
     """
+    lacking: list[Needs] = []
     for side in SIDES:
         entries = [item.entry for item in manifest.entries if item.entry.side == side]
         tree = trees.side(side)
         if tree is not None:
-            _apply_side(entries, side, tree, sources, scratch)
+            lacking += _apply_side(entries, side, tree, sources, scratch)
         elif any(not isinstance(entry, Remove) for entry in entries):
             raise MetisError(
                 f"{manifest.subject} has files for the boot partition, and its golden has none",
                 "name it with partitions.boot.label, use a Raspberry Pi's image, or take boot_overlay out",
             )
+    return [
+        f"{manifest.subject}: warning: nothing brings {need.path}, which the node starts: "
+        f"name it in the class's files, or use a golden with {need.package}"
+        for need in lacking
+    ]
 
 
-def _apply_side(entries: Iterable[Entry], side: Side, tree: Tree, sources: Sources, scratch: Path) -> None:
+def _apply_side(
+    entries: Iterable[Entry], side: Side, tree: Tree, sources: Sources, scratch: Path
+) -> list[Needs]:
     removed = _removed(entries, tree)
     paths = Paths(tree, removed)
     members = _members(entries, paths, tree, sources)
-    _check_needs(entries, members, paths)
+    lacking = _lacking(entries, members, paths)
     owners = Owners(lambda path: _read(path, members, paths, tree, sources))
     if not members:
         _remove(removed, tree)
-        return
+        return lacking
     for path in paths.missing_parents(members):
         members.setdefault(path, Member(path, Directory(path)))
     with nameless_file(scratch) as stream:
@@ -56,6 +64,7 @@ def _apply_side(entries: Iterable[Entry], side: Side, tree: Tree, sources: Sourc
     for member in members.values():
         if isinstance(member.entry, Directory) and member.entry.immutable:
             tree.set_immutable(member.path)
+    return lacking
 
 
 # ---------------------------------------------------------------------------- reading what is there
@@ -99,15 +108,21 @@ def _members(entries: Iterable[Entry], paths: Paths, tree: Tree, sources: Source
     return members
 
 
-def _check_needs(entries: Iterable[Entry], members: Mapping[str, Member], paths: Paths) -> None:
+def _lacking(entries: Iterable[Entry], members: Mapping[str, Member], paths: Paths) -> list[Needs]:
+    """What is needed and not there, if all of it is optional."""
+    lacking = []
     for entry in entries:
         if not isinstance(entry, Needs) or paths.of(entry.path) in members:
             continue
-        if paths.status(paths.file(entry.path)) is None:
+        if paths.status(paths.file(entry.path)) is not None:
+            continue
+        if not entry.optional:
             raise MetisError(
                 f"the golden has no {entry.path}, without which the node would not be itself",
                 f"use one with the package {entry.package}",
             )
+        lacking.append(entry)
+    return lacking
 
 
 def _check_parents(path: str, members: Mapping[str, Member]) -> None:

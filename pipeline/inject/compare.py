@@ -90,7 +90,7 @@ def _findings(
     strays = Strays(side, tree, paths, wanted, owned)
     left = (stray for path in removed for stray in strays.beneath(path, "it is to be removed"))
     for entry in own:
-        if isinstance(entry, Needs) and paths.status(paths.file(entry.path)) is None:
+        if isinstance(entry, Needs) and not entry.optional and paths.status(paths.file(entry.path)) is None:
             yield Finding(side, entry.path, "missing", f"what the package {entry.package} brings", "nothing")
     for path, found, reason in (*left, *strays.owned()):
         yield Finding(side, path, "extra", f"nothing: {reason}", found)

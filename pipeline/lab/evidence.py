@@ -19,7 +19,7 @@ from ..cluster.port import BootstrapToken, Cluster, ForbiddenError, Node
 from ..cluster.versions import in_source
 from ..errors import MetisError, SourceError
 from ..model import ResolvedNode
-from ..render import k3s_state
+from ..render import k3s_state, k3s_units
 from ..render.k3s import role_of
 from ..render.links import addresses
 from ..secret import Secret
@@ -27,7 +27,6 @@ from ..steps.burned import last_burns
 from .lab import Lab
 
 T = TypeVar("T")
-PROGRAM = "/usr/local/bin/k3s"
 RIGHTS = "grant what deploy/kubernetes/rights/preflight names"
 
 
@@ -104,7 +103,7 @@ def _host(server: str) -> str:
 
 def _version(node: ResolvedNode) -> str:
     """The k3s that the class puts on the card, by its release's address; else what the targets name."""
-    sources = [file.source for file in node.klass.files if file.path == PROGRAM]
+    sources = [file.source for file in node.klass.files if file.path == k3s_units.PROGRAM]
     return next(filter(None, map(in_source, sources)), str(node.settings.get("targets", {}).get("k3s", "")))
 
 

@@ -51,7 +51,7 @@ OWNED = Owned(
         "/etc/default/k3s*",
         "/etc/rancher",
         "/etc/sysconfig/k3s*",
-        "/usr/local/bin/k3s",
+        k3s_units.PROGRAM,
         "/var/lib/rancher",
         *units.anywhere("k3s"),
     ),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ..model import Entry, File, Remove, Text
+from ..model import Entry, File, Needs, Remove, Text
 from . import units
 from .assets import asset
 
 ROLES = {"agent": "k3s-agent.service", "server": "k3s.service"}
 """The unit of each role, as k3s's install.sh names them."""
+
+PROGRAM = "/usr/local/bin/k3s"
+"""What the units start. No entry brings it: a class does, with `files:`, or a golden."""
 
 _TARGET = "multi-user.target"
 
@@ -51,10 +54,11 @@ def _unit(role: str) -> tuple[Entry, ...]:
     if role not in ROLES:
         return ()
     unit = ROLES[role]
-    start = Text(f"ExecStart=/usr/local/bin/k3s {role}\n")
+    start = Text(f"ExecStart={PROGRAM} {role}\n")
     return (
         File(f"{units.UNITS}/{unit}", (asset("k3s.service"), start)),
         units.enabled(unit, _TARGET),
+        Needs(PROGRAM, "k3s", optional=True),
     )
 
 

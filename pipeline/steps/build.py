@@ -164,7 +164,8 @@ def _injected(
         trees = stack.enter_context(tools.injector.open(part, coming, choose))
         facts = disk.facts(layouts[-1], trees.places.root, trees.places.boot)
         sources = Sources(tools.open_blob, secrets.reveal, facts)
-        apply(manifest, trees, sources, part.parent)
+        for warning in apply(manifest, trees, sources, part.parent):
+            tools.reporter.note(warning)
     return layouts[-1], trees.places
 
 

@@ -74,7 +74,8 @@ def apply_to(
             for part, sources in parts:
                 apply(part, tried, sources, scratch)
         for part, sources in parts:
-            apply(part, trees, sources, scratch)
+            for warning in apply(part, trees, sources, scratch):
+                tools.reporter.note(warning)
     with (
         tools.reporter.step(f"{subject}: reading {card} back"),
         tools.injector.open(card, layout, choose, read_only=True) as trees,

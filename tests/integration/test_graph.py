@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -25,6 +26,7 @@ from tests.support import goldens, keys
 from tests.support.lab import BIN, QUICK_INJECTOR, REPOSITORY, Lab, Report, class_text
 from tests.support.small_disk import small_disk
 
+TOKEN = f"K10{'ab' * 32}::node:hunter2token"
 NODES = {"alpha", "beta", "gamma"}
 
 
@@ -395,6 +397,22 @@ def test_both_of_a_duplicate_pair_fail_and_the_rest_is_built(fresh: Lab) -> None
     assert report.code != 0
     assert {line.split(": ")[0] for line in report.failures} == {"!! manifest:alpha", "!! manifest:beta"}
     assert report.tasks("run", "image:") == images({"gamma"})
+
+
+def test_a_node_of_the_cluster_without_k3s_is_built_and_whoever_builds_it_is_warned(fresh: Lab) -> None:
+    secrets = yaml.safe_load((fresh.secrets / "alpha.yaml").read_text()) | {"k3s_token": TOKEN}
+    fresh.write_secrets("alpha", yaml.safe_dump(secrets))
+    text = (fresh.inventory / "nodes/alpha.yaml").read_text()
+    fresh.write("nodes/alpha.yaml", f"{text}k3s: {{role: agent, server: 'https://192.0.2.10:6443'}}\n")
+    said = fresh.metis("image", "--node", "alpha", "--node", "beta")
+    assert said.code == 0, said
+    assert re.findall(r"(\w+): warning: nothing brings (\S+),", said.err) == [("alpha", "/usr/local/bin/k3s")]
+    assert fresh.metis("verify", "--node", "alpha").code == 0
+    fresh.write("overlays/plain/root/usr/local/bin/k3s", "#!/bin/sh\n")
+    said = fresh.metis("image", "--node", "alpha")
+    assert said.code == 0, said
+    assert "warning" not in said.err
+    assert "warning" not in fresh.metis("plan", "--node", "alpha").out
 
 
 def test_a_bad_class_fails_its_nodes_alone(fresh: Lab) -> None:

@@ -37,11 +37,11 @@ def no_blobs(blob: Blob) -> BinaryIO:
     raise MetisError(f"{blob.source} is gone")
 
 
-def applied(top: Path, *entries: Entry, reveal: Reveal = no_secrets) -> None:
+def applied(top: Path, *entries: Entry, reveal: Reveal = no_secrets) -> list[str]:
     manifest = collect("node", [Contribution("test", entries)])
     with Beneath.folder(top) as beneath:
         tree = FolderTree(beneath, "node.img")
-        apply(manifest, Trees(Places(1, None), tree, None), Sources(no_blobs, reveal, {}), top.parent)
+        return apply(manifest, Trees(Places(1, None), tree, None), Sources(no_blobs, reveal, {}), top.parent)
 
 
 def plant(top: Path, nodes: Nodes) -> None:
@@ -153,6 +153,28 @@ def test_an_image_without_what_is_needed_is_refused_before_anything_is_changed(t
     with pytest.raises(MetisError, match=r"no /lib/netplan.*use one with the package netplan\.io"):
         applied(top, NEEDED, Remove("/etc/old"), File("/etc/new", ()))
     assert dump(top) == before
+
+
+OPTIONAL = Needs("/k3s", "k3s", optional=True)
+
+
+@pytest.mark.parametrize(
+    ("there", "more", "is_warned"),
+    [
+        ({}, [], True),
+        ({"/k3s": b""}, [Remove("/k3s")], True),
+        ({"/k3s": b""}, [], False),
+        ({}, [File("/k3s", (Text("x"),))], False),
+    ],
+    ids=["nowhere", "removed", "in the golden", "from a layer"],
+)
+def test_without_what_is_optional_all_else_goes_in_with_a_warning(
+    top: Path, there: Nodes, more: list[Entry], is_warned: bool
+) -> None:
+    plant(top, there)
+    warnings = applied(top, OPTIONAL, File("/new", ()), *more)
+    assert ["node: warning: nothing brings /k3s" in each for each in warnings] == [True] * is_warned
+    assert "/new" in dump(top)
 
 
 def test_what_is_removed_cannot_be_what_is_needed(top: Path) -> None:

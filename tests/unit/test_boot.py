@@ -24,6 +24,7 @@ from pipeline.machine.progress import QuietReporter
 from pipeline.manifest import Contribution, collect
 from pipeline.model import File, ResolvedNode, SecretRef, Text
 from pipeline.raw.disk import Disk, Partition
+from pipeline.render.k3s_units import PROGRAM
 from tests.support.rendering import node_of as node_of_pi
 from tests.support.rendering import program
 
@@ -262,9 +263,9 @@ def added(text: str, *missing: str) -> dict[str, str]:
 
 
 def test_k3s_gets_a_stand_in_only_where_it_is_missing() -> None:
-    assert additions.K3S in added(WITH_K3S, additions.K3S)
-    assert additions.K3S not in added(WITH_K3S)
-    assert additions.K3S not in added(STATIC, additions.K3S)
+    assert PROGRAM in added(WITH_K3S, PROGRAM)
+    assert PROGRAM not in added(WITH_K3S)
+    assert PROGRAM not in added(STATIC, PROGRAM)
 
 
 def test_the_network_card_gets_the_name_that_the_node_declares() -> None:
@@ -296,7 +297,7 @@ def test_an_image_whose_sshd_reads_no_drop_ins_is_refused() -> None:
 
 def test_what_is_added_can_be_put_in_together() -> None:
     node = node_of(WITH_K3S)
-    entries = additions.entries(node, network.wiring(node, 2222), "key\n", lambda path: path != additions.K3S)
+    entries = additions.entries(node, network.wiring(node, 2222), "key\n", lambda path: path != PROGRAM)
     collect("card", [Contribution("boot", tuple(entries))])
 
 
@@ -663,6 +664,12 @@ def test_a_report_says_what_differs_and_nothing_that_a_terminal_obeys() -> None:
     assert "DIFFERS" in text
     assert "\x1b" not in text
     assert "DIFFERS" not in session.to_text(report(ok=True))
+
+
+@pytest.mark.parametrize("noted", [{}, {"argument": ["agent"]}])
+def test_a_report_says_where_something_else_was_started_in_place_of_k3s(noted: dict[str, list[str]]) -> None:
+    text = session.to_text(session.Report("titan-13", "tcg", (session.Boot(1, 71.4, (), noted),)))
+    assert ("a stand-in, as the image has none" in text) is bool(noted)
 
 
 def test_a_report_for_machines_is_json() -> None:

@@ -11,7 +11,7 @@ from pipeline.errors import MetisError
 from pipeline.inventory.document import parse
 from pipeline.inventory.resolve import resolve_class, resolve_node
 from pipeline.manifest import Contribution, collect
-from pipeline.model import Directory, Edit, File, Remove, Symlink, Text
+from pipeline.model import Directory, Edit, Entry, File, Needs, Remove, Symlink, Text
 from pipeline.plan import Found, Plan, into_folders, make, to_data, to_text
 from pipeline.secret import SecretState
 
@@ -182,6 +182,33 @@ def test_each_secret_has_a_line_and_what_is_wrong_is_a_fault() -> None:
         {"name": "k3s_token", "state": "missing", "detail": str(FAULT)},
     ]
     assert plan.faults == (FAULT,)
+
+
+NEEDED = Needs("/usr/local/bin/k3s", "k3s", optional=True)
+
+
+@pytest.mark.parametrize(
+    ("base", "image", "is_warned"),
+    [
+        ([], [NEEDED], True),
+        ([], [NEEDED, File("/usr/local/bin/k3s", (), side="boot")], True),
+        ([], [NEEDED, Remove("/usr/local/bin/k3s")], True),
+        ([], [Needs("/usr/sbin/netplan", "netplan.io")], False),
+        ([File("/usr/local/bin/k3s", ())], [NEEDED], False),
+        ([], [NEEDED, Symlink("/usr/local/bin/k3s", "/opt/k3s")], False),
+    ],
+    ids=["nobody", "on the other side", "removed", "a build fails without it", "the class", "the node"],
+)
+def test_what_only_the_golden_can_bring_is_a_warning(
+    base: list[Entry], image: list[Entry], is_warned: bool
+) -> None:
+    in_base, (needs, *others) = collect("class pi", [Contribution("class pi", base)]), image
+    in_image = collect("titan-13", [Contribution("k3s", [needs]), Contribution("node titan-13", others)])
+    plan = make(NODE, "file:x", in_base, in_image, DONE, "/out/titan-13.img")
+    said = "nothing that is declared brings /usr/local/bin/k3s: the golden must have it, or the class's files"
+    assert to_data(plan)["warnings"] == [said] * is_warned
+    assert (f"  warning: {said}" in to_text(plan).splitlines()) is is_warned
+    assert plan.faults == ()
 
 
 def test_for_a_mounted_card_no_image_is_built_and_no_device_is_written() -> None:

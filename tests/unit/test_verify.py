@@ -297,6 +297,10 @@ def test_what_is_needed_and_not_there_is_missing(applied: Path) -> None:
     assert said(findings(applied, needed, BASE)) == [expected]
 
 
+def test_an_image_without_what_is_optional_is_what_it_must_be(applied: Path) -> None:
+    assert said(findings(applied, [*OWN, Needs("/opt/k3s", "k3s", optional=True)], BASE)) == []
+
+
 def test_a_directory_is_as_immutable_as_it_is_wanted(applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = [*OWN, Directory("/mnt/scratch", immutable=True)]
     (applied / "root/mnt/scratch").mkdir(mode=0o755)
