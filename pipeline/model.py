@@ -302,8 +302,8 @@ class Edit:
 class Needs:
     """A path that must be there when all else is in: what other entries lead to, and only a golden brings.
 
-    `package` is what Debian calls the package that has it. Without what is `optional` an image is made all the
-    same, and who makes it is warned: it may come to the node in another way.
+    `package` is what Debian calls the package that has it. Without what is `optional` an image is made all
+    the same, and who makes it is warned: it may come to the node in another way.
     """
 
     path: str

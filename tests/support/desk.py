@@ -10,7 +10,7 @@ import lzma
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,10 +32,16 @@ from tests.support.preflight import HASH, PASSWORD, a_server, removed
 
 CLASSES = [
     f"classes/{name}.yaml"
-    for name in "atlas-node atlas-agent atlas-server control-plane demo rpi4-armbian-longhorn".split()
+    for name in (
+        "atlas-node atlas-agent atlas-server control-plane demo rpi4-armbian-longhorn rpi5-ubuntu".split()
+    )
 ]
 NODES = [f"nodes/{name}.yaml" for name in "demo-1 titan-0c titan-13".split()]
-LABELS = {"rpi4-armbian-longhorn": ("RPICFG", "armbi_root"), "control-plane": ("system-boot", "writable")}
+LABELS = {
+    "control-plane": ("system-boot", "writable"),
+    "rpi4-armbian-longhorn": ("RPICFG", "armbi_root"),
+    "rpi5-ubuntu": ("system-boot", "writable"),
+}
 """The file systems of the goldens of classes for Raspberry Pis."""
 ADDRESSES = {"titan-0c": "192.0.2.12"} | {f"titan-{each}": f"192.0.2.{each}" for each in (13, 24, 25)}
 """Those of the repository and the pages' own; RFC 5737 keeps them for documentation, so nobody is there."""
@@ -49,9 +55,10 @@ kill $!; wait $! || true
 """Runs a command that goes on for ever until it has said where it listens."""
 SUDO = """\
 #!/bin/bash
-[ "$1" = -E ] && shift
+keeps=(env -i HOME="$HOME" PATH="$PATH" METIS_INJECTOR=direct)
+[ "$1" = -E ] && shift && keeps=()
 [ "$1 $2 $3" = "-H -u metis" ] && shift 3
-case $1 in .venv/bin/metis | .venv/bin/doit | metis) exec "$@" ;; esac
+case $1 in .venv/bin/metis | .venv/bin/doit | metis) exec "${keeps[@]}" "$@" ;; esac
 echo "sudo: a test runs no $1 as root: name a stand-in" >&2
 exit 1
 """
@@ -88,9 +95,16 @@ class Desk:
     def lab(self) -> Path:
         return self.root / "lab"
 
+    def forget(self, page: Iterable[Command | Written]) -> None:
+        """On a page that says which cluster is asked, nobody has said it before."""
+        if any(re.match(r"export .*\bKUBECONFIG=", step.text) for step in page):
+            del self.environment["KUBECONFIG"]
+
     def run(self, step: Command) -> process.Finished:
         """Have a shell run a command; it knows what others have exported, and where its block has gone."""
         command = step.text
+        if exported := re.match(r"export METIS_IMAGE_(\w+)=", command):
+            self._unpin(exported[1])
         if named := re.search(r"--node (titan-\S+)", command):
             self.cluster.put(self._node(named[1], is_alive=" reconcile " in command))
         state = self.root / "state"
@@ -125,6 +139,12 @@ class Desk:
             text = re.sub(each.pattern, instead, text, flags=re.MULTILINE)
         return text
 
+    def _unpin(self, variable: str) -> None:
+        """Who gives a class's image by the environment has a class whose file names no hash."""
+        for name in LABELS:
+            if _variable(name) == variable:
+                (self.lab / f"classes/{name}.yaml").write_text(_declared(f"classes/{name}.yaml"))
+
     def _node(self, name: str, *, is_alive: bool) -> Object:
         """What the cluster has of a node: as it died, or as it came back from its card a moment ago."""
         address, is_server = ADDRESSES[name], name == "titan-0c"
@@ -142,6 +162,24 @@ class Desk:
         key = pyrage.x25519.Identity.from_str((home / KEY).read_text().strip())
         sealed = (home / SEALED / f"{node}.age").read_bytes()
         return str(yaml.safe_load(pyrage.decrypt(sealed, [key]))["extra"]["machine_id"])
+
+
+def _declared(name: str) -> str:
+    """A file of the repository's inventory as a desk has it."""
+    return _small((REPOSITORY / name).read_text())
+
+
+def _pinned(text: str, golden: Path) -> str:
+    """The file of a class with an image that is there, and its hash."""
+    source = f"source: file:{golden}\n  sha256: {goldens.sha256(golden)}"
+    pinned, count = re.subn(r"source: https://images\.example/.*", source, text)
+    assert count == 1, text
+    return pinned
+
+
+def _variable(name: str) -> str:
+    """What a class is called in the variables that give it an image."""
+    return name.upper().replace("-", "_")
 
 
 def _small(text: str) -> str:
@@ -179,7 +217,11 @@ def furnish(root: Path, around: Around, stand_ins: Sequence[StandIn]) -> Desk:
     for name in (*CLASSES, *NODES, "cluster.yaml"):
         file = lab / name
         file.parent.mkdir(exist_ok=True)
-        file.write_text(_small((REPOSITORY / name).read_text()))
+        file.write_text(_declared(name))
+    pis = {name: goldens.tiny_pi_golden(boot=boot, roots=(label,)) for name, (boot, label) in LABELS.items()}
+    for name, golden in pis.items():
+        file = lab / f"classes/{name}.yaml"
+        file.write_text(_pinned(file.read_text(), golden))
     shutil.copy(REPOSITORY / "dodo.py", lab)
     (lab / ".venv").symlink_to(sys.prefix)
     with (lab / "card").open("wb") as card:
@@ -205,14 +247,18 @@ def furnish(root: Path, around: Around, stand_ins: Sequence[StandIn]) -> Desk:
     (home / ".kube").mkdir()
     for name in ("config", "atlas"):
         server.kubeconfig(home).rename(home / ".kube" / name)
-    pis = {name: goldens.tiny_pi_golden(boot=boot, roots=(label,)) for name, (boot, label) in LABELS.items()}
-    of_debian = dict.fromkeys(("demo", "example"), goldens.tiny_golden())
-    for name, golden in {**pis, **of_debian}.items():
-        variable = f"METIS_IMAGE_{name.upper().replace('-', '_')}"
+    for name in ("demo", "example"):  # in place of Debian's packages
+        golden, variable = goldens.tiny_golden(), f"METIS_IMAGE_{_variable(name)}"
         environment |= {variable: f"file:{golden}", f"{variable}_SHA256": goldens.sha256(golden)}
     packed = home / "Armbian.img.xz"
     packed.write_bytes(lzma.compress(pis["rpi4-armbian-longhorn"].read_bytes(), preset=0))
-    values["golden"] = goldens.sha256(packed)
+    program = home / "k3s"
+    program.write_bytes(b"#!/bin/sh\n")
+    values |= {
+        "golden": goldens.sha256(packed),
+        "k3s": f"file:{program}",
+        "k3s-hash": goldens.sha256(program),
+    }
     (root / "state").touch()
     return Desk(root, server, around.within, stand_ins, values, environment)
 

@@ -7,9 +7,11 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+import yaml
 
 from pipeline.cli import cli
 from tests.support.documented import Command, Written, steps
@@ -31,6 +33,22 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     named |= {page.parent / path for path in LINK.findall(text)}
     named -= {ROOT / step.path for step in steps(text) if isinstance(step, Written)}
     assert [str(file.relative_to(ROOT)) for file in named if not file.exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_node_of_the_lab_that_a_page_shows_loses_nothing_to_who_pastes_it(page: Path) -> None:
+    for step in steps(page.read_text("utf-8")):
+        if isinstance(step, Written) and (ROOT / step.path).exists() and step.path.startswith("nodes/"):
+            declared = set(keys(yaml.safe_load((ROOT / step.path).read_text("utf-8"))))
+            assert declared - set(keys(yaml.safe_load(step.text))) == set(), step.path
+
+
+def keys(document: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The dotted paths of all that a document says."""
+    for key, value in document.items():
+        yield f"{above}{key}"
+        if isinstance(value, dict):
+            yield from keys(value, f"{above}{key}.")
 
 
 def test_every_kind_of_error_is_drawn_in_the_tree_of_errors() -> None:
