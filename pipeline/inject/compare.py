@@ -39,6 +39,9 @@ from .tree import Status, Tree, Trees
 NOT_COMPARED = "not compared"
 """Of what a finding speaks that is no difference: nobody could tell."""
 
+LACKING = "lacking"
+"""The same of what is optional and not there."""
+
 What = tuple[str, str, str]
 """Of what a finding speaks, what was expected and what was found."""
 
@@ -47,8 +50,8 @@ What = tuple[str, str, str]
 class Finding:
     """What there is to say of one path. Never a secret, nor the hash of a file that holds one.
 
-    `what` is missing, extra, unreadable, kind, mode, owner, group, content, target, immutable, edit or
-    NOT_COMPARED; `found` is the reason of that one.
+    `what` is missing, extra, unreadable, kind, mode, owner, group, content, target, immutable, edit,
+    LACKING or NOT_COMPARED; `found` is the reason of that one.
     """
 
     side: Side
@@ -90,8 +93,9 @@ def _findings(
     strays = Strays(side, tree, paths, wanted, owned)
     left = (stray for path in removed for stray in strays.beneath(path, "it is to be removed"))
     for entry in own:
-        if isinstance(entry, Needs) and not entry.optional and paths.status(paths.file(entry.path)) is None:
-            yield Finding(side, entry.path, "missing", f"what the package {entry.package} brings", "nothing")
+        if isinstance(entry, Needs) and paths.status(paths.file(entry.path)) is None:
+            what = LACKING if entry.optional else "missing"
+            yield Finding(side, entry.path, what, f"what the package {entry.package} brings", "nothing")
     for path, found, reason in (*left, *strays.owned()):
         yield Finding(side, path, "extra", f"nothing: {reason}", found)
 

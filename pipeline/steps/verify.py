@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MetisError, MismatchError, SourceError, one_line
-from ..inject.compare import NOT_COMPARED, Finding, compare
+from ..inject.compare import LACKING, NOT_COMPARED, Finding, compare
 from ..inject.partitions import by_label_or_content
 from ..inject.sources import Sources
 from ..model import Manifest, Reveal
@@ -31,12 +31,17 @@ class Verdict:
     @property
     def differences(self) -> Sequence[Finding]:
         """What is not as the inventory says."""
-        return [finding for finding in self.findings if finding.what != NOT_COMPARED]
+        return [finding for finding in self.findings if finding.what not in {LACKING, NOT_COMPARED}]
 
     @property
     def not_compared(self) -> Sequence[Finding]:
         """What nobody could tell, and why."""
         return [finding for finding in self.findings if finding.what == NOT_COMPARED]
+
+    @property
+    def lacking(self) -> Sequence[Finding]:
+        """What is not there, and need not be."""
+        return [finding for finding in self.findings if finding.what == LACKING]
 
     @property
     def error(self) -> MetisError | None:
@@ -60,6 +65,7 @@ class Verdict:
             "entries": self.entries,
             "differences": [asdict(finding) for finding in self.differences],
             "not_compared": [asdict(finding) for finding in self.not_compared],
+            "lacking": [asdict(finding) for finding in self.lacking],
         }
 
     def to_text(self) -> str:
@@ -67,6 +73,8 @@ class Verdict:
         counts = f"{self.entries} entries, differences: {len(self.differences)}"
         if self.not_compared:
             counts += f", not compared: {len(self.not_compared)}"
+        if self.lacking:
+            counts += f", lacking: {len(self.lacking)}"
         return "\n".join([f"{self.subject}: {self.image} ({counts})", *_table(self.findings)])
 
 

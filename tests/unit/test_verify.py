@@ -297,8 +297,9 @@ def test_what_is_needed_and_not_there_is_missing(applied: Path) -> None:
     assert said(findings(applied, needed, BASE)) == [expected]
 
 
-def test_an_image_without_what_is_optional_is_what_it_must_be(applied: Path) -> None:
-    assert said(findings(applied, [*OWN, Needs("/opt/k3s", "k3s", optional=True)], BASE)) == []
+def test_what_is_optional_and_not_there_is_lacking(applied: Path) -> None:
+    expected = ("/opt/k3s", "lacking", "what the package k3s brings", "nothing")
+    assert said(findings(applied, [*OWN, Needs("/opt/k3s", "k3s", optional=True)], BASE)) == [expected]
 
 
 def test_a_directory_is_as_immutable_as_it_is_wanted(applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,17 +541,26 @@ def test_a_verdict_without_findings_is_one_line() -> None:
         "entries": 12,
         "differences": [],
         "not_compared": [],
+        "lacking": [],
     }
 
 
 DIFFERENT = Finding("root", "/etc/issue", "mode", "0644", "0600")
 UNKNOWN = Finding("root", "/etc/machine-id", "not compared", "its content", "the secrets cannot be read")
+LACKING = Finding("root", "/usr/local/bin/k3s", "lacking", "what the package k3s brings", "nothing")
 
 
 @pytest.mark.parametrize(
     ("found", "code"),
-    [([], None), ([DIFFERENT], 4), ([DIFFERENT, UNKNOWN], 4), ([UNKNOWN], 5)],
-    ids=["clean", "different", "different and unknown", "unknown"],
+    [
+        ([], None),
+        ([DIFFERENT], 4),
+        ([DIFFERENT, UNKNOWN], 4),
+        ([UNKNOWN], 5),
+        ([LACKING], None),
+        ([DIFFERENT, LACKING], 4),
+    ],
+    ids=["clean", "different", "different and unknown", "unknown", "lacking", "different and lacking"],
 )
 def test_only_an_image_that_was_compared_as_a_whole_passes(found: list[Finding], code: int | None) -> None:
     error = Verdict("alpha", Path("alpha.img"), 12, found).error
@@ -571,6 +581,14 @@ def test_a_verdict_is_a_table_that_no_name_in_an_image_can_break() -> None:
     ]
     assert [item["what"] for item in verdict.to_data()["differences"]] == ["extra"]
     assert [item["what"] for item in verdict.to_data()["not_compared"]] == ["not compared"]
+
+
+def test_a_verdict_says_what_an_image_lacks() -> None:
+    verdict = Verdict("alpha", Path("alpha.img"), 12, [LACKING])
+    first, _, last = verdict.to_text().splitlines()
+    assert first == "alpha: alpha.img (12 entries, differences: 0, lacking: 1)"
+    assert last.split()[:2] == ["/usr/local/bin/k3s", "lacking"]
+    assert [item["path"] for item in verdict.to_data()["lacking"]] == ["/usr/local/bin/k3s"]
 
 
 # --------------------------------------------------------------------------------------------- property
