@@ -62,6 +62,7 @@ case $1 in .venv/bin/metis | .venv/bin/doit | metis) exec "${keeps[@]}" "$@" ;; 
 echo "sudo: a test runs no $1 as root: name a stand-in" >&2
 exit 1
 """
+"""Drops what a page has exported unless it is asked with -E; no page says which injector is used."""
 
 
 class StandIn(NamedTuple):
