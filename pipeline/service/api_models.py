@@ -173,6 +173,7 @@ class Plan(Model):
     klass: str = Field(alias="class")
     steps: list[Step]
     secrets: list[PlanSecret]
+    warnings: list[str] = Field(description="what only the golden can bring, and is built without")
     manifest: str = Field(description="id of the node's manifest")
     base: list[Entry]
     image: list[Entry]

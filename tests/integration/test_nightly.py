@@ -218,7 +218,7 @@ from pipeline.steps import build
 apply = build.apply
 def forgetful(manifest, *rest):
     kept = [item for item in manifest.entries if item.entry.path != "/etc/hostname"]
-    apply(replace(manifest, entries=tuple(kept)), *rest)
+    return apply(replace(manifest, entries=tuple(kept)), *rest)
 build.apply = forgetful
 """
 """A build that forgets one file of each node."""
