@@ -173,7 +173,9 @@ def _declared(name: str) -> str:
 def _pinned(text: str, golden: Path) -> str:
     """The file of a class with an image that is there, and its hash."""
     source = f"source: file:{golden}\n  sha256: {goldens.sha256(golden)}"
-    pinned, count = re.subn(r"source: https://images\.example/.*", source, text)
+    pinned, count = re.subn(
+        r"^  source: (https://images\.example/|debian:).*", f"  {source}", text, flags=re.M
+    )
     assert count == 1, text
     return pinned
 
@@ -220,7 +222,8 @@ def furnish(root: Path, around: Around, stand_ins: Sequence[StandIn]) -> Desk:
         file.parent.mkdir(exist_ok=True)
         file.write_text(_declared(name))
     pis = {name: goldens.tiny_pi_golden(boot=boot, roots=(label,)) for name, (boot, label) in LABELS.items()}
-    for name, golden in pis.items():
+    tiny = goldens.tiny_golden()
+    for name, golden in {**pis, "demo": tiny}.items():
         file = lab / f"classes/{name}.yaml"
         file.write_text(_pinned(file.read_text(), golden))
     shutil.copy(REPOSITORY / "dodo.py", lab)
@@ -242,15 +245,15 @@ def furnish(root: Path, around: Around, stand_ins: Sequence[StandIn]) -> Desk:
         "KUBECONFIG": str(home / ".kube/config"),
         "METIS_INJECTOR": "direct",
         "METIS_CACHE": str(root / "cache"),
+        # The class that `metis init` writes is of Debian's packages.
+        "METIS_IMAGE_EXAMPLE": f"file:{tiny}",
+        "METIS_IMAGE_EXAMPLE_SHA256": goldens.sha256(tiny),
         "XDG_CONFIG_HOME": str(home / ".config"),
         "XDG_STATE_HOME": str(home / ".local/state"),
     }
     (home / ".kube").mkdir()
     for name in ("config", "atlas"):
         server.kubeconfig(home).rename(home / ".kube" / name)
-    for name in ("demo", "example"):  # in place of Debian's packages
-        golden, variable = goldens.tiny_golden(), f"METIS_IMAGE_{_variable(name)}"
-        environment |= {variable: f"file:{golden}", f"{variable}_SHA256": goldens.sha256(golden)}
     packed = home / "Armbian.img.xz"
     packed.write_bytes(lzma.compress(pis["rpi4-armbian-longhorn"].read_bytes(), preset=0))
     program = home / "k3s"
