@@ -169,7 +169,7 @@ def _make_base(order: BaseOrder, wanted: BaseManifest, target: Path, tools: buil
         try:
             return build.make_base(golden, wanted, target, order.size_limit, tools)
         except RottenError:
-            if own.root == order.place.cache or not own.find(order.golden):
+            if own.root == order.place.cache or not golden.path.is_relative_to(own.root):
                 raise
             own.remove(order.golden)
 

@@ -14,13 +14,13 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MetisError
+from ..errors import MetisError, SourceError
 from ..machine import durable
 from ..manifest import blobs_of
 from ..manifest_json import to_data
@@ -103,7 +103,8 @@ class Workers:
                 self._failings[name] += 1
                 is_often = self._failings[name] >= _OFTEN
             if is_often:
-                client.refuse(name, why)
+                with suppress(SourceError):  # the scheduler is lost, and what was made is here
+                    client.refuse(name, why)
 
     @contextmanager
     def _place(self, manifest: Manifest, *others: Manifest) -> Iterator[Place]:

@@ -30,7 +30,7 @@ TICK = 1.0
 DEADLY = 4
 """How many workers must have died of an order until it is not tried again, as Dask counts by default."""
 SUSPECT = 2
-"""After so many it is carried out beside no other suspect: so who only stood beside the cause lives on."""
+"""After so many it is sent beside no other suspect: so who only stood beside the cause lives on."""
 SILENT = "it does not answer"
 
 
@@ -76,7 +76,8 @@ class Client:
         try:
             while (deaths := self._relay.begun(number)) < DEADLY:
                 with self._suspects if deaths >= SUSPECT else nullcontext(), suppress(_LostError):
-                    return self._try(function, number, order, subject, without)
+                    workers = self._fitting(subject, without, waits=deaths > 0)
+                    return self._try(function, number, order, subject, workers)
         finally:
             self._relay.end(number)
         raise MetisError(f"{subject}: worker after worker died of it", "see in their logs why")
@@ -123,18 +124,22 @@ class Client:
         """Have the library do something of its own, and wait for nothing."""
         return asyncio.run_coroutine_threadsafe(work, self._client.loop.asyncio_loop)
 
-    def _fitting(self, subject: str, without: Container[str]) -> Mapping[str, str]:
-        """The workers that fit, by their addresses; waits for one to come, and to say that it does."""
+    def _fitting(self, subject: str, without: Container[str], *, waits: bool) -> Mapping[str, str]:
+        """The workers that fit, by their addresses; waits for one to come, and to say that it does.
+
+        Where there are only those that are not asked, it `waits` for another one that may be started again.
+        """
         until = time.monotonic() + self._access.patience
         while True:
             fitting = self._look()
             if found := {address: name for address, name in fitting.items() if name not in without}:
                 return found
+            is_late = time.monotonic() > until
             with self._lock:
                 is_everybody_heard = self._asked.keys() <= self._known.keys()
-                if is_everybody_heard and not fitting and time.monotonic() > until:
+                if is_everybody_heard and not fitting and is_late:
                     self._lost = self._nobody()
-            if is_everybody_heard and fitting:
+            if is_everybody_heard and fitting and (is_late or not waits):
                 raise SourceError(f"no worker can make {subject}", "why stands above, for each of them")
             time.sleep(TICK)
 
@@ -195,10 +200,9 @@ class Client:
         number: str,
         order: A,
         subject: str,
-        without: Container[str],
+        workers: Mapping[str, str],
     ) -> T:
-        """Have an order carried out by one of those that fit now; raises _LostError where they all go."""
-        workers = self._fitting(subject, without)
+        """Have an order carried out by one of these workers; raises _LostError where they all go."""
         try:
             self._client.subscribe_topic(self._topic, self._tell)  # anew: one that was away has forgotten it
             sent: Sent[T] = self._client.submit(

@@ -99,8 +99,8 @@ Order = BaseOrder | ImageOrder
 class Answer:
     """What came of an order on a worker: the file that it made, or what went wrong in one line.
 
-    `exit_code` is that of the error, `is_unfit` where the worker is to blame and another one may do it, and
-    `is_rotten` where a golden is not what it was.
+    `exit_code` is that of the error, `is_unfit` where this worker cannot carry it out and another one may,
+    and `is_rotten` where a golden is not what it was.
     """
 
     worker: str

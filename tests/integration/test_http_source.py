@@ -395,9 +395,8 @@ def test_the_body_of_a_redirect_is_not_read(web: Web, fetch: Fetch) -> None:
         Answer(302, b"x" * 1000, {"Location": "/next", "Content-Length": "1000000000000"}, silence=60),
         Answer(body=BODY),
     )
-    started = time.monotonic()
     assert fetch(web.url) == SHA256
-    assert time.monotonic() - started < 30
+    assert fetch.waits == []
 
 
 def test_redirects_in_a_circle_end(web: Web, fetch: Fetch) -> None:

@@ -146,7 +146,7 @@ def test_a_run_whose_folder_cannot_be_looked_at_is_answered_and_not_taken_for_ov
 
 
 def test_a_worker_that_hangs_keeps_up_no_order_and_is_told_of(cluster: Cluster) -> None:
-    with run(cluster, slow, patience=2) as (client, said), worker(cluster, "hung"):
+    with run(cluster, slow, patience=6) as (client, said), worker(cluster, "hung"):
         assert client.call(work, 1, "n-1") == 1
         assert said.getvalue() == ""
         wait_until(lambda: client.call(work, 1, "n-1") and said.getvalue())
@@ -162,7 +162,7 @@ def test_a_worker_that_is_slow_to_answer_is_waited_for_where_no_other_may_be_ask
 def test_a_scheduler_that_dies_while_a_worker_is_asked_is_lost(tmp_path: Path) -> None:
     with scheduler(tmp_path) as doomed, worker(doomed, "w"):
         kill: Callable[..., Any] = partial(os.kill, doomed.process._child.pid, signal.SIGKILL)
-        with run(doomed, kill, patience=2) as (client, _), pytest.raises(SourceError, match="is lost"):
+        with run(doomed, kill) as (client, _), pytest.raises(SourceError, match="is lost"):
             client.call(work, 1, "n-1")
 
 

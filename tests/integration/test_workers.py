@@ -176,7 +176,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory, left: Path) -> Report:
     """A run with workers of which none fits."""
     root = tmp_path_factory.mktemp("refused")
     lab = make_lab(root / "lab", 1)
-    with scheduler(root / "dask", wait=4) as cluster:
+    with scheduler(root / "dask", wait=10) as cluster:
         elsewhere = (
             "unshare",
             "--mount",
@@ -223,7 +223,7 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Report]:
         document["extra"]["machine_id"] = "0123456789abcdef0123456789abcdef"
         (secrets / "n-3.yaml").write_text(yaml.safe_dump(document))
     (part / "n-5.yaml").unlink()
-    with scheduler(root / "dask", wait=4) as cluster:
+    with scheduler(root / "dask", wait=30) as cluster:
         cluster.start(lab, "other", METIS_SECRETS=f"plain:{other}")
         cluster.start(lab, "part", METIS_SECRETS=f"plain:{part}")
         cluster.wait()
@@ -244,7 +244,7 @@ def test_a_node_whose_secrets_no_worker_has_fails_alone(strangers: tuple[Lab, Re
 def test_a_worker_that_is_told_to_end_in_the_middle_leaves_no_image(tmp_path: Path, small: Lab) -> None:
     for file in small.artifacts.glob("n-*"):
         file.unlink()
-    with other_disk() as disk, scheduler(tmp_path, wait=2) as cluster:
+    with other_disk() as disk, scheduler(tmp_path, wait=20) as cluster:
         cache = disk / "cache"
         ending = cluster.start(small, "ending", code=HANGING, METIS_CACHE=str(cache))
         cluster.wait()
@@ -256,7 +256,7 @@ def test_a_worker_that_is_told_to_end_in_the_middle_leaves_no_image(tmp_path: Pa
             ending._child.send_signal(signal.SIGTERM)
             assert ending.wait(60)
             assert list((cache / "images").iterdir()) == []
-            assert run.wait(60)
+            assert run.wait(120)
 
 
 @pytest.mark.usefixtures("refused")
@@ -335,7 +335,7 @@ def lately(tmp_path: Path, small: Lab) -> Iterator[Cluster]:
     """A worker that takes a while for each image, and no image is there yet."""
     for file in small.artifacts.glob("n-*"):
         file.unlink()
-    with scheduler(tmp_path, wait=5) as cluster:
+    with scheduler(tmp_path, wait=30) as cluster:
         cluster.start(small, "late", code=late(1))
         cluster.wait()
         yield cluster

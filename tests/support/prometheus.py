@@ -14,7 +14,7 @@ import yaml
 
 from pipeline.machine.process import Background, background
 from tests.support import ports
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 def need(program: str) -> None:
@@ -33,7 +33,7 @@ def running(program: str, *words: str, log: Path, ready: str = "/-/ready") -> It
 
     with ports.listening(start, log) as port:
         target = f"127.0.0.1:{port}"
-        wait_until(lambda: httpx.get(f"http://{target}{ready}", timeout=10).is_success)
+        wait_until(lambda: httpx.get(f"http://{target}{ready}", timeout=PATIENCE).is_success)
         yield target
 
 
@@ -58,7 +58,7 @@ def prometheus(folder: Path, jobs: Mapping[str, Mapping[str, Any]]) -> Iterator[
     words = [f"--config.file={config}", f"--storage.tsdb.path={folder}/data"]
     with (
         running("prometheus", *words, log=folder / "prometheus.log") as target,
-        httpx.Client(base_url=f"http://{target}/api/v1", timeout=10) as client,
+        httpx.Client(base_url=f"http://{target}/api/v1", timeout=PATIENCE) as client,
     ):
         yield client
 

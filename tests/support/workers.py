@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pipeline.machine import process
@@ -71,6 +72,7 @@ class Cluster:
     """What a run has to say to use it."""
     stack: ExitStack
     logs: dict[str, Path] = field(default_factory=dict)
+    workers: dict[str, Background] = field(default_factory=dict)
 
     def start(
         self, lab: Lab, name: str, *, within: tuple[str, ...] = (), code: str = RUN, **extra: str
@@ -84,11 +86,18 @@ class Cluster:
         self.logs[name] = self.folder / f"{name}.log"
         words = [*within, sys.executable, "-c", code, "worker", "--name", name]
         given = {**own, **self.environment, **extra}
-        return self.stack.enter_context(process.background(words, self.logs[name], extra_environment=given))
+        started = process.background(words, self.logs[name], extra_environment=given)
+        self.workers[name] = self.stack.enter_context(started)
+        return self.workers[name]
 
     def wait(self) -> None:
         """Wait until all workers are ready."""
-        wait_until(lambda: all(b"is ready for" in log.read_bytes() for log in self.logs.values()))
+        for name, log in self.logs.items():
+            wait_until(partial(_is_ready, log), self.workers[name])
+
+
+def _is_ready(log: Path) -> bool:
+    return b"is ready for" in log.read_bytes()
 
 
 @contextmanager
