@@ -72,11 +72,11 @@ def main() -> int:
         print(f"{name} ...", file=sys.stderr, flush=True)
         measure, runs = SUITE[name]
         found += measure(options.runs or runs)
+        now = kept.Kept(started, found)
+        kept.write(options.output, now)  # after each, for it takes long
     print(table(found))
-    now = kept.Kept(started, found)
     if then:
         print(f"\nbeside {options.against}:\n{kept.changes(then, now)}")
-    kept.write(options.output, now)
     plot.draw(found, options.output.with_suffix(".svg"))
     return 0 if all(item.is_good for item in found) else 1
 
