@@ -23,7 +23,7 @@ from pipeline.raw import record
 from pipeline.steps import choosing
 from tests.support import blocks
 from tests.support.blocks import MIB, attached, mounted
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_for_words
 
 GB = 10**9
 TABLE = "label: gpt\nsize=4M, type=linux\nsize=1M, type=swap\n"
@@ -85,7 +85,7 @@ def running(place: Place, script: str, *words: str) -> Iterator[None]:
     """A shell script beside us; the block runs when it has said "ready"."""
     log = place.room / "said"
     with process.background(["sh", "-c", f"{script}; echo ready; exec sleep 60", "sh", *words], log) as child:
-        wait_until(lambda: "ready" in log.read_text(), child)
+        wait_for_words(log, b"ready", child)
         yield
 
 

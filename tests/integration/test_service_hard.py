@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -209,7 +210,7 @@ def test_it_ends_and_begins_again_under_load(lab: Lab) -> None:
                 for listener in listeners:
                     listener.read()  # to its end
                 service.start()
-                wait_until(lambda job=job: is_over(lab, job))  # type: ignore[misc]
+                wait_until(partial(is_over, lab, job))
         finally:
             over.set()
             for thread in threads:

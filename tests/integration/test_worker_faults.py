@@ -27,7 +27,7 @@ from pipeline.scheduler.access import SchedulerAccess
 from pipeline.scheduler.client import Client
 from pipeline.steps.orders import ImageOrder, Place
 from tests.support.lab import Lab
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_for_words, wait_until
 from tests.support.workers import Cluster, scheduler
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def worker(cluster: Cluster, name: str) -> Iterator[Background]:
     log = cluster.folder / f"{name}.log"
     words = [sys.executable, "-c", REBORN, address(cluster), name]
     with process.background(words, log) as running:
-        wait_until(lambda: b"is ready" in log.read_bytes())
+        wait_for_words(log, b"is ready")
         yield running
 
 

@@ -20,7 +20,7 @@ from tests.support.authority import Authority
 from tests.support.lab import BIN, Lab, Report, class_text
 from tests.support.netns import network
 from tests.support.switch import heard, joined
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_for_words, wait_until
 from tests.support.workers import (
     HANGING,
     OTHER_METIS,
@@ -251,7 +251,7 @@ def test_a_worker_that_is_told_to_end_in_the_middle_leaves_no_image(tmp_path: Pa
         given = small.variables(cluster.environment)
         words = (BIN / "metis", "image", "--jobs", "1")
         with process.background(words, tmp_path / "log", extra_environment=given) as run:
-            wait_until(lambda: "made" in cluster.logs["ending"].read_text())
+            wait_for_words(cluster.logs["ending"], b"made")
             assert [*cache.rglob("n-?.img")]
             ending._child.send_signal(signal.SIGTERM)
             assert ending.wait(60)

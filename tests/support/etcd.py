@@ -20,7 +20,7 @@ from pipeline.cluster.etcd import Access
 from pipeline.machine import process
 from tests.support.authority import Authority
 from tests.support.rendering import program
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.waiting import PATIENCE, wait_for_words
 
 NAMES = ("titan-7-0a1b2c3d", "titan-8-1b2c3d4e", "titan-9-2c3d4e5f")
 READY = b"serving client traffic securely"
@@ -104,7 +104,7 @@ def etcd(folder: Path, members: int = 1) -> Iterator[Etcd]:
             cluster.running[name] = stack.enter_context(process.background(words, log))
         for name, running in cluster.running.items():
             log = folder / f"{name}.log"
-            wait_until(lambda log=log: READY in log.read_bytes(), running)  # type: ignore[misc]
+            wait_for_words(log, READY, running)
         yield cluster
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from pipeline.machine.process import Background
 
@@ -21,3 +22,8 @@ def wait_until(is_so: Callable[[], object], child: Background | None = None) -> 
         is_lost = has_ended or time.monotonic() > until
         assert not is_lost, child.last_words if child else "it does not come"
         time.sleep(0.01)
+
+
+def wait_for_words(log: Path, words: bytes, child: Background | None = None) -> None:
+    """Wait until a program has said something in its log; fails as `wait_until` does."""
+    wait_until(lambda: words in log.read_bytes(), child)

@@ -8,14 +8,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from pipeline.machine import process
 from pipeline.machine.process import Background
 from tests.support.authority import Authority
 from tests.support.lab import Lab
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_for_words, wait_until
 
 RUN = "from pipeline.cli import main; main()"
 OTHER_METIS = f"""
@@ -93,11 +92,7 @@ class Cluster:
     def wait(self) -> None:
         """Wait until all workers are ready."""
         for name, log in self.logs.items():
-            wait_until(partial(_is_ready, log), self.workers[name])
-
-
-def _is_ready(log: Path) -> bool:
-    return b"is ready for" in log.read_bytes()
+            wait_for_words(log, b"is ready for", self.workers[name])
 
 
 @contextmanager
