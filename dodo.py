@@ -4,7 +4,7 @@ Names and edges only. What a task does is a method of `pipeline.graph.tasks.Task
 `pipeline.graph.checks.Checks`; what it leaves are small files, and those are what the next task depends on.
 """
 
-from pipeline.graph.doit_setup import BURN_PARAMS, doit_config, load_tasks
+from pipeline.graph.doit_setup import BURN_PARAMS, UNCAPTURED, doit_config, load_tasks
 
 tasks = load_tasks()
 lab, files, checks = tasks.lab, tasks.artifacts, tasks.checks
@@ -19,6 +19,7 @@ def task_overlay():
             "targets": [files.overlay(folder)],
             "uptodate": [checks.overlay_unchanged(folder)],
             "actions": [(tasks.list_overlay, [folder])],
+            "io": UNCAPTURED,
         }
 
 
@@ -34,6 +35,7 @@ def task_class():
                 checks.class_as_resolved(name),
             ],
             "actions": [(tasks.resolve_class, [name])],
+            "io": UNCAPTURED,
         }
 
 
@@ -46,6 +48,7 @@ def task_golden():
             "targets": [files.golden_receipt(name)],
             "uptodate": [checks.as_left(files.golden_receipt(name)), checks.keyring_as_it_was(name)],
             "actions": [(tasks.fetch_golden, [name])],
+            "io": UNCAPTURED,
         }
 
 
@@ -58,6 +61,7 @@ def task_base():
             "targets": [files.base(name)],
             "uptodate": [checks.base_is_current(name)],
             "actions": [(tasks.make_base, [name])],
+            "io": UNCAPTURED,
         }
 
 
@@ -70,6 +74,7 @@ def task_manifest():
             "targets": [files.manifest(name)],
             "uptodate": [checks.no_conflict(name), checks.manifest_as_rendered(name)],
             "actions": [(tasks.render_manifest, [name])],
+            "io": UNCAPTURED,
         }
 
 
@@ -83,12 +88,13 @@ def task_image():
             "targets": [files.image(name)],
             "uptodate": [checks.image_is_current(name)],
             "actions": [(tasks.make_image, [name])],
+            "io": UNCAPTURED,
         }
 
 
 def task__image_to_burn():
     """the image that a burn waits for, which only its --node tells"""
-    return {"actions": [(tasks.image_to_burn,)]}
+    return {"actions": [(tasks.image_to_burn,)], "io": UNCAPTURED}
 
 
 def task_burn():
@@ -98,4 +104,5 @@ def task_burn():
         "calc_dep": ["_image_to_burn"],
         "uptodate": [tasks.burn_request],
         "actions": [(tasks.burn,)],
+        "io": UNCAPTURED,
     }

@@ -49,6 +49,13 @@ BURN_PARAMS: list[dict[str, Any]] = [
     },
 ]
 
+UNCAPTURED: Mapping[str, bool] = {"capture": False}
+"""The `io` of each task: doit leaves the streams of the process alone.
+
+Otherwise it puts others in their place for each action, which all threads see. Where actions overlap, each
+puts back what another had put there; so they pile up, one upon the other, until writing to them is too deep.
+"""
+
 GARBAGE_AFTER = 50_000
 """Objects made, and not yet gone, before Python looks for garbage among them."""
 

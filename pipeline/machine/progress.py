@@ -40,7 +40,7 @@ class QuietReporter:
     """Seconds; a shorter step is not worth a line in a log."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        # doit swaps sys.stderr while an action runs: keep the one of the process.
+        # doit's report in JSON takes sys.stderr for itself: keep the one of the process.
         self._stream = stream or sys.__stderr__ or sys.stderr
         self._lock = threading.Lock()
 
@@ -125,7 +125,7 @@ class TerminalReporter:
             WithTotal(progress.TimeRemainingColumn()),
             console=Console(file=self._stream, force_terminal=True),
             transient=True,
-            # doit swaps these per action too; and what is printed while bars run must reach stdout.
+            # What is printed while bars run must reach stdout.
             redirect_stdout=False,
             redirect_stderr=False,
         )

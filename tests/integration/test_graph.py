@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +22,24 @@ from threading import Thread
 import pytest
 import yaml
 
-from pipeline.machine import durable
+from pipeline.machine import durable, process
 from tests.support import goldens, keys
 from tests.support.lab import BIN, QUICK_INJECTOR, REPOSITORY, Lab, Report, class_text
 from tests.support.small_disk import small_disk
 
 TOKEN = f"K10{'ab' * 32}::node:hunter2token"
 NODES = {"alpha", "beta", "gamma"}
+STREAMS_IN_ACTIONS = """
+import sys
+from doit.loader import load_tasks
+from doit.task import Stream
+from pipeline import dodo
+for task in load_tasks(vars(dodo)):
+    for action in task.actions:
+        own = (sys.stdout, sys.stderr)
+        action.args, action.py_callable = [], lambda: print(task.name, (sys.stdout, sys.stderr) == own)
+    task.execute(Stream(dodo.DOIT_CONFIG["verbosity"]))
+"""
 
 
 def make_lab(root: Path, golden: Path) -> Lab:
@@ -457,6 +469,15 @@ def test_listing_needs_no_network_and_reads_no_node_twice(lab: Lab) -> None:
         "image",
         "burn",
     ]
+
+
+def test_no_action_has_streams_of_its_own_which_other_threads_would_see(lab: Lab) -> None:
+    said = process.run(
+        [sys.executable, "-c", STREAMS_IN_ACTIONS], cwd=REPOSITORY, extra_environment=lab.variables({})
+    )
+    lines = said.out.decode().splitlines()
+    assert {"golden:plain True", "image:gamma True", "burn True"} <= set(lines)
+    assert [line for line in lines if not line.endswith(" True")] == []
 
 
 def test_an_unreadable_single_file_is_one_line(fresh: Lab) -> None:
