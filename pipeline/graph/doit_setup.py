@@ -11,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from doit.dependency import Dependency
 from doit.exceptions import BaseFail, InvalidDodoFile, UnmetDependency
+from doit.globals import Globals
 from doit.reporter import ConsoleReporter
 
 from ..errors import MetisError
@@ -103,6 +105,7 @@ class LineReporter(ConsoleReporter):
 
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: Iterable[str]) -> None:
         """Called by doit before anything is looked at."""
+        _write_at_its_end(Globals.dep_manager)
         if self.lab:
             asked = {inner for name in selected_tasks for inner in (name, *tasks[name].task_dep)}
             self.lab.keyring.expect(name.partition(":")[2] for name in asked if name.startswith("image:"))
@@ -154,6 +157,20 @@ def doit_config(lab: Lab) -> dict[str, Any]:
         "sort": "definition",
         "verbosity": 2,
     }
+
+
+def _write_at_its_end(memory: Dependency) -> None:
+    """Have doit write what it remembers when all is done, as it does but for tasks that fail.
+
+    With the first of those it would lock its database until then, and who builds or only looks meanwhile
+    could write nothing at all.
+    """
+
+    def remove(task: str) -> None:
+        memory.backend._cache[task] = {}
+        memory.backend._dirty.add(task)
+
+    memory.remove = remove
 
 
 def _set_aside_if_broken(state: Path, lab: Lab) -> None:

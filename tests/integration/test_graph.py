@@ -446,6 +446,27 @@ def test_a_second_build_is_told_who_is_building(fresh: Lab) -> None:
     assert not list(fresh.artifacts.glob("*.img"))
 
 
+BUILDS_MEANWHILE = """
+import subprocess
+def render(node):
+    meanwhile = subprocess.run([{metis!r}, "image", "--node", "gamma"], capture_output=True, text=True)
+    with open({said!r}, "w") as said:
+        said.write(meanwhile.stderr)
+    return ()
+"""
+
+
+def test_a_second_build_is_told_so_also_where_something_failed_in_the_first(fresh: Lab) -> None:
+    said = fresh.root / "said"
+    fresh.write("hooks/fails.py", "def render(node):\n    raise ValueError\n")
+    fresh.write("hooks/builds.py", BUILDS_MEANWHILE.format(metis=str(BIN / "metis"), said=str(said)))
+    for number, (name, hook) in enumerate({"alpha": "fails", "beta": "builds"}.items(), 1):
+        fresh.write(f"nodes/{name}.yaml", f"{node_text('plain', number)}hooks: [{hook}]\n")
+    assert fresh.doit("manifest").tasks("failed") == {"manifest:alpha"}
+    assert "is building in" in said.read_text()
+    assert "Traceback" not in said.read_text()
+
+
 def test_a_second_build_that_may_wait_builds_afterwards(fresh: Lab) -> None:
     journal = fresh.root / "journal"
     with ThreadPoolExecutor() as pool:
