@@ -80,10 +80,9 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
     The folders of mkfs and sfdisk, which an ordinary user's PATH leaves out, come last on it.
     """
+    # Only of what is kept the value is looked up: another thread may just be taking out what logs in.
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
+        name: os.environ[name] for name in os.environ if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
     }
     path = os.pathsep.join([kept.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", **(extra or {})}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.machine import process
+from pipeline.machine.hardening import forget_credentials
 from pipeline.machine.process import FilterError, ToolError
 from tests.support.waiting import wait_until
 
@@ -188,6 +189,19 @@ def test_a_child_in_the_background_is_gone_when_we_are_killed(tmp_path: Path) ->
     assert ended.code == -9
     process.run(["sleep", "1.5"])
     assert not (tmp_path / "late").exists()
+
+
+def test_a_child_is_started_while_another_thread_forgets_what_logs_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Allowed(frozenset[str]):
+        def __contains__(self, name: object) -> bool:  # asked for each name, as threads may alternate
+            forget_credentials([])
+            return super().__contains__(name)
+
+    monkeypatch.setattr(process, "ALLOWED", Allowed(process.ALLOWED))
+    monkeypatch.setenv("VAULT_TOKEN", "hvs.secret")
+    assert "VAULT_TOKEN" not in process.environment()
 
 
 def test_a_child_in_the_background_says_why_it_ended(tmp_path: Path) -> None:
