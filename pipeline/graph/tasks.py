@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
@@ -13,6 +12,7 @@ from ..lab.history import keeping_build, keeping_failure
 from ..lab.lab import Lab
 from ..lab.makers import Maker, maker
 from ..machine import durable
+from ..machine.once import shared_property
 from ..manifest import has_cached
 from ..manifest_json import to_data
 from ..steps import receipts
@@ -167,11 +167,11 @@ class Tasks(Actions):
 
     # --------------------------------------------------------------------------------------- inside
 
-    @cached_property
+    @shared_property
     def _maker(self) -> Maker:
         return maker(self.lab)
 
-    @cached_property
+    @shared_property
     def _cards(self) -> LabCards:
         from ..lab.cards import LabCards
 

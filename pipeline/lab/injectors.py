@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..machine.once import once
 
 # Only the one that is chosen is imported.
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _auto(appliance: Callable[[], Appliance], note: Note) -> Injector:
     from ..inject.auto import AutoInjector
 
     # One for all images: those that wait at the same time share an appliance.
-    return AutoInjector(_direct(appliance, note), cache(lambda: _guestfs(appliance, note)), note)
+    return AutoInjector(_direct(appliance, note), once(lambda: _guestfs(appliance, note)), note)
 
 
 INJECTORS: Mapping[str, Maker] = MappingProxyType(

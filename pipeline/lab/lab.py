@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,6 +22,7 @@ from ..inventory.overlay import Listed
 from ..inventory.read import Inventory
 from ..machine import sudo
 from ..machine.environment import user_folder, user_folders
+from ..machine.once import shared_property
 from ..machine.progress import Reporter
 from ..machine.reporters import reporter
 from ..manifest import secrets_of
@@ -86,42 +86,42 @@ class Lab:
 
     # ------------------------------------------------------------------------------- what is there
 
-    @cached_property
+    @shared_property
     def inventory(self) -> Inventory:
         """The declared state."""
         return Inventory(self.settings.inventory)
 
-    @cached_property
+    @shared_property
     def index(self) -> Index:
         """What the graph knows of the inventory without resolving it."""
         cache = self.artifacts.index(self.settings.inventory_key)
         return build_index(self.inventory, cache, remember=self.remembers)
 
-    @cached_property
+    @shared_property
     def nodes(self) -> tuple[str, ...]:
         """All nodes."""
         return tuple(self.index.nodes)
 
-    @cached_property
+    @shared_property
     def classes(self) -> tuple[str, ...]:
         """All classes that have an image."""
         return tuple(name for name, about in self.index.classes.items() if not about.abstract)
 
-    @cached_property
+    @shared_property
     def overlays(self) -> tuple[str, ...]:
         """The folders of all overlays, relative to the inventory."""
         folders = [folder for about in self.index.classes.values() for folder in about.overlays]
         folders += [folder for about in self.index.nodes.values() for folder in about.overlays]
         return tuple(dict.fromkeys(folders))
 
-    @cached_property
+    @shared_property
     def composer(self) -> Composer:
         """Resolves and renders from what the graph has listed."""
         from ..steps.compose import Composer
 
         return Composer(self.inventory, self.settings.override, self._listed)
 
-    @cached_property
+    @shared_property
     def live_composer(self) -> Composer:
         """Resolves and renders from the folders themselves, without the graph."""
         from ..steps.compose import Composer, live_listing
@@ -181,7 +181,7 @@ class Lab:
 
     # ------------------------------------------------------------------------------------ adapters
 
-    @cached_property
+    @shared_property
     def tools(self) -> Tools:
         """What the heavy steps work with."""
         from ..steps.build import Tools
@@ -189,14 +189,14 @@ class Lab:
         injector = self.injector()
         return Tools(injector, self.open_blob, self.reporter, injectors.second_of(injector))
 
-    @cached_property
+    @shared_property
     def size_limit(self) -> int:
         """No raw image may be larger, in bytes."""
         from ..inventory.formats import size_in_bytes
 
         return size_in_bytes(self.inventory.cluster().data.get("card", {}).get("max_size", LARGEST_CARD))
 
-    @cached_property
+    @shared_property
     def appliance(self) -> Appliance:
         """Also what knows whether KVM works here."""
         from ..golden.schemes import CREDENTIALS
@@ -223,7 +223,7 @@ class Lab:
         content.seek(0, io.SEEK_SET)
         return content
 
-    @cached_property
+    @shared_property
     def keyring(self) -> Keyring:
         """What nodes have of secrets."""
         used = UsedSecrets(self.artifacts.state, makes_key=self.remembers)
@@ -241,7 +241,7 @@ class Lab:
             self.reporter.note(f"{name}: made, and kept in {place}: {', '.join(revealed.made)}")
         return revealed
 
-    @cached_property
+    @shared_property
     def secret_source(self) -> SecretSource:
         """Where nodes' secrets are kept."""
         return self._secrets.source()
@@ -257,14 +257,14 @@ class Lab:
 
         return LabSecrets(self.settings, cluster, self.reporter, remembers=self.remembers)
 
-    @cached_property
+    @shared_property
     def goldens(self) -> Goldens:
         """Classes' goldens and what else nodes need from outside."""
         from ..steps.goldens import Goldens
 
         return Goldens(self.composer.klass, self.artifacts.golden_receipt, self.means)
 
-    @cached_property
+    @shared_property
     def means(self) -> Means:
         """What fetching works with."""
         from ..golden.fetch import Means

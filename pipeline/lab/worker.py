@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,7 @@ from ..golden.fetch import Fetched
 from ..inject.tree import Injector
 from ..machine import durable
 from ..machine.journal import EventReporter
+from ..machine.once import once
 from ..machine.progress import Reporter
 from ..manifest import secrets_of
 from ..manifest_json import from_data
@@ -46,13 +47,13 @@ class _UnfitError(MetisError):
     """This worker finds, only when it has an order, that it cannot carry that one out as it must be."""
 
 
-@cache
+@once
 def own_lab() -> Lab:
     """What the worker's environment says: its injector, its cache and where its secrets are."""
     return Lab.from_environment(remembers=False)
 
 
-@cache
+@once
 def _injector() -> Injector:
     """One for all orders of this process, which may then share an appliance."""
     return own_lab().injector()
@@ -97,7 +98,7 @@ def at_work(store: Store, reporter: Reporter) -> Iterator[None]:
         own_lab().until_walked.close()
 
 
-@cache
+@once
 def _own_place() -> Path:
     """Where this process makes images in its cache; gone with `at_work`."""
     lab = own_lab()

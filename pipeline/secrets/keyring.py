@@ -10,10 +10,10 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..errors import MetisError, RefusedError, SeveralErrors, SourceError
+from ..machine.once import shared_property
 from ..model import Reveal, SecretRef
 from ..secret import Secret
 from .source import CLUSTER, ConflictError, SecretSource, Stored
@@ -109,7 +109,7 @@ class Keyring:
         shared = self._shared
         return NodeSecrets(self.source.read(node), shared)
 
-    @cached_property
+    @shared_property
     def _shared(self) -> Stored:
         """Looked at before it is read: what changes in between is seen by the next run."""
         if CLUSTER not in self._seen:
@@ -233,7 +233,7 @@ class Keyring:
         """What is wrong where another node has the same value of what is one node's alone."""
         return self._twins.fault(node, name, values[name]) if name in values else None
 
-    @cached_property
+    @shared_property
     def _twins(self) -> Twins:
         from .twins import Twins
 
