@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,15 +99,21 @@ def drop_rotten(store: Store, held: Held, advance: Advance) -> Rotten | None:
     if found == held.key:
         return None
     try:
-        with store.lock(held.key, f"at work on {held.key[:12]}"):
-            if stamp(path) != before:
-                return None
-            store.remove(held.key)
-    except FileNotFoundError:
-        return None
+        return Rotten(held, found) if drop_as_seen(store, held.key, before) else None
     except OSError as error:
         return Rotten(held, found, from_os(error))
-    return Rotten(held, found)
+
+
+def drop_as_seen(store: Store, key: str, seen: Mapping[str, int]) -> bool:
+    """Remove a file that was found to be rotten, if it still looks as it did then; say whether it is gone.
+
+    Another one may have found the same, and have fetched it again since.
+    """
+    with suppress(FileNotFoundError), store.lock(key, f"at work on {key[:12]}"):
+        if stamp(store.path(key)) == seen:
+            store.remove(key)
+            return True
+    return False
 
 
 def _alone(store: Store, keys: Sequence[str], drop: Callable[[], bool]) -> bool:

@@ -96,6 +96,9 @@ class Store:
         if found == sha256:
             _write_stamp(path, now, origin)
             return path
+        with suppress(FileNotFoundError):
+            if stamp(path) != now:  # another thread has found the same, and has fetched it again
+                return self.find(sha256)
         self._reporter.note(f"{path} rotted in the cache and is removed: its SHA-256 is {found} now")
         self.remove(sha256)
         return None

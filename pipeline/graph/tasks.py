@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..cache.contents import drop_as_seen
+from ..cache.store import stamp
 from ..errors import RefusedError, RottenError, SeveralErrors, UsageError
 from ..inventory import overlay
 from ..lab.history import keeping_build, keeping_failure
@@ -95,11 +97,12 @@ class Tasks(Actions):
         golden = self.lab.goldens.fetched(name)
         if self.lab.is_there(target, base_made_from(golden.sha256, wanted)):
             return
+        seen = stamp(golden.path)
         try:
             self._maker.make_base(golden, wanted, target)
         except RottenError as error:
             self.lab.reporter.note(f"{error}; fetching it again")
-            self.lab.store.remove(golden.sha256)
+            drop_as_seen(self.lab.store, golden.sha256, seen)
             self._maker.make_base(self.lab.goldens.fetched(name), wanted, target)
 
     @building

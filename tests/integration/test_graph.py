@@ -22,7 +22,13 @@ from threading import Thread
 import pytest
 import yaml
 
+from pipeline.cache.store import stamp
+from pipeline.errors import RottenError
+from pipeline.golden.fetch import Fetched
+from pipeline.graph.tasks import Tasks
+from pipeline.lab.lab import Lab as TheLab
 from pipeline.machine import durable, process
+from pipeline.settings import Settings
 from tests.support import goldens, keys
 from tests.support.lab import BIN, QUICK_INJECTOR, REPOSITORY, Lab, Report, class_text
 from tests.support.small_disk import small_disk
@@ -277,6 +283,27 @@ def test_a_rotted_golden_is_fetched_again(lab: Lab) -> None:
     report = build(lab)
     assert report.code == 0, report
     assert "rotted" in report.err
+
+
+def test_a_rotted_golden_that_another_class_has_fetched_again_is_kept(
+    fresh: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fresh.doit("golden").code == 0
+    lab = TheLab(Settings.from_environment(fresh.variables({}), REPOSITORY))
+    tasks, used = Tasks(lab), []
+
+    class Maker:
+        def make_base(self, golden: Fetched, _wanted: object, _target: object) -> None:
+            used.append(stamp(golden.path))
+            if len(used) == 1:
+                lab.store.remove(golden.sha256)  # as for the other class, which was faster
+                used.append(stamp(lab.goldens.fetched("other").path))
+                raise RottenError("it rotted")
+
+    monkeypatch.setattr(tasks, "_maker", Maker())
+    assert tasks.make_base("plain") is None
+    _, fetched, used_then = used
+    assert used_then == fetched
 
 
 def state(lab: Lab, node: str) -> tuple[int, int]:

@@ -108,6 +108,25 @@ def test_rot_is_found_even_when_the_time_is_put_back(store: Store, held: Path) -
     assert store.find(SHA256) is None
 
 
+def test_what_came_in_place_of_a_rotten_file_while_that_was_looked_at_is_found(
+    store: Store, held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held.write_bytes(b"a g0lden")
+
+    def digest(path: Path, *_: object) -> str:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != SHA256:  # another thread has found the same, and is faster
+            store.remove(SHA256)
+            part = store.partial(SHA256) / "golden"
+            part.write_bytes(CONTENT)
+            store.admit(part, SHA256)
+        return found
+
+    monkeypatch.setattr(store_module, "digest", digest)
+    assert store.find(SHA256) == held
+    assert held.read_bytes() == CONTENT
+
+
 def test_what_is_unfinished_is_never_found(store: Store) -> None:
     (store.partial(SHA256) / "golden").write_bytes(CONTENT)
     assert store.find(SHA256) is None
