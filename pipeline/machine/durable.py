@@ -79,11 +79,9 @@ def remove_if_left(part: Path, note: Callable[[str], None] = lambda _line: None)
     """The same for one of them, a folder or a file; a link stays."""
     with suppress(OSError):
         is_folder = stat.S_ISDIR(part.lstat().st_mode)
-        try:
-            lock = _opened(part / _LOCK if is_folder else part, 0)
-        except FileNotFoundError:  # a kill came before its lock did, or when it was half removed
-            shutil.rmtree(part)
-            return
+        # Without a lock a folder is half removed, or a kill came first; or it is just being made: whoever
+        # does that finds this lock, and makes another one.
+        lock = _opened(part / _LOCK, os.O_CREAT) if is_folder else _opened(part, 0)
         is_left = False
         try:
             is_left = lock_now(lock)

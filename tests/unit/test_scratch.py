@@ -7,11 +7,13 @@ import signal
 import stat
 import subprocess
 import sys
-from contextlib import suppress
+import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from pipeline.machine.durable import own_folder
 from pipeline.machine.scratch import scratch, sweep
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +76,27 @@ def test_a_folder_whose_owner_was_killed_before_it_had_a_lock_is_removed(tmp_pat
     (tmp_path / ".push-abc.part").mkdir()
     sweep(tmp_path, tmp_path / "cache")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_just_being_made_is_not_taken_for_one_that_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its maker goes on, and has its lock, when the sweep has found none and is about to remove it."""
+    made = Path(tempfile.mkdtemp(prefix=".push-", suffix=".part", dir=tmp_path))
+    make, remove = tempfile.mkdtemp, shutil.rmtree
+    with ExitStack() as stack:
+        working: list[Path] = []
+
+        def later(folder: Path, **options: bool) -> None:
+            if not working:
+                folders = iter([str(made)])
+                monkeypatch.setattr("tempfile.mkdtemp", lambda **where: next(folders, None) or make(**where))
+                working.append(stack.enter_context(own_folder(tmp_path, "push")))
+            remove(folder, **options)
+
+        monkeypatch.setattr("shutil.rmtree", later)
+        sweep(tmp_path, tmp_path / "cache")
+        assert list(tmp_path.iterdir()) == working
 
 
 def test_nobody_removes_what_another_works_in(tmp_path: Path) -> None:
