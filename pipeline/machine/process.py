@@ -6,6 +6,7 @@ back as one line.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import selectors
@@ -42,6 +43,7 @@ _WIDE = 1 << 20
 _PAUSE = 0.05
 """Seconds between looks at a filter that works by itself."""
 _WAITED_FOR: set[subprocess.Popen[bytes]] = set()
+_ENDING = threading.Event()
 _OF_THE_MEDIUM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -476,6 +478,8 @@ def _started(
         raise ToolError(f"cannot start {words[0]}: {error.strerror}") from None
     _WAITED_FOR.add(child)
     try:
+        if _ENDING.is_set():
+            _kill(child)
         yield child
     finally:
         _WAITED_FOR.discard(child)
@@ -484,6 +488,17 @@ def _started(
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
+
+
+@atexit.register
+def _end_with_us() -> None:
+    """Kill what is still waited for: by threads that are not, so that they get nowhere any more.
+
+    After Ctrl-C in a run of several tasks at once the others would go on, and what they started with them.
+    """
+    _ENDING.set()
+    for child in tuple(_WAITED_FOR):
+        _kill(child)
 
 
 def _check_installed(program: str | Path, extra_environment: Mapping[str, str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -176,6 +177,21 @@ def test_a_child_in_the_background_is_gone_with_what_it_started_when_its_block_f
         fail()
     process.run(["sleep", "1.2"])
     assert not (tmp_path / "late").exists()
+
+
+def test_a_child_that_a_thread_waits_for_is_gone_when_we_end_without_the_thread(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys, threading; from pipeline.machine import process\n"
+        "from tests.support.waiting import wait_until\n"
+        "words = ['sh', '-c', 'echo $$ > begun; mv begun pid; exec sleep 600']\n"
+        "threading.Thread(target=process.run, args=[words], daemon=True).start()\n"
+        "wait_until(pathlib.Path('pid').exists)\n"
+        "raise KeyboardInterrupt\n"
+    )
+    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process.run([sys.executable, "-c", code], cwd=tmp_path, check=False, extra_environment=path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_a_child_in_the_background_is_gone_when_we_are_killed(tmp_path: Path) -> None:
