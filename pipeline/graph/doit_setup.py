@@ -178,6 +178,8 @@ def _set_aside_if_broken(state: Path, lab: Lab) -> None:
     try:
         with closing(sqlite3.connect(state)) as database:
             database.execute("PRAGMA schema_version")
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:  # another run is just writing it
+            return
         lab.reporter.note(f"{state} is damaged and set aside: all tasks are looked at anew")
         state.replace(state.with_suffix(".broken"))

@@ -11,10 +11,13 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -25,6 +28,7 @@ import yaml
 from pipeline.cache.store import stamp
 from pipeline.errors import RottenError
 from pipeline.golden.fetch import Fetched
+from pipeline.graph.doit_setup import doit_config
 from pipeline.graph.tasks import Tasks
 from pipeline.lab.lab import Lab as TheLab
 from pipeline.machine import durable, process
@@ -396,6 +400,18 @@ def test_a_damaged_state_is_made_anew_and_no_image_is(lab: Lab, kind: str, conte
     assert lab.doit("image").code == 0
     assert [state(lab, node) for node in sorted(NODES)] == before
     assert not lab.doit("image").tasks("run")
+
+
+def test_a_state_that_another_run_just_writes_is_not_taken_for_damaged(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    the_lab = TheLab(Settings.from_environment(lab.variables({}), REPOSITORY))
+    file = Path(doit_config(the_lab)["dep_file"])
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))
+        doit_config(the_lab)
+    assert file.is_file()
 
 
 def test_what_a_killed_build_has_left_is_swept_up_by_the_next(lab: Lab) -> None:
