@@ -87,12 +87,12 @@ def test_a_folder_that_is_just_being_made_is_not_taken_for_one_that_was_left(
     with ExitStack() as stack:
         working: list[Path] = []
 
-        def later(folder: Path, **options: bool) -> None:
+        def later(folder: Path, *, ignore_errors: bool = False) -> None:
             if not working:
                 folders = iter([str(made)])
                 monkeypatch.setattr("tempfile.mkdtemp", lambda **where: next(folders, None) or make(**where))
                 working.append(stack.enter_context(own_folder(tmp_path, "push")))
-            remove(folder, **options)
+            remove(folder, ignore_errors=ignore_errors)
 
         monkeypatch.setattr("shutil.rmtree", later)
         sweep(tmp_path, tmp_path / "cache")
