@@ -30,6 +30,7 @@ html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
+smartquotes = False  # it would make one dash of the two before an option, which who copies it then types
 
 
 def complete(app: Sphinx, name: str, source: list[str]) -> None:
@@ -45,8 +46,9 @@ def show_named(app: Sphinx, context: click.Context, lines: list[str]) -> None:
 
 
 def show_plainly(app: Sphinx, context: click.Context, lines: list[str]) -> None:
-    """Keep placeholders such as ssh://HOST and USER@HOST from becoming links."""
-    lines[:] = [re.sub(r"(\b[a-z]+://|@)", r"\\\1", line) for line in lines]
+    """Keep placeholders such as ssh://HOST and USER@HOST from becoming links; the name of an option never does."""
+    link = re.compile(r"(\b[a-z]+://|@)")
+    lines[:] = [line if line.startswith(".. option::") else link.sub(r"\\\1", line) for line in lines]
 
 
 def setup(app: Sphinx) -> None:

@@ -22,7 +22,7 @@ from pipeline.inventory.schema_files import Kind, Schema, address_of, contents, 
 ROOT = Path(__file__).parents[1]
 TASK = re.compile(r"task_(?!_)")
 MARK = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
-_VARIABLE = re.compile(r"^\| (?=`[A-Z]+(?:_[A-Z…<]|`))")
+_VARIABLE = re.compile(r"^\| (?=`[A-Z]+(?:_[A-Z<>]+)*(?:=1)?`)")
 _LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)(#[^)\s]*)?\)")
 
 # ------------------------------------------------------------------------------------------- tables
