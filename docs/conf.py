@@ -46,7 +46,7 @@ def show_named(app: Sphinx, context: click.Context, lines: list[str]) -> None:
 
 
 def show_plainly(app: Sphinx, context: click.Context, lines: list[str]) -> None:
-    """Keep placeholders such as ssh://HOST and USER@HOST from becoming links; the name of an option never does."""
+    """Keep placeholders such as ssh://HOST and USER@HOST from becoming links; names of options never do."""
     link = re.compile(r"(\b[a-z]+://|@)")
     lines[:] = [line if line.startswith(".. option::") else link.sub(r"\\\1", line) for line in lines]
 

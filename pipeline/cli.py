@@ -28,6 +28,7 @@ from .commands.history import history
 from .commands.image import image
 from .commands.init import init
 from .commands.nightly import nightly
+from .commands.options import Commands
 from .commands.plan import plan
 from .commands.preflight import preflight
 from .commands.push import push
@@ -48,6 +49,7 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended; SIGTE
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="--debug, anywhere, shows tracebacks. Exit codes: 0 done, 1 failed, 2 wrong usage, inventory or "
     "secret, 3 refused for safety, 4 a hash or an identity did not match, 5 a source could not be reached.",

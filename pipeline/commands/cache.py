@@ -10,7 +10,7 @@ import click
 
 from ..amounts import counted, duration, seconds, sized
 from ..errors import SeveralErrors, UsageError, one_line
-from .options import common, lab_of, print_json
+from .options import Commands, common, lab_of, print_json
 
 if TYPE_CHECKING:
     from ..cache.policy import Contents, Held, Limits
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HEADER = ("key", "size", "last used", "used by", "from")
 
 
-@click.group()
+@click.group(cls=Commands)
 def cache() -> None:
     """Look after the goldens and other files that were fetched."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import MetisError, SeveralErrors, SourceError, UsageError, about
-from .options import common, complete_class, each, lab_of, print_json, registry_options
+from .options import Commands, common, complete_class, each, lab_of, print_json, registry_options
 
 if TYPE_CHECKING:
     from ..golden.fetch import Fetched
@@ -29,7 +29,7 @@ class_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def golden() -> None:
     """Look after the images that classes are built from."""
 

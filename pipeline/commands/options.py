@@ -21,6 +21,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S")
 T = TypeVar("T")
 
+
+class Commands(click.Group):
+    """A command of several, whose help says of each the whole first sentence."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them; click itself cuts what is longer than a line."""
+        with formatter.section("Commands"):
+            whole = [(name, command.get_short_help_str(10_000)) for name, command in self.commands.items()]
+            formatter.write_dl(sorted(whole))
+
+
 FLAG_VARIABLES = {
     "inventory": "METIS_INVENTORY",
     "artifacts": "METIS_ARTIFACTS",

@@ -14,7 +14,7 @@ import click
 
 from ..errors import SeveralErrors, SourceError, UsageError
 from ..secrets.places import all_spellings
-from .options import common, each, lab_of, node_option, print_json
+from .options import Commands, common, each, lab_of, node_option, print_json
 from .secret_values import needed, rotate, set_
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..secrets.source import SecretSource
 
 
-@click.group()
+@click.group(cls=Commands)
 def secrets() -> None:
     """Look after nodes' secrets; no value is ever shown."""
 

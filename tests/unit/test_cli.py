@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,13 @@ def test_help_lists_the_commands_and_the_exit_codes(metis: Metis) -> None:
     assert {"plan", "config", "image"} <= set(COMMANDS)
     assert all(f" {name} " in out for name in COMMANDS)
     assert all(f"{code} " in out for code in range(6))
+
+
+@pytest.mark.parametrize("words", ["", "cache", "golden", "secrets"])
+def test_help_says_what_each_command_does_to_the_end_of_the_sentence(metis: Metis, words: str) -> None:
+    listed = metis(*words.split(), "--help").out.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    assert len(said := re.split(r"\n  (?=\w)", listed)) > 2
+    assert [line for line in said if not re.search(r"[^.]\.$", line)] == []
 
 
 @pytest.mark.parametrize("name", LEAVES)

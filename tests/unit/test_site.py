@@ -171,13 +171,15 @@ def test_every_variable_that_is_read_is_in_the_reference(site: Path) -> None:
 
 
 def test_nothing_but_variables_is_in_the_reference_of_variables(site: Path) -> None:
-    named = [tag.get_text() for tag in page(site / "reference/environment.html").select("td:first-child code")]
+    named = [
+        tag.get_text() for tag in page(site / "reference/environment.html").select("td:first-child code")
+    ]
     assert [name for name in named if not re.fullmatch(r"[A-Z][A-Z_<>0-9]+(=1)?|--[a-z-]+", name)] == []
 
 
 def test_what_is_copied_from_a_page_is_what_was_written(site: Path) -> None:
     """An option keeps its two hyphens, and a placeholder gets no backslash."""
-    changed = re.compile(r"[–—][a-z]+|\\[a-z]+://\S+")
+    changed = re.compile("[\N{EN DASH}\N{EM DASH}][a-z]+" r"|\\[a-z]+://\S+")
     found = {file.relative_to(site): changed.findall(soup.get_text()) for file, soup in pages(site)}
     assert {file: texts for file, texts in found.items() if texts} == {}
 
