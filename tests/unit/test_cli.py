@@ -149,14 +149,14 @@ def test_wrong_usage_ends_with_2_and_no_traceback(metis: Metis, words: Sequence[
 @pytest.mark.parametrize("command", ["plan", "config"])
 def test_an_unknown_node_is_named(metis: Metis, command: str) -> None:
     ended = metis(command, "--node", "titan-99")
-    assert (ended.code, ended.err) == (2, "metis: nodes/titan-99.yaml: no such node\n")
+    assert (ended.code, ended.err) == (2, "metis: nodes/titan-99.yaml: no such node: `metis status` lists them\n")
 
 
 def test_image_takes_the_same_for_wrong_usage(metis: Metis) -> None:
     """In a process of its own, as it walks the graph."""
     said = Lab(metis.lab.parent, {"METIS_INVENTORY": str(metis.lab)}).metis("image", "--node", "titan-99")
     assert (said.code, said.out) == (2, "")
-    assert said.err == f"metis: no node titan-99 in {metis.lab}: see `metis plan`\n"
+    assert said.err == f"metis: no node titan-99 in {metis.lab}: `metis status` lists them\n"
 
 
 @pytest.mark.parametrize("command", ["plan", "config"])
