@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,11 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     ended = CliRunner().invoke(cli, ["init", str(tmp_path / "file" / "lab")])
     assert isinstance(ended.exception, OSError)
+
+
+def test_sudo_is_told_where_metis_is_as_it_looks_in_folders_of_its_own(lab: Path) -> None:
+    told = re.findall(r"^ +sudo (.*?) +#", (lab / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert told == ['-E "$(command -v metis)" burn --node example']
 
 
 def test_every_file_of_the_example_is_written_by_its_own_name(lab: Path) -> None:
