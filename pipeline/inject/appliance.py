@@ -219,7 +219,8 @@ def _ended_after(seconds: float, name: str) -> Iterator[threading.Event]:
 
 
 def _first_line(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[0]
+    """What went wrong; libguestfs adds how to report it."""
+    return str(error).strip().splitlines()[0].removesuffix(".")
 
 
 def _hint() -> str:
@@ -242,4 +243,7 @@ def _probe() -> None:
 
 
 if __name__ == "__main__":
-    _probe()
+    try:
+        _probe()
+    except RuntimeError as error:
+        sys.exit(_first_line(error))

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import MetisError
 from pipeline.inject import appliance
-from pipeline.inject.appliance import Accelerator, Appliance, Drive
+from pipeline.inject.appliance import LAUNCH_LIMIT, Accelerator, Appliance, Drive
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 
@@ -187,6 +187,16 @@ def test_an_emulator_that_dies_is_one_line(
     monkeypatch.setenv("LIBGUESTFS_HV", "/bin/false")
     with pytest.raises(MetisError, match="the libguestfs appliance did not start"):
         make(tmp_path, said, tmp_path / "nothing").launch([Drive(tiny_golden, read_only=True)])
+
+
+@pytest.mark.slow
+def test_why_kvm_does_not_work_is_what_libguestfs_says_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after that is advice on how to report a fault of libguestfs."""
+    pytest.importorskip("guestfs")
+    monkeypatch.setenv("LIBGUESTFS_HV", "/bin/false")
+    with pytest.raises(RuntimeError) as said:
+        appliance._probe()
+    assert appliance._why_not_kvm(LAUNCH_LIMIT["kvm"]) == appliance._first_line(said.value)
 
 
 @pytest.mark.slow
