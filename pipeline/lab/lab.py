@@ -161,7 +161,8 @@ class Lab:
         """Raise UsageError for nodes that nobody declared."""
         unknown = [name for name in names if name not in self.index.nodes]
         if unknown:
-            raise UsageError(f"no node {', '.join(unknown)} in {self.settings.inventory}", "`metis status` lists them")
+            where = self.settings.inventory
+            raise UsageError(f"no node {', '.join(unknown)} in {where}", "`metis status` lists them")
 
     def refuse_conflicts(self, name: str) -> None:
         """Raise where another node claims the same name or address."""

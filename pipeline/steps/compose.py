@@ -54,7 +54,8 @@ class Composer:
         """A node with its class and its cluster; raises InventoryError for whatever is wrong with it."""
         document = self._inventory.get("nodes", name)
         if document is None:
-            raise InventoryError([Problem(f"nodes/{name}.yaml", 0, "", "no such node: `metis status` lists them")])
+            why = "no such node: `metis status` lists them"
+            raise InventoryError([Problem(f"nodes/{name}.yaml", 0, "", why)])
         klass = self.klass(class_of(document, self._document))
         return checked(resolve_node(name, document, klass, self._inventory.cluster()))
 

@@ -149,7 +149,8 @@ def test_wrong_usage_ends_with_2_and_no_traceback(metis: Metis, words: Sequence[
 @pytest.mark.parametrize("command", ["plan", "config"])
 def test_an_unknown_node_is_named(metis: Metis, command: str) -> None:
     ended = metis(command, "--node", "titan-99")
-    assert (ended.code, ended.err) == (2, "metis: nodes/titan-99.yaml: no such node: `metis status` lists them\n")
+    said = "metis: nodes/titan-99.yaml: no such node: `metis status` lists them\n"
+    assert (ended.code, ended.err) == (2, said)
 
 
 def test_image_takes_the_same_for_wrong_usage(metis: Metis) -> None:
