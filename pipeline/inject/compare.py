@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ..edits import table as edits
@@ -34,7 +33,7 @@ from .paths import Paths
 from .sources import Sources
 from .strays import Owned, Strays
 from .stream import content
-from .tree import Status, Tree, Trees
+from .tree import NotExactError, Status, Tree, Trees
 
 NOT_COMPARED = "not compared"
 """Of what a finding speaks that is no difference: nobody could tell."""
@@ -67,6 +66,7 @@ def compare(
     """What the trees have otherwise than the manifests say; where both speak, the image's own counts.
 
     A difference is also what lies at what is `owned`, where only Metis decides, and no entry explains it.
+    Raises NotExactError where an injector cannot tell and another one can.
     """
     found: set[Finding] = set()
     for side in SIDES:
@@ -109,7 +109,7 @@ def _placed(entries: Iterable[Entry], paths: Paths) -> list[tuple[str, Entry]]:
 
 def _place(entry: Entry, paths: Paths) -> str:
     """An entry's path without links; where it leads nowhere, as it is named."""
-    with suppress(MetisError):
+    try:
         if isinstance(entry, Directory):
             return paths.directory(entry.path)
         if isinstance(entry, Edit) and entry.preferred:
@@ -117,7 +117,10 @@ def _place(entry: Entry, paths: Paths) -> str:
             if paths.status(preferred) is not None:
                 return preferred
         return paths.of(entry.path)
-    return entry.path
+    except NotExactError:
+        raise
+    except MetisError:
+        return entry.path
 
 
 def _merged(
@@ -155,6 +158,8 @@ class _Reader:
                 yield from (Finding(entry.side, path, *what) for what in self._whats(path, entry, status))
             elif not (isinstance(entry, Edit) and entry.optional):
                 yield _missing(entry)
+        except NotExactError:
+            raise
         except MetisError as error:
             yield Finding(entry.side, path, "unreadable", _expected_kind(entry), str(error))
 

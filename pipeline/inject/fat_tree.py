@@ -1,8 +1,9 @@
 """A FAT of an image as a tree, without mounting it: mtools(1) reads and changes it where it lies.
 
 mtools ends well although a file did not fit, takes what follows a colon for another name, writes `ġ` as `g`,
-and gives the files of a directory that is read. So names that it would not take as they are are refused, what
-it complains of is an error, and all that was written is read back.
+gives the files of a directory that is read, and asks at a terminal about what is for reading only. So names
+that it would not take as they are are refused, what it complains of is an error, it gets no terminal, and all
+that was written is read back.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _UNSAYABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\[\\\]|]|[. ](/|$)')
 """What cannot be in a name, or that mtools would take for something else."""
 _SHORT = re.compile(r"[^ .]{1,8}(\.[^ .]{1,3})?")
 """A name that needs no entries for a long one."""
-_FULL = ("No free cluster", "No space left", "No directory slots", "Disk full")
+_FULL = ("No free cluster", "No space left", "Disk full")
 _EMPTY = b'mdir: File "::" not found'
 """How mdir says that there is nothing at all."""
 _ENVIRONMENT = {"HOME": "/nonexistent", "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
@@ -186,6 +187,7 @@ class FatTree:
                 check=False,
                 extra_environment=_ENVIRONMENT | clock,
                 limit=None if stdin else _LIMIT,
+                terminal=False,
             )
         except process.ToolError as error:
             raise self._not_exact(str(error)) from None

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cache
 
 from ..errors import MetisError
 from ..model import Side
 from .paths import Paths
-from .tree import NodeKind, Tree
+from .tree import NodeKind, NotExactError, Tree
 
 Owned = Mapping[Side, Mapping[str, str]]
 """The paths at and beneath which a stray file changes what the node is, and how; `*` is within a name."""
 
 Stray = tuple[str, NodeKind, str]
 """A path without links, what is there, and what would come of it."""
+
+_MOST = 1 << 16
+"""Names that are looked at beneath one path."""
+_LONGEST = 4096
+"""Letters of a path; no kernel takes one that is longer (path_resolution(7), PATH_MAX)."""
 
 
 class Strays:
@@ -38,10 +42,16 @@ class Strays:
                 yield from self.beneath(path, reason)
 
     def beneath(self, top: str, reason: str) -> Iterator[Stray]:
-        """Those at or beneath a path; directories alone do no harm."""
-        todo = [top]
+        """Those at or beneath a path; directories alone do no harm.
+
+        Raises MetisError where there would be no end of them: directories may be in themselves.
+        """
+        todo, seen = [top], 0
         while todo:
-            path = todo.pop()
+            path, seen = todo.pop(), seen + 1
+            if seen > _MOST or len(path) > _LONGEST:
+                what = f"{_MOST} names, or a path longer than {_LONGEST} letters"
+                raise MetisError(f"{top} holds more than {what}", "see what lies there")
             status = self._paths.status(path)
             if status is None:
                 continue
@@ -68,8 +78,12 @@ class Strays:
 
     def _followed(self, path: str) -> Iterator[str]:
         """The directory that a path leads to, if it leads to one."""
-        with suppress(MetisError):
+        try:
             folder = self._paths.directory(path)
             status = self._paths.status(folder)
-            if status is not None and status.kind == "directory":
-                yield folder
+        except NotExactError:
+            raise
+        except MetisError:  # it leads nowhere
+            return
+        if status is not None and status.kind == "directory":
+            yield folder

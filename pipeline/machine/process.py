@@ -99,14 +99,16 @@ def run(
     extra_environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     limit: int | None = None,
+    terminal: bool = True,
 ) -> Finished:
     """Run a program to its end and return what it said.
 
     `timeout` is in seconds; when it passes, the child and everything that it started are killed. `limit` is
-    in bytes of each output, for a program that passes on what a stranger says. Raises ToolError when the
-    program is missing, takes too long, says more than that, or (with `check`) ends with another code than 0.
+    in bytes of each output, for a program that passes on what a stranger says. Without a `terminal` a program
+    finds none, on which it would ask, and wait for ever. Raises ToolError when the program is missing, takes
+    too long, says more than that, or (with `check`) ends with another code than 0.
     """
-    with _started(argv, extra_environment, cwd) as child:
+    with _started(argv, extra_environment, cwd, terminal=terminal) as child:
         try:
             out, err = (
                 child.communicate(stdin, timeout)
@@ -459,8 +461,13 @@ def _started(
     stderr: int = subprocess.PIPE,
     stdout: int = subprocess.PIPE,
     stdin: int = subprocess.PIPE,
+    *,
+    terminal: bool = True,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a process group of its own, which is gone when the block is left."""
+    """A child in a process group of its own, which is gone when the block is left.
+
+    Without a `terminal` it is in a session of its own too, which has none.
+    """
     words = [os.fspath(word) for word in argv]
     try:
         child = subprocess.Popen(  # noqa: S603 - argv is a list, no shell takes part
@@ -470,7 +477,8 @@ def _started(
             stderr=stderr,
             env=environment(extra_environment),
             cwd=cwd,
-            process_group=0,
+            process_group=0 if terminal else None,
+            start_new_session=not terminal,
         )
     except FileNotFoundError:
         raise _missing(words[0]) from None

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import MetisError
 from ..golden.fetch import Fetched
@@ -55,13 +56,15 @@ class ImageToMake:
     wanted: BaseManifest | None
 
 
+T = TypeVar("T")
+
 Check = Callable[[Path], None]
 """Raises where a file is not what it must be."""
 
 
 def make_base(golden: Fetched, wanted: BaseManifest, target: Path, size_limit: int, tools: Tools) -> None:
     """Unpack a golden, of at most so many bytes then, make room in it, and put the class's files in."""
-    _made(wanted.manifest.subject, tools, partial(_make_base, golden, wanted, target, size_limit))
+    tried(wanted.manifest.subject, tools, partial(_make_base, golden, wanted, target, size_limit))
 
 
 def _make_base(golden: Fetched, wanted: BaseManifest, target: Path, size_limit: int, tools: Tools) -> None:
@@ -98,21 +101,21 @@ def make_image(
     `check` gets the finished file, and raises where it is not to take the place of the target.
     """
     make = partial(_make_image, manifest, base, target, secrets)
-    _made(manifest.subject, tools, lambda tools: make(tools, check))
+    tried(manifest.subject, tools, lambda tools: make(tools, check))
 
 
-def _made(subject: str, tools: Tools, make: Callable[[Tools], None]) -> None:
+def tried(subject: str, tools: Tools, make: Callable[[Tools], T]) -> T:
     """Make something, and again from the start where an injector lost it with others, or cannot be exact."""
     try:
-        make(tools)
+        return make(tools)
     except LostError as error:
         tools.reporter.note(f"{subject}: {error.message}: making it by itself")
-        make(tools)
+        return make(tools)
     except NotExactError as error:
         if tools.second is None:
             raise
         tools.reporter.note(f"{subject}: {error.message}: the appliance does it")
-        make(replace(tools, injector=tools.second(), second=None))
+        return make(replace(tools, injector=tools.second(), second=None))
 
 
 def _make_image(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..model import Manifest, Reveal
 from ..raw import disk
 from ..render.owned import STRAYS
 from ..tables import columns
-from .build import Check, Tools
+from .build import Check, Tools, tried
 from .ids import BaseManifest
 
 
@@ -83,15 +84,21 @@ def read_back(image: Path, wanted: BaseManifest, manifest: Manifest, reveal: Rev
 
     Raises MetisError where it is no disk of a node: without partitions, or without a root.
     """
+    compared = partial(_compared, image, wanted, manifest, reveal)
+    entries = len(wanted.manifest.entries) + len(manifest.entries)
+    return Verdict(manifest.subject, image, entries, tried(manifest.subject, tools, compared))
+
+
+def _compared(
+    image: Path, wanted: BaseManifest, manifest: Manifest, reveal: Reveal, tools: Tools
+) -> Sequence[Finding]:
     layout = disk.read(image)
     with (
         tools.reporter.step(f"{manifest.subject}: reading {image} back"),
         tools.injector.open(image, layout, by_label_or_content(wanted.labels), read_only=True) as trees,
     ):
         facts = disk.facts(layout, trees.places.root, trees.places.boot)
-        findings = compare(wanted.manifest, manifest, trees, Sources(tools.open_blob, reveal, facts), STRAYS)
-    entries = len(wanted.manifest.entries) + len(manifest.entries)
-    return Verdict(manifest.subject, image, entries, findings)
+        return compare(wanted.manifest, manifest, trees, Sources(tools.open_blob, reveal, facts), STRAYS)
 
 
 def check(wanted: BaseManifest, manifest: Manifest, reveal: Reveal, tools: Tools) -> Check:

@@ -6,10 +6,12 @@ import hashlib
 import io
 import os
 import re
+import shlex
 import shutil
 import struct
+import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +22,10 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MetisError
 from pipeline.golden.fetch import Fetched
-from pipeline.inject import direct
+from pipeline.inject import direct, ext_tree, strays
 from pipeline.inject.apply import apply
 from pipeline.inject.auto import AutoInjector
+from pipeline.inject.compare import compare
 from pipeline.inject.direct import DirectInjector
 from pipeline.inject.loop import LoopInjector
 from pipeline.inject.partitions import by_label_or_content, exactly
@@ -31,12 +34,15 @@ from pipeline.inject.tree import Chooser, NotExactError, Places, Trees
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
 from pipeline.manifest import Contribution, collect
-from pipeline.model import Directory, Entry, File, Manifest, Remove, Side, Text
+from pipeline.model import Directory, Entry, File, Manifest, Remove, Side, Symlink, Text
 from pipeline.raw import disk
 from pipeline.steps.build import Tools, make_base
 from pipeline.steps.ids import BaseManifest
+from pipeline.steps.verify import read_back
 from tests.support import goldens
 from tests.support.injectors import usable
+from tests.support.lab import REPOSITORY
+from tests.support.waiting import PATIENCE
 
 MIB = 1 << 20
 SEARCH = by_label_or_content({})
@@ -208,6 +214,38 @@ def test_auto_opens_by_the_second_injector_what_the_first_one_refuses(image: Pat
         pass
 
 
+UNCLEAR: dict[str, tuple[str, Sequence[Entry]]] = {
+    "where a path leads": ("/link", [file("/link/hostname")]),
+    "what a link holds": ("/link", [Symlink("/link", "etc")]),
+    "where what is ours would be": ("/etc/rancher", []),
+}
+NO_BASE = BaseManifest(manifest(Remove("/etc/netplan")), 0, {})
+
+
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_what_only_a_kernel_can_tell_is_neither_said_to_differ_nor_passed_over(
+    image: Path, case: str
+) -> None:
+    link, entries = UNCLEAR[case]
+    debugfs(image, "feature -metadata_csum", f"symlink {link} TTTTTTTT")
+    image.write_bytes(image.read_bytes().replace(b"TTTTTTTT", b"/etc\0TTT"))
+    tools = Tools(DirectInjector(), SOURCES.open_blob, QuietReporter())
+    with pytest.raises(NotExactError, match=f"{link}: it is a link with a byte in it that none can have"):
+        read_back(image, NO_BASE, manifest(*entries), no_secrets, tools)
+
+
+def test_what_the_first_injector_cannot_tell_is_read_back_by_the_second_one(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usable("loop")
+    target = "x" * 100
+    debugfs(image, f"symlink /link {target}")
+    monkeypatch.setattr(ext_tree, "_LIMIT", len(target))
+    tools = Tools(DirectInjector(), SOURCES.open_blob, QuietReporter(), LoopInjector)
+    verdict = read_back(image, NO_BASE, manifest(Symlink("/link", target)), no_secrets, tools)
+    assert [finding.path for finding in verdict.findings if "netplan" not in finding.path] == []
+
+
 def test_what_a_stranger_named_commands_no_terminal(image: Path) -> None:
     usable("loop")
     name = "/\x1b[2J"
@@ -295,6 +333,13 @@ def test_a_full_fat_is_said(pi: Path) -> None:
         put(pi, file("/big", "x" * (9 << 20), side="boot"))
 
 
+def test_a_fat_is_not_said_to_be_full_where_only_mtools_finds_no_room_for_a_name(pi: Path) -> None:
+    """It lets a directory grow by one cluster, and a long name takes more than a small one has."""
+    names = [*(f"f{number}" for number in range(12)), "n" * 255]
+    with pytest.raises(NotExactError, match="mcopy: No directory slots"):
+        put(pi, *(file(f"/overlays/{name}", side="boot") for name in names))
+
+
 @pytest.fixture
 def boot(pi: Path) -> Iterator[Trees]:
     with opened(pi) as trees:
@@ -325,6 +370,30 @@ def test_an_empty_fat_has_no_names_and_takes_a_file(boot: Trees, tmp_path: Path)
     assert tree.list_names("/") == []
     apply(manifest(file("/now", side="boot")), boot, SOURCES, tmp_path)
     assert tree.read("/NOW") == b"new"
+
+
+AT_A_TERMINAL = """
+import sys
+from pipeline.inject.fat_tree import FatTree
+tree = FatTree(sys.argv[1], int(sys.argv[2]), "pi.img", read_only=False)
+tree.remove("/config.txt")
+tree.remove("/kept")
+"""
+
+
+def test_no_tool_asks_at_a_terminal_whether_to_remove_what_is_for_reading_only(pi: Path) -> None:
+    """mdel would wait there for an answer that nobody can give it."""
+    start = disk.read(pi).partitions[0].start
+    place = f"{pi}@@{start}"
+    process.run(["mmd", "-i", place, "::/kept", "::/kept/deeper"])
+    process.run(["mattrib", "-i", place, "+r", "::/config.txt", "::/kept", "::/kept/deeper"])
+    child = [sys.executable, "-c", AT_A_TERMINAL, str(pi), str(start)]
+    words = ["script", "--quiet", "--return", "--command", shlex.join(child), "/dev/null"]
+    said = process.run(words, cwd=REPOSITORY, timeout=PATIENCE, check=False)
+    assert (said.code, said.out) == (0, b"")
+    with opened(pi) as trees:
+        assert trees.boot is not None
+        assert trees.boot.list_names("/") == ["cmdline.txt"]
 
 
 def test_a_fat_tells_letters_apart_that_we_cannot(boot: Trees, tmp_path: Path) -> None:
@@ -420,6 +489,28 @@ def test_a_directory_of_millions_of_names_in_four_blocks_is_refused(image: Path,
         pytest.raises(NotExactError, match="/many: it has more than 262144 names"),
     ):
         trees.root.list_names("/many")
+
+
+SHARED = {
+    "in themselves, by a long name": (["mkdir /srv/{}", "ln /srv /srv/{}/more"], 255),
+    "in themselves, by two names": (["mkdir /srv/{}", "ln /srv /srv/{}/a", "ln /srv /srv/{}/b"], 1),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_directories_that_are_in_themselves_have_an_end_for_who_looks_for_strays(
+    image: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setattr(strays, "_MOST", 500)
+    commands, length = SHARED[case]
+    debugfs(image, "mkdir /srv", *(command.format("n" * length) for command in commands))
+    with (
+        opened(image, read_only=True) as trees,
+        pytest.raises(
+            MetisError, match=r"^/srv holds more than 500 names, or a path longer than 4096 letters"
+        ),
+    ):
+        compare(manifest(), manifest(), trees, SOURCES, {"root": {"/srv": "it is ours"}, "boot": {}})
 
 
 def nested(pi: Path, depth: int) -> tuple[Path, list[int]]:
