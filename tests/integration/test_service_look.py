@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from pipeline.facts.show import stamp
 from pipeline.history import audit, burns, events, jobs, rejoins
@@ -270,6 +270,19 @@ def test_findings_are_filtered_as_one_chooses(page: Page) -> None:
     expect(page).to_have_url("/drift?q=&class=&severity=&kind=kernel")
     page.get_by_label("Node").fill("beta")
     expect(page.get_by_text("Nothing that was found is like that.")).to_be_visible()
+
+
+@pytest.mark.parametrize("looker", ["desktop"], indirect=True)
+def test_what_is_chosen_before_scripts_are_there_is_asked_for_once_they_are(page: Page) -> None:
+    def choose_first(script: Route) -> None:
+        page.get_by_label("Kind").select_option("kernel")
+        page.get_by_label("Node").fill("ALP")
+        script.continue_()
+
+    page.route("**/htmx-2*.js", choose_first)
+    page.goto("/drift")
+    expect(page.locator("#lines tbody tr")).to_have_count(1)
+    expect(page).to_have_url("/drift?q=ALP&class=&severity=&kind=kernel")
 
 
 def test_findings_are_filtered_and_paged_without_scripts(plain: Page) -> None:

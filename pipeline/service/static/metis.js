@@ -17,6 +17,9 @@ for (const each of document.querySelectorAll("[hx-get]")) {
   if (target) shown.set(target, target.innerHTML.trim());
 }
 
+// Milliseconds after which what came while somebody pressed is asked for again.
+const PRESSED = 300;
+
 // Whoever reads the end of a log goes on there, and whoever scrolled up stays.
 const places = new Map();
 
@@ -25,9 +28,15 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const { target, elt, xhr } = detail;
   const html = written(detail.serverResponse);
   const isSame = shown.get(target) === html;
-  shown.set(target, html);
+  // A button that is replaced between press and release does nothing.
+  const again = target.querySelector(":active") && elt.getAttribute("hx-trigger")?.match(/sse:\w+|every/)?.[0];
   // Without a swap htmx would not end polling (286), nor change the address.
-  if (isSame && xhr.status === 200 && !elt.hasAttribute("hx-push-url")) detail.shouldSwap = false;
+  if ((isSame || again) && xhr.status === 200 && !elt.hasAttribute("hx-push-url")) {
+    detail.shouldSwap = false;
+    if (again) setTimeout(() => htmx.trigger(elt, again), PRESSED);
+    return;
+  }
+  shown.set(target, html);
   places.clear();
   for (const log of target.querySelectorAll("pre[id]")) {
     const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 1;
@@ -39,6 +48,17 @@ document.addEventListener("htmx:afterSwap", () => {
   for (const [id, place] of places) {
     const log = document.getElementById(id);
     if (log) log.scrollTop = Math.min(place, log.scrollHeight);
+  }
+});
+
+// What was chosen before the scripts were there, or the browser has kept from an earlier visit, is asked for too.
+const isOtherwise = (field) => (field.options
+  ? [...field.options].some((each) => each.selected !== each.defaultSelected)
+  : field.value !== field.defaultValue);
+
+window.addEventListener("load", () => {
+  for (const form of document.querySelectorAll("form[hx-get]")) {
+    if ([...form.querySelectorAll("input, select")].some(isOtherwise)) form.requestSubmit();
   }
 });
 
