@@ -17,15 +17,9 @@ from tests.support.preflight import cluster, network_of_the_lab
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-PATIENCE = 60_000
-"""Milliseconds for what takes a build; no test waits so long that ends well."""
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=PATIENCE)
     with chromium() as browser:
         yield browser
 

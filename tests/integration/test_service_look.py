@@ -29,10 +29,9 @@ from pipeline.secret import Secret
 from pipeline.service.app import OF_BUILDS, OF_BURNS
 from pipeline.service.options import members
 from pipeline.service.queries import PAGE
-from tests.integration.conftest import PATIENCE
 from tests.integration.test_graph import make_lab
 from tests.support import snapshots
-from tests.support.browser import Looker
+from tests.support.browser import Looker, hear, settled
 from tests.support.history import BURN, event, today_or_yesterday
 from tests.support.lab import Lab
 from tests.support.lab_service import PROXY, SIGNED_IN, Served, serving
@@ -47,6 +46,8 @@ PACKAGES = {f"package-{number:02}": "2" for number in range(PAGE + 5)}
 """So many that their drift takes two pages."""
 TARGETS: dict[str, Any] = {"kernel": "6.1.0", "packages": dict.fromkeys(PACKAGES, "1")}
 HOSTILE = "<script>alert(1)</script>\x1b[2J"
+on_a_desk = pytest.mark.parametrize("looker", ["desktop"], indirect=True)
+"""For what is the same on a phone."""
 
 
 def said(node: str, number: int, age: timedelta = timedelta(minutes=5), **changes: Any) -> bytes:
@@ -117,7 +118,6 @@ def served(lab: Lab) -> Iterator[Served]:
 @pytest.fixture
 def page(looker: Looker, served: Served) -> Iterator[Page]:
     with looker.page(served.url, extra_http_headers=ADMIN) as page:
-        page.set_default_timeout(PATIENCE)
         yield page
 
 
@@ -189,7 +189,7 @@ def test_the_link_of_an_export_is_shown_this_once(page: Page, looker: Looker) ->
     ],
     ids=["forced-colours", "zoomed", "still"],
 )
-@pytest.mark.parametrize("looker", ["desktop"], indirect=True)
+@on_a_desk
 def test_who_needs_a_page_otherwise_can_use_it(
     looker: Looker, served: Served, request: pytest.FixtureRequest, how: dict[str, Any], path: str
 ) -> None:
@@ -199,13 +199,73 @@ def test_who_needs_a_page_otherwise_can_use_it(
         looker.keep(page, request.node.callspec.id.rpartition("-desktop")[0] or request.node.callspec.id)
 
 
-@pytest.mark.parametrize("looker", ["desktop"], indirect=True)
+@on_a_desk
 def test_on_paper_there_is_what_one_reads_and_no_buttons(page: Page) -> None:
     page.goto("/nodes")
     page.emulate_media(media="print")
     expect(page.get_by_role("rowheader").first).to_be_visible()
     expect(page.get_by_role("button", name="Build gamma")).to_be_hidden()
     expect(page.get_by_role("navigation", name="Pages", exact=True)).to_be_hidden()
+
+
+# ------------------------------------------------------------------------------- what is asked for again
+
+
+@pytest.fixture
+def otherwise(page: Page) -> Page:
+    """The nodes, of which others are told when they are asked for again."""
+    page.goto("/nodes")
+    html = page.request.get("/nodes", headers={"HX-Request": "true", "HX-Target": "table"}).text()
+    page.route("**/nodes", lambda route: route.fulfill(body=html.replace("fresh", "otherwise")))
+    return page
+
+
+@on_a_desk
+def test_what_is_pressed_is_not_replaced(otherwise: Page) -> None:
+    otherwise.get_by_role("link", name="alpha", exact=True).hover()
+    otherwise.mouse.down()
+    hear(otherwise)
+    otherwise.mouse.up()
+    expect(otherwise).to_have_url("/nodes/alpha")
+
+
+@on_a_desk
+def test_what_came_while_somebody_pressed_is_shown_afterwards(otherwise: Page) -> None:
+    otherwise.get_by_role("columnheader", name="Image").hover()
+    otherwise.mouse.down()
+    hear(otherwise)
+    otherwise.mouse.up()
+    expect(line(otherwise, "alpha")).to_contain_text("otherwise")
+
+
+@on_a_desk
+def test_an_event_is_heard_also_while_another_one_is_answered(otherwise: Page) -> None:
+    asked: list[str] = []
+    otherwise.on("request", lambda request: asked.append(request.url))
+    hear(otherwise, "board", "jobs")
+    assert len([url for url in asked if url.endswith("/nodes")]) > 1
+
+
+@on_a_desk
+@pytest.mark.parametrize(("path", "asks"), [("/nodes", "#table"), ("/drift", "#found")])
+def test_a_filter_waits_for_what_was_asked_before_it_and_so_is_not_undone(
+    page: Page, path: str, asks: str
+) -> None:
+    asked: list[str] = []
+    before = []
+
+    def filter_first(route: Route) -> None:
+        page.get_by_role("searchbox").fill("alpha")
+        page.get_by_role("searchbox").press("Enter")
+        before.extend(asked)
+        route.continue_()
+
+    page.goto(path)
+    page.route(f"**{path}", filter_first)
+    page.on("request", lambda request: request.resource_type == "xhr" and asked.append(request.url))
+    page.evaluate(f"htmx.trigger('{asks}', 'sse:board')")
+    expect(page).to_have_url(re.compile(r"\?q=alpha&"))
+    assert before == [page.url.partition("?")[0]]
 
 
 # ------------------------------------------------------------------------------------------- classes
@@ -259,7 +319,7 @@ def test_drift_over_time_is_a_picture_with_its_figures_beside_it(page: Page) -> 
     expect(page.get_by_role("img", name="Drift over time")).to_be_visible()
     page.get_by_text("Figures").click()
     day = re.compile("|".join(today_or_yesterday()))
-    expect(line(page, day)).to_contain_text(str(len(PACKAGES) + 1))
+    expect(line(page, day).last).to_contain_text(str(len(PACKAGES) + 1))
 
 
 def test_findings_are_filtered_as_one_chooses(page: Page) -> None:
@@ -272,7 +332,7 @@ def test_findings_are_filtered_as_one_chooses(page: Page) -> None:
     expect(page.get_by_text("Nothing that was found is like that.")).to_be_visible()
 
 
-@pytest.mark.parametrize("looker", ["desktop"], indirect=True)
+@on_a_desk
 def test_what_is_chosen_before_scripts_are_there_is_asked_for_once_they_are(page: Page) -> None:
     def choose_first(script: Route) -> None:
         page.get_by_label("Kind").select_option("kernel")
@@ -289,6 +349,7 @@ def test_findings_are_filtered_and_paged_without_scripts(plain: Page) -> None:
     plain.goto("/drift")
     plain.get_by_label("Kind").select_option("package")
     plain.get_by_role("button", name="Show").click()
+    expect(plain).to_have_url("/drift?q=&class=&severity=&kind=package")
     expect(plain.locator("#lines tbody tr")).to_have_count(PAGE)
     plain.get_by_role("link", name="Next").click()
     expect(plain.locator("#lines tbody tr")).to_have_count(len(PACKAGES) - PAGE)
@@ -324,6 +385,7 @@ def test_what_happened_is_found_by_node_kind_and_how_it_ended(page: Page) -> Non
     page.get_by_label("What").select_option("burn")
     page.get_by_label("Node").fill("ALPH")
     page.get_by_label("How it ended").select_option("failed")
+    expect(page).to_have_url("/history?q=ALPH&kind=burn&verdict=failed&since=")
     expect(page.locator("#found tbody tr")).to_have_count(1)
     expect(line(page, "burn")).to_contain_text("<script>alert(1)</script>")
 
@@ -363,11 +425,13 @@ def test_one_chooses_without_scripts_what_a_build_is_held_against(plain: Page, l
 def test_rejoins_and_who_did_what_are_beside_it(page: Page) -> None:
     page.goto("/history")
     page.get_by_role("link", name="Rejoins").click()
+    expect(page).to_have_url("/history/rejoins")
     expect(line(page, "alpha")).to_contain_text("3 hours")
     page.get_by_role("link", name="Who did what").click()
     expect(line(page, "409 Conflict")).to_contain_text("ada")
     page.get_by_label("How it ended").select_option("done")
     page.get_by_label("Who").fill("script")
+    expect(page).to_have_url("/history/audit?who=script&what=&target=&outcome=done&since=")
     expect(line(page, "node=alpha").first).to_contain_text("<script>alert(1)</script>")
     expect(page.locator("#found tbody tr")).to_have_count(PAGE)
     page.get_by_label("Not older than").select_option("1d")
@@ -379,6 +443,7 @@ def test_who_did_what_is_filtered_and_paged_without_scripts(plain: Page) -> None
     plain.get_by_label("Of which").fill("ALPHA")
     plain.get_by_label("How it ended").select_option("done")
     plain.get_by_role("button", name="Show").click()
+    expect(plain).to_have_url("/history/audit?who=&what=&target=ALPHA&outcome=done&since=")
     expect(plain.locator("#found tbody tr")).to_have_count(PAGE)
     plain.get_by_role("link", name="Older").click()
     expect(plain.locator("#found tbody tr")).to_have_count(5)
@@ -392,6 +457,7 @@ def test_it_can_be_filtered_with_the_keyboard_alone(page: Page) -> None:
     page.get_by_label("Node").focus()
     page.keyboard.type("alpha")
     page.keyboard.press("Enter")
+    settled(page)
     expect(page.get_by_role("link", name="beta")).to_have_count(0)
     page.get_by_text("How long it takes").focus()
     page.keyboard.press("Enter")

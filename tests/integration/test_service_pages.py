@@ -19,10 +19,9 @@ from playwright.sync_api import Locator, Page, expect
 from pipeline.history import rejoins
 from pipeline.history.rejoins import Rejoin
 from pipeline.machine.journal import EVERY
-from tests.integration.conftest import PATIENCE
 from tests.integration.test_graph import make_lab, node_text
 from tests.support import goldens, snapshots
-from tests.support.browser import Looker
+from tests.support.browser import Looker, hear
 from tests.support.lab import Lab, class_text
 from tests.support.service import Running, serving
 
@@ -99,7 +98,6 @@ def service(lab: Lab) -> Iterator[Running]:
 @pytest.fixture
 def page(looker: Looker, service: Running) -> Iterator[Page]:
     with looker.page(service.url) as page:
-        page.set_default_timeout(PATIENCE)
         nodes_are_there(page)
         yield page
 
@@ -279,12 +277,13 @@ def test_the_sums_are_filters_that_the_address_remembers(page: Page, lab: Lab) -
 def test_what_is_as_it_was_stays_in_the_page_and_what_is_otherwise_is_put_in(
     page: Page, looker: Looker
 ) -> None:
-    mark = of(page, "alpha").evaluate_handle("line => { line.mark = true; return line; }")
-    with page.expect_response(re.compile("/nodes[?]")) as answer:
-        page.evaluate("htmx.trigger('#table > [hx-get]', 'sse:board')")
-    answer.value.finished()
-    expect(page.locator(".htmx-request")).to_have_count(0)
+    html = page.request.get("/nodes", headers={"HX-Request": "true", "HX-Target": "table"}).text()
+    page.route("**/nodes", lambda route: route.fulfill(body=html))
+    hear(page)
+    mark = of(page, "alpha").element_handle()
+    hear(page)
     assert mark.evaluate("line => line.isConnected")
+    page.unroute("**/nodes")
     other = page.context.new_page()
     other.goto("/nodes")
     other.get_by_role("button", name="Build alpha").click()
@@ -402,13 +401,11 @@ def test_from_a_card_one_goes_to_the_burn_of_a_node(page: Page) -> None:
 
 
 @on_a_desk
-def test_all_of_it_works_without_scripts(looker: Looker, service: Running, page: Page, lab: Lab) -> None:
+@pytest.mark.usefixtures("page")
+def test_all_of_it_works_without_scripts(looker: Looker, service: Running) -> None:
     with looker.page(service.url, java_script_enabled=False) as plain:
         fill_in(plain, "alpha", chosen="one", typed="alpha")
         plain.wait_for_url("**/jobs/*")
-        page.goto(plain.url)
-        state(page, "done")
-        plain.reload()
         state(plain, "done")
         plain.goto("/nodes/alpha")
         plain.get_by_role("link", name="every file").click()

@@ -23,6 +23,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "is_mobile": True,
     },
 }
+PATIENCE = 60_000
+"""Milliseconds for what takes a build; no test waits so long that ends well."""
 SERIOUS = {"serious", "critical"}
 NOT_OURS = (
     "the server responded with a status of",
@@ -44,6 +46,7 @@ class Looker:
     def page(self, url: str, **more: Any) -> Iterator[Page]:
         """A page of this size; its addresses count from `url`, `more` is Playwright's."""
         with self.browser.new_context(**SIZES[self.size] | more, base_url=url) as context:
+            context.set_default_timeout(PATIENCE)
             page = context.new_page()
             page.on("pageerror", lambda error: self.faults.append(str(error)))
             page.on("console", self._heard)
@@ -57,9 +60,9 @@ class Looker:
     def keep(self, page: Page, name: str) -> None:
         """Keep what is to be seen once all is loaded, and hold it to what all pages must be."""
         from axe_playwright_python.sync_playwright import Axe
-        from playwright.sync_api import expect
 
-        expect(page.locator(".htmx-request")).to_have_count(0)
+        page.wait_for_load_state()
+        settled(page)
         page.screenshot(path=self.folder / f"{name}-{self.size}.png", full_page=True)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert page.viewport_size is not None
@@ -69,11 +72,25 @@ class Looker:
         assert not serious, serious
 
 
+def settled(page: Page) -> None:
+    """Wait until a page asks for nothing any more, and has put in what came."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(".htmx-request")).to_have_count(0)
+
+
+def hear(page: Page, *events: str) -> None:
+    """Have the list of nodes hear events, that of a new board without any named, and be as they have it."""
+    page.evaluate(";".join(f"htmx.trigger('#table', 'sse:{each}')" for each in events or ["board"]))
+    settled(page)
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The browser while the block runs; root may only have it without its sandbox."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     path = program("chromium", "chromium")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
