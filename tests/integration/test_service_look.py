@@ -390,6 +390,14 @@ def test_what_happened_is_found_by_node_kind_and_how_it_ended(page: Page) -> Non
     expect(line(page, "burn")).to_contain_text("<script>alert(1)</script>")
 
 
+@on_a_desk
+def test_a_filter_that_changes_nothing_is_in_the_address_too(page: Page) -> None:
+    page.goto("/history?kind=burn")
+    for text in ("ALP", "ALPHA"):
+        page.get_by_label("Node").fill(text)
+        expect(page).to_have_url(f"/history?q={text}&kind=burn&verdict=&since=")
+
+
 def test_what_failed_of_a_class_leads_to_it(page: Page) -> None:
     page.goto("/history?kind=golden")
     expect(line(page, "no such host")).to_contain_text("golden")

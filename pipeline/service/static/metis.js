@@ -25,7 +25,7 @@ const places = new Map();
 
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (!detail.shouldSwap) return;
-  const { target, elt, xhr } = detail;
+  const { target, xhr, requestConfig: { elt } } = detail;
   const html = written(detail.serverResponse);
   const isSame = shown.get(target) === html;
   // A button that is replaced between press and release does nothing.
