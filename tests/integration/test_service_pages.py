@@ -368,6 +368,15 @@ def test_a_burn_is_refused_where_another_card_was_put_in(
 
 
 @on_a_desk
+def test_a_browser_keeps_no_choice_of_a_card_for_another_visit(page: Page) -> None:
+    page.goto("/nodes/alpha/burn")
+    page.get_by_role("radio", name="one").check()
+    page.goto("/jobs")
+    page.go_back()
+    expect(page.get_by_role("radio", name="one")).not_to_be_checked()
+
+
+@on_a_desk
 def test_a_card_appears_when_it_is_put_in_and_goes_when_it_is_pulled_out(page: Page, lab: Lab) -> None:
     page.goto("/cards")
     expect(page.get_by_role("heading", name="one")).to_be_visible()
