@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from pipeline.facts.show import stamp
 from pipeline.history import audit, burns, events, jobs, rejoins
@@ -254,6 +254,10 @@ def test_a_filter_waits_for_what_was_asked_before_it_and_so_is_not_undone(
     asked: list[str] = []
     before = []
 
+    def note(request: Request) -> None:
+        if request.resource_type == "xhr":
+            asked.append(request.url)
+
     def filter_first(route: Route) -> None:
         page.get_by_role("searchbox").fill("alpha")
         page.get_by_role("searchbox").press("Enter")
@@ -262,7 +266,7 @@ def test_a_filter_waits_for_what_was_asked_before_it_and_so_is_not_undone(
 
     page.goto(path)
     page.route(f"**{path}", filter_first)
-    page.on("request", lambda request: request.resource_type == "xhr" and asked.append(request.url))
+    page.on("request", note)
     page.evaluate(f"htmx.trigger('{asks}', 'sse:board')")
     expect(page).to_have_url(re.compile(r"\?q=alpha&"))
     assert before == [page.url.partition("?")[0]]
