@@ -6,7 +6,7 @@ import socket
 
 import click
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from .options import common, lab_of, print_json, scheduler_option
 
 
@@ -33,6 +33,8 @@ def worker(name: str | None, jobs: int, port: int, as_json: bool, **flags: str |
     if lab.settings.scheduler is None:
         raise UsageError("no scheduler is named", "say --scheduler tls://HOST:PORT, or set METIS_SCHEDULER")
     called = name or socket.gethostname()
+    if called != one_line(called):
+        raise UsageError(f"the name {called!r} cannot be shown", "take another --name")
 
     def ready(address: str) -> None:
         if as_json:

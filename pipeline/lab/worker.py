@@ -28,6 +28,7 @@ from ..machine.progress import Reporter
 from ..manifest import secrets_of
 from ..manifest_json import from_data
 from ..model import CACHED, Blob, Manifest
+from ..scheduler.events import TOPIC
 from ..scheduler.extra import distributed
 from ..scheduler.hosting import this_worker
 from ..secrets.keyring import Keyring, Revealed
@@ -106,13 +107,13 @@ def _own_place() -> Path:
     return lab.until_walked.enter_context(folder)
 
 
-def carry_out(topic: str, number: str, order: Order) -> Answer:
-    """Make what is asked for, and tell under `topic` how it goes on; what fails is an answer too."""
+def carry_out(number: str, order: Order) -> Answer:
+    """Make what is asked for, and tell how it goes on; what fails is an answer too."""
     worker = this_worker()
     name = str(worker.name)
 
     def tell(event: object) -> None:
-        worker.log_event(topic, {"order": number, "worker": name, "event": event})
+        worker.log_event(TOPIC, {"order": number, "worker": name, "event": event})
 
     folder = None
     try:

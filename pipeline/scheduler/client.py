@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import MetisError, SourceError, about
 from ..machine.progress import Reporter
 from .access import SchedulerAccess
-from .events import Relay
-from .extra import distributed, quiet, security
+from .events import TOPIC, Relay
+from .extra import distributed, greet, quiet, security, unreachable
 from .hosting import begin
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ Unfit = Callable[[], str]
 """Runs on a worker, and says why it does not fit; empty where it does."""
 TICK = 1.0
 """Seconds between two looks at whether those are still there who may carry an order out."""
+SILENCE = 30.0
+"""Seconds that a scheduler may be silent, as long as TCP waits for a machine that is gone."""
 DEADLY = 4
 """How many workers must have died of an order until it is not tried again, as Dask counts by default."""
 SUSPECT = 2
@@ -46,7 +48,6 @@ class Client:
         self._unfit = unfit
         self._reporter = reporter
         self._relay = Relay(reporter)
-        self._topic = f"metis-{uuid.uuid4()}"
         self._lock = threading.Lock()
         self._suspects = threading.Lock()
         """Held for the one order that may be under way of those that have lost SUSPECT workers."""
@@ -59,9 +60,9 @@ class Client:
         """What those will say who were asked whether they fit, by their addresses."""
 
     def call(
-        self, function: Callable[[str, str, A], T], order: A, subject: str, without: Container[str] = ()
+        self, function: Callable[[str, A], T], order: A, subject: str, without: Container[str] = ()
     ) -> T:
-        """What a function gives for an order on some worker: `function(topic, number, order)`.
+        """What a function gives for an order on some worker: `function(number, order)`.
 
         `without` has the names of workers that are not asked.
 
@@ -107,14 +108,19 @@ class Client:
         library = distributed()
         quiet()
         try:
+            asyncio.run(greet(self._access))
             self._client = library.Client(
                 self._access.address,
                 security=security(self._access.certificates),
                 timeout=self._access.patience,
                 set_as_default=False,
             )
-        except (OSError, ValueError):
-            raise self._gone() from None
+        except SourceError as error:
+            self._lost = error
+            raise
+        except OSError:
+            self._lost = unreachable(self._access)
+            raise self._lost from None
 
     def _tell(self, event: tuple[float, Mapping[str, Any]]) -> None:
         told = event[1]
@@ -189,14 +195,14 @@ class Client:
         try:
             if self._client.status != "running":  # it looks for the scheduler anew, or has given it up
                 raise self._gone()
-            workers = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"]
+            workers = self._start(self._client.scheduler.identity(n_workers=-1)).result(SILENCE)["workers"]
         except (OSError, CancelledError):
             raise self._gone() from None
         return {address: str(told["name"]) for address, told in workers.items()}
 
     def _try(
         self,
-        function: Callable[[str, str, A], T],
+        function: Callable[[str, A], T],
         number: str,
         order: A,
         subject: str,
@@ -204,11 +210,10 @@ class Client:
     ) -> T:
         """Have an order carried out by one of these workers; raises _LostError where they all go."""
         try:
-            self._client.subscribe_topic(self._topic, self._tell)  # anew: one that was away has forgotten it
+            self._client.subscribe_topic(TOPIC, self._tell)  # anew: one that was away has forgotten it
             sent: Sent[T] = self._client.submit(
                 begin,
                 function,
-                self._topic,
                 number,
                 order,
                 key=f"{subject}-{uuid.uuid4().hex}",
@@ -237,14 +242,9 @@ class Client:
 
     def _gone(self) -> SourceError:
         """Remember that the scheduler is out of reach: nothing else that waits for it waits any longer."""
-        was_there = self._client is not None
-        what = "is lost" if was_there else "cannot be reached"
+        what = f"the scheduler {self._access.address} is lost"
         hint = "run again once it is there; what is finished stays"
-        if not was_there and self._access.certificates:
-            hint = "see that it is there, and that its certificate and ours are of the same authority"
-        elif not was_there:
-            hint = "see that it is there"
-        self._lost = self._lost or SourceError(f"the scheduler {self._access.address} {what}", hint)
+        self._lost = self._lost or SourceError(what, hint)
         return self._lost
 
 

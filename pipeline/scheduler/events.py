@@ -10,6 +10,8 @@ from typing import Any
 
 from ..machine.progress import Advance, Reporter
 
+TOPIC = "metis"
+"""Under which workers tell of their work; one for all runs, as a scheduler never forgets a topic."""
 BEGUN: Mapping[str, Any] = {"begun": True}
 """What a worker says before all else of an order."""
 

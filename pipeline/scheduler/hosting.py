@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import SourceError, UsageError, reason_of
 from .access import SchedulerAccess
-from .events import BEGUN
-from .extra import distributed, quiet, security
+from .events import BEGUN, TOPIC
+from .extra import distributed, greet, quiet, security, unreachable
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -35,6 +35,7 @@ def host(
     quiet()
 
     async def work(folder: str) -> None:
+        await greet(access)
         worker = library.Worker(
             access.address,
             name=name,
@@ -58,10 +59,7 @@ def host(
         try:
             asyncio.run(work(folder))
         except OSError:
-            raise SourceError(
-                f"the scheduler {access.address} cannot be reached",
-                "see that it is there, and that its certificate and ours are of the same authority",
-            ) from None
+            raise unreachable(access) from None
         except RuntimeError as raised:  # in which the library puts whatever keeps a worker from starting
             cause = raised.__cause__
             if isinstance(cause, OSError):
@@ -79,12 +77,12 @@ def this_worker() -> Worker:
     return found
 
 
-def begin(function: Callable[[str, str, A], T], topic: str, number: str, order: A) -> T:
+def begin(function: Callable[[str, A], T], number: str, order: A) -> T:
     """Carry an order out on this worker, once the scheduler has heard that it begins.
 
     So it is known of what a worker died, however fast it did.
     """
     worker = this_worker()
     event = {"order": number, "worker": str(worker.name), "event": dict(BEGUN)}
-    distributed().utils.sync(worker.loop, worker.scheduler.log_event, topic=topic, msg=event)
-    return function(topic, number, order)
+    distributed().utils.sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg=event)
+    return function(number, order)

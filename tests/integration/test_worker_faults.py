@@ -6,11 +6,13 @@ import errno
 import io
 import os
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,16 +94,16 @@ def run(
 # ------------------------------------------------------------------------------------ what is sent
 
 
-def die(topic: str, number: str, order: object) -> None:
+def die(number: str, order: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def work(topic: str, number: str, order: int) -> int:
+def work(number: str, order: int) -> int:
     time.sleep(0.2)
     return order
 
 
-def fail(topic: str, number: str, order: object) -> None:
+def fail(number: str, order: object) -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO), "/srv/metis")
 
 
@@ -142,6 +144,18 @@ def test_a_run_whose_folder_cannot_be_looked_at_is_answered_and_not_taken_for_ov
         assert "file name too long" in client.call(carry_out, order, "n-1").error
 
 
+def test_what_workers_have_told_is_not_kept_for_each_run(cluster: Cluster) -> None:
+    """A scheduler keeps what was told under each topic, and never forgets a topic."""
+
+    def kept() -> set[str]:
+        with run(cluster) as (client, _):
+            client.call(work, 1, "n-1")
+            said = client._client.get_events()
+        return {topic for topic, events in said.items() if any("order" in told for _, told in events)}
+
+    assert kept() == kept()
+
+
 # ----------------------------------------------------------------------------------------- hanging
 
 
@@ -159,6 +173,20 @@ def test_a_worker_that_is_slow_to_answer_is_waited_for_where_no_other_may_be_ask
         assert said.getvalue() == ""
 
 
+def test_a_scheduler_that_says_nothing_any_more_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scheduler(tmp_path) as hung, worker(hung, "w"), run(hung) as (client, _):
+        assert client.call(work, 1, "n-1") == 1
+        monkeypatch.setattr(sending, "SILENCE", 0.5)
+        hung.process._child.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(SourceError, match="is lost"):
+                client.call(work, 2, "n-2")
+        finally:
+            hung.process._child.send_signal(signal.SIGCONT)
+
+
 def test_a_scheduler_that_dies_while_a_worker_is_asked_is_lost(tmp_path: Path) -> None:
     with scheduler(tmp_path) as doomed, worker(doomed, "w"):
         kill: Callable[..., Any] = partial(os.kill, doomed.process._child.pid, signal.SIGKILL)
@@ -169,14 +197,66 @@ def test_a_scheduler_that_dies_while_a_worker_is_asked_is_lost(tmp_path: Path) -
 # --------------------------------------------------------------------------------- not even starting
 
 
+@contextmanager
+def listening(words: bytes) -> Iterator[str]:
+    """Where somebody says some words to who comes first, and no more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def say() -> None:
+            with suppress(OSError), listener.accept()[0] as comer:
+                comer.sendall(words)
+                comer.recv(1000)
+
+        if words:
+            threading.Thread(target=say, daemon=True).start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH_9.2p1\r\n", bytes(64)])
+def test_who_says_nothing_or_anything_else_is_no_scheduler(words: bytes) -> None:
+    with listening(words) as address:
+        client = Client(SchedulerAccess(address, patience=1), fits, QuietReporter(io.StringIO()))
+        for _ in range(2):
+            with pytest.raises(SourceError, match=r"cannot be reached: see that it is there$"):
+                client.call(work, 1, "n-1")
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[dict[str, str]]:
+    """What names somebody who listens, and never says anything."""
+    with listening(b"") as found:
+        yield {"METIS_SCHEDULER": found, "METIS_SCHEDULER_WAIT": "1"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "why"),
+    [
+        ({}, 5, "cannot be reached: see that it is there"),
+        ({"METIS_SCHEDULER": "tcp://a..b:1"}, 5, "tcp://a..b:1 cannot be reached: see that it is there"),
+        ({"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}, 3, "use tls:// with "),
+        ({"DASK_CONFIG": "{folder}"}, 2, "is malformed"),
+    ],
+)
+def test_a_worker_that_cannot_start_says_why_in_one_line(
+    nobody: dict[str, str], tmp_path: Path, environment: dict[str, str], code: int, why: str
+) -> None:
+    (tmp_path / "dask.yaml").write_text("distributed: [")
+    given = {name: value.format(folder=tmp_path) for name, value in environment.items()}
+    said = Lab(tmp_path / "lab").metis("worker", **{"METIS_SCHEDULER_INSECURE": "1", **nobody, **given})
+    assert said.code == code, said
+    (line,) = said.err.splitlines()
+    assert why in line
+
+
 @pytest.mark.parametrize(
     ("option", "why"),
     [
         ("--name=w", "has a worker w already: take another --name"),
+        ("--name=w\x1b[2J", "the name 'w\\x1b[2J' cannot be shown: take another --name"),
         ("--port={port}", "port {port}: address already in use: take another --port"),
     ],
 )
-def test_a_worker_does_not_start_where_another_has_its_name_or_port(
+def test_a_worker_does_not_start_by_a_name_or_port_that_it_cannot_have(
     cluster: Cluster, tmp_path: Path, option: str, why: str
 ) -> None:
     port = address(cluster).rpartition(":")[2]

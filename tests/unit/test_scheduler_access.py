@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from dask import config
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MetisError, RefusedError, UsageError
 from pipeline.scheduler.access import PATIENCE, VARIABLES, Certificates, SchedulerAccess, scheduler_access
-from pipeline.scheduler.extra import distributed
+from pipeline.scheduler.extra import distributed, security
 
 TLS = "tls://dask.example:8786"
 
@@ -112,6 +113,21 @@ def test_how_long_to_wait_is_a_number_of_seconds(tmp_path: Path, wait: str) -> N
     assert read(tmp_path, "tcp://localhost:1", METIS_SCHEDULER_WAIT="7") == SchedulerAccess(
         "tcp://localhost:1", None, 7
     )
+
+
+def test_files_that_are_no_certificates_are_told_of(tmp_path: Path, files: dict[str, str]) -> None:
+    access = read(tmp_path, TLS, **files)
+    assert access is not None
+    with pytest.raises(UsageError, match=", ".join(VARIABLES)):
+        security(access.certificates)
+
+
+def test_where_dask_is_told_to_encrypt_nobody_is_spoken_to_in_the_clear() -> None:
+    with (
+        config.set({"distributed.comm.require-encryption": True}),
+        pytest.raises(RefusedError, match="tls://"),
+    ):
+        security(None)
 
 
 def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
