@@ -41,13 +41,14 @@ REBORN = """
 import os, sys
 from pipeline.scheduler.access import SchedulerAccess
 from pipeline.scheduler.hosting import distributed, host
+import tests.integration.test_worker_faults
 distributed()
 while True:
     if not os.fork():
         host(SchedulerAccess(sys.argv[1]), sys.argv[2], 2, lambda _: print("is ready", flush=True))
     os.wait()
 """
-"""A worker with two orders at a time, which is started again whenever it dies."""
+"""A worker with two orders at a time, which is started again whenever it dies; it knows what is sent here."""
 
 
 @pytest.fixture(autouse=True)

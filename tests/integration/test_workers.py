@@ -22,12 +22,11 @@ from tests.support.netns import network
 from tests.support.switch import heard, joined
 from tests.support.waiting import wait_for_words, wait_until
 from tests.support.workers import (
-    HANGING,
     OTHER_METIS,
     OTHER_VERSIONS,
     Cluster,
     certificates,
-    late,
+    hanging,
     other_disk,
     scheduler,
 )
@@ -69,6 +68,11 @@ def own_disks() -> Iterator[list[Path]]:
         yield [folder / f"w{number}" for number in range(WORKERS // 2)]
 
 
+def is_at_work(cache: Path) -> bool:
+    """Whether a worker with a disk of its own has its base there."""
+    return any((cache / "bases").glob("*.receipt.json"))
+
+
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory, own_disks: list[Path]) -> tuple[Lab, Report]:
     """A nightly run whose images four machines make and read back; one of them loses power in the middle."""
@@ -87,7 +91,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, own_disks: list[Path]) -> tu
             lab.environment |= cluster.environment
             log, words = root / "log", [*hub.within, str(BIN / "metis"), "nightly", "--json"]
             with process.background(words, log, extra_environment=lab.variables({})) as run:
-                wait_until(lambda: len(finished(lab)) >= IMAGES // 4, run)
+                wait_until(lambda: len(finished(lab)) >= IMAGES // 4 and is_at_work(own_disks[0]), run)
                 workers[0].kill()
                 assert not finished(lab) >= names(IMAGES)
                 assert run.wait(300)
@@ -246,7 +250,7 @@ def test_a_worker_that_is_told_to_end_in_the_middle_leaves_no_image(tmp_path: Pa
         file.unlink()
     with other_disk() as disk, scheduler(tmp_path, wait=20) as cluster:
         cache = disk / "cache"
-        ending = cluster.start(small, "ending", code=HANGING, METIS_CACHE=str(cache))
+        ending = cluster.start(small, "ending", code=hanging(1), METIS_CACHE=str(cache))
         cluster.wait()
         given = small.variables(cluster.environment)
         words = (BIN / "metis", "image", "--jobs", "1")
@@ -331,22 +335,22 @@ def test_a_certificate_of_another_authority_is_none(small: Lab, secured: Cluster
 
 
 @pytest.fixture
-def lately(tmp_path: Path, small: Lab) -> Iterator[Cluster]:
-    """A worker that takes a while for each image, and no image is there yet."""
+def stuck(tmp_path: Path, small: Lab) -> Iterator[Cluster]:
+    """A worker that hangs with its second image, and no image is there yet."""
     for file in small.artifacts.glob("n-*"):
         file.unlink()
     with scheduler(tmp_path, wait=30) as cluster:
-        cluster.start(small, "late", code=late(1))
+        cluster.start(small, "stuck", code=hanging(2))
         cluster.wait()
         yield cluster
 
 
-def test_when_the_scheduler_dies_what_is_finished_stays(small: Lab, lately: Cluster, tmp_path: Path) -> None:
+def test_when_the_scheduler_dies_what_is_finished_stays(small: Lab, stuck: Cluster, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    given = small.variables(lately.environment)
+    given = small.variables(stuck.environment)
     with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
         wait_until(lambda: finished(small), run)
-        lately.process.kill()
+        stuck.process.kill()
         assert run.wait(60)
     said = log.read_text()
     assert run.last_words.startswith("metis: not everything could be built")
@@ -356,9 +360,9 @@ def test_when_the_scheduler_dies_what_is_finished_stays(small: Lab, lately: Clus
     assert small.leftovers() == []
 
 
-def test_ctrl_c_takes_back_what_was_sent(small: Lab, lately: Cluster, tmp_path: Path) -> None:
+def test_ctrl_c_takes_back_what_was_sent(small: Lab, stuck: Cluster, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    given = small.variables(lately.environment)
+    given = small.variables(stuck.environment)
     with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
         wait_until(lambda: finished(small), run)
         run._child.send_signal(signal.SIGINT)

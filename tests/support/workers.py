@@ -26,17 +26,20 @@ OTHER_VERSIONS = f"import pipeline.inject.tree as tree; tree.VERSION = 99; {RUN}
 """What starts `metis` otherwise than it is."""
 
 
-HANGING = f"""
+def hanging(number: int) -> str:
+    """Starts a `metis` that makes so many images and does no more: the last one is not told of."""
+    return f"""
 import time
 from pipeline.steps import build
-real = build.make_image
+real, made = build.make_image, []
 def make_image(*given):
     real(*given)
-    print("made", flush=True)
-    time.sleep(600)
+    made.append(given)
+    if len(made) == {number}:
+        print("made", flush=True)
+        time.sleep(600)
 build.make_image = make_image
 {RUN}"""
-"""Starts a `metis` that makes an image and does no more."""
 
 
 def late(seconds: float) -> str:
