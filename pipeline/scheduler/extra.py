@@ -6,7 +6,7 @@ import asyncio
 import logging
 import warnings
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError, SourceError, UsageError, reason_of
 from .access import VARIABLES, Certificates, SchedulerAccess
@@ -42,7 +42,8 @@ async def greet(access: SchedulerAccess) -> None:
     Raises SourceError where it does not answer in time.
     """
     library = distributed()
-    given = security(access.certificates).get_connection_args("client")
+    known: Any = security(access.certificates)
+    given = known.get_connection_args("client")
 
     async def ask() -> None:
         comm = await library.comm.connect(access.address, timeout=access.patience, **given)
@@ -68,21 +69,21 @@ def security(files: Certificates | None) -> Security:
     Raises UsageError for files that are no certificates, and RefusedError where there are none and the
     library is told to do nothing in the clear.
     """
-    made: Security
-    if files is None:
-        made = distributed().Security()
-        if made.require_encryption:
-            raise RefusedError("Dask is told to encrypt", f"use tls:// with {', '.join(VARIABLES)}")
-        return made
-    own = {
-        f"tls_{role}_{part}": str(file)
-        for role in ("client", "worker", "scheduler")
-        for part, file in (("cert", files.own), ("key", files.key))
-    }
-    made = distributed().Security(require_encryption=True, tls_ca_file=str(files.authority), **own)
+    given: dict[str, Any] = {}
+    if files:
+        given = {
+            f"tls_{role}_{part}": str(file)
+            for role in ("client", "worker", "scheduler")
+            for part, file in (("cert", files.own), ("key", files.key))
+        }
+        given |= {"require_encryption": True, "tls_ca_file": str(files.authority)}
+    made: Any = distributed().Security(**given)
+    if made.require_encryption and not files:
+        raise RefusedError("Dask is told to encrypt", f"use tls:// with {', '.join(VARIABLES)}")
     try:
         made.get_connection_args("client")
     except OSError as error:
         what = f"{', '.join(VARIABLES)} cannot be used: {reason_of(error)}"
         raise UsageError(what, "name files in PEM, a certificate with its own key") from None
-    return made
+    found: Security = made
+    return found
