@@ -26,6 +26,7 @@ from pipeline.service.guard import Guard, noting
 from pipeline.service.identity import Identity
 from pipeline.service.options import Options, checked, members, network
 from tests.support import asgi
+from tests.support.waiting import PATIENCE
 
 TOKEN = "0123456789abcdef" * 2
 
@@ -77,36 +78,36 @@ class _Server(uvicorn.Server):
         self.listens.set()
 
 
-class _Quick(listening.PunctualProtocol):
-    seconds = 0.3
-
-
 class Served:
-    """A service on loopback, where 127.0.0.1 is the trusted proxy and 127.0.0.2 is a stranger."""
+    """A service on loopback, where 127.0.0.1 is the trusted proxy and 127.0.0.2 is a stranger.
 
-    def __init__(self, options: Options, folder: Path) -> None:
+    A head may take `seconds`, and a body as long.
+    """
+
+    def __init__(self, options: Options, folder: Path, seconds: float = PATIENCE) -> None:
         self.released = threading.Event()
         self.history = folder / "history.sqlite3"
         app = application(self.released)
         key = private_files.key(folder)
-        app.add_middleware(Guard, options=options, key=key, note=noting(self.history), seconds=0.5)
-        settings = listening.server_settings(options) | {"port": 0, "http": _Quick, "log_config": None}
+        app.add_middleware(Guard, options=options, key=key, note=noting(self.history), seconds=seconds)
+        protocol = type("Punctual", (listening.PunctualProtocol,), {"seconds": seconds})
+        settings = listening.server_settings(options) | {"port": 0, "http": protocol, "log_config": None}
         self._server = _Server(uvicorn.Config(app, **settings))
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
-        assert self._server.listens.wait(30)
+        assert self._server.listens.wait(PATIENCE)
         self._port = self._server.servers[0].sockets[0].getsockname()[1]
 
     def stop(self) -> None:
         self.released.set()
         self._server.should_exit = True
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
     @contextmanager
     def connected(self, source: str = "127.0.0.1") -> Iterator[socket.socket]:
         address = ("127.0.0.1", self._port)
-        with socket.create_connection(address, timeout=30, source_address=(source, 0)) as connection:
+        with socket.create_connection(address, timeout=PATIENCE, source_address=(source, 0)) as connection:
             yield connection
 
     def ask(self, data: bytes, source: str = "127.0.0.1") -> bytes:
@@ -126,7 +127,12 @@ def rest(connection: socket.socket) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@contextmanager
+def serving(folder: Path, seconds: float = PATIENCE) -> Iterator[Served]:
     options = checked(
         Options(
             trusted_proxies=(network("127.0.0.1"),),
@@ -136,9 +142,22 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             tokens={"sentinel": Secret(TOKEN)},
         )
     )
-    service = Served(options, tmp_path_factory.mktemp("state"))
+    service = Served(options, folder, seconds)
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def served(state: Path) -> Iterator[Served]:
+    with serving(state) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def hurried(state: Path) -> Iterator[Served]:
+    """The same, with little time for those that take all there is."""
+    with serving(state, 0.5) as service:
+        yield service
 
 
 def head(line: str, *headers: str, user: str = "anna", group: str = "admins") -> bytes:
@@ -303,8 +322,8 @@ def test_chunks_that_grow_too_large_are_cut(served: Served) -> None:
 
 
 @pytest.mark.parametrize("size", ["ffffffffffffffffff", "-1", "0x4", "4;x=" + "y" * 70000])
-def test_a_chunk_whose_size_is_a_lie_is_cut(served: Served, size: str) -> None:
-    answer = served.ask(
+def test_a_chunk_whose_size_is_a_lie_is_cut(served: Served, hurried: Served, size: str) -> None:
+    answer = hurried.ask(
         head("POST /nodes/x/build", token_of(served), "Transfer-Encoding: chunked")
         + size.encode()
         + b"\r\nabcd"
@@ -313,14 +332,14 @@ def test_a_chunk_whose_size_is_a_lie_is_cut(served: Served, size: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"G", b"GET / HTTP/1.1\r\nHost: metis.example\r\nX-Slow: "])
-def test_who_never_ends_its_headers_is_cut(served: Served, sent: bytes) -> None:
-    with served.connected("127.0.0.2") as connection:
+def test_who_never_ends_its_headers_is_cut(hurried: Served, sent: bytes) -> None:
+    with hurried.connected("127.0.0.2") as connection:
         connection.sendall(sent)
         assert rest(connection) == b""
 
 
-def test_who_drips_its_headers_is_cut_all_the_same(served: Served) -> None:
-    with served.connected("127.0.0.2") as connection:
+def test_who_drips_its_headers_is_cut_all_the_same(hurried: Served) -> None:
+    with hurried.connected("127.0.0.2") as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
         connection.settimeout(0.05)
         for _ in range(600):  # each wait for an answer is the pause between two drops
@@ -331,17 +350,17 @@ def test_who_drips_its_headers_is_cut_all_the_same(served: Served) -> None:
     pytest.fail("it was let go on")
 
 
-def test_the_second_request_of_a_connection_must_come_in_time_too(served: Served) -> None:
-    with served.connected() as connection:
+def test_the_second_request_of_a_connection_must_come_in_time_too(hurried: Served) -> None:
+    with hurried.connected() as connection:
         connection.sendall(head("GET /").replace(b"Connection: close\r\n", b""))
-        while b"csrf" not in connection.recv(65536):
-            pass
+        while b"csrf" not in (piece := connection.recv(65536)):
+            assert piece
         connection.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
         assert rest(connection).count(b"HTTP/1.1") == 0
 
 
-def test_who_never_ends_its_body_is_told_so(served: Served) -> None:
-    answer = served.ask(head("POST /nodes/x/build", token_of(served), "Content-Length: 9") + b"x")
+def test_who_never_ends_its_body_is_told_so(served: Served, hurried: Served) -> None:
+    answer = hurried.ask(head("POST /nodes/x/build", token_of(served), "Content-Length: 9") + b"x")
     assert status(answer) == 408
 
 

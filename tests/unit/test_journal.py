@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,25 +33,28 @@ def test_a_note_is_a_line_for_people(file: Path) -> None:
     assert len(file.read_bytes().splitlines()) == 1
 
 
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[threading.Timer]:
+    """Those that were started; their time is over when a test calls their function."""
+    started: list[threading.Timer] = []
+
+    class Timer(threading.Timer):
+        def start(self) -> None:
+            started.append(self)
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    return started
+
+
 def test_a_step_says_that_it_begins_how_far_it_is_and_that_it_is_over(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, timers: list[threading.Timer]
 ) -> None:
     """Also where nothing more comes: what is shown is not what was there some megabytes before."""
-    monkeypatch.setattr(journal, "EVERY", 0.01)
-    told = threading.Event()
-    reporter = JournalReporter(file)
-    write = reporter._write
-
-    def watched(event: Mapping[str, Any]) -> None:
-        write(event)
-        if event.get("done") == 4:
-            told.set()
-
-    monkeypatch.setattr(reporter, "_tell", watched)
-    with reporter.step("copying", 10) as advance:
+    with JournalReporter(file).step("copying", 10) as advance:
         advance(3)
         advance(1)
-        assert told.wait(30)
+        (timer,) = timers
+        timer.function()
     assert events(file) == [
         {"step": 1, "label": "copying", "done": 0, "total": 10},
         {"step": 1, "label": "copying", "done": 4, "total": 10},
@@ -65,15 +68,8 @@ def test_a_step_that_fails_is_over_too(file: Path) -> None:
     assert events(file)[-1] == {"step": 1, "label": "copying", "done": 0, "total": None, "ended": True}
 
 
-def test_a_step_that_is_over_is_not_told_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_is_over_is_not_told_again(file: Path, timers: list[threading.Timer]) -> None:
     """Or a page would show for ever that it goes on."""
-    timers: list[threading.Timer] = []
-
-    class Timer(threading.Timer):
-        def start(self) -> None:
-            timers.append(self)
-
-    monkeypatch.setattr(threading, "Timer", Timer)
     with JournalReporter(file).step("copying", 10) as advance:
         advance(4)
     (late,) = timers

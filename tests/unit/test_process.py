@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.machine import process
+from pipeline.machine import posix, process
 from pipeline.machine.hardening import forget_credentials
 from pipeline.machine.process import FilterError, ToolError
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_for_words, wait_until
 
 
 def through(argv: list[str], chunks: list[bytes]) -> bytes:
@@ -152,11 +152,21 @@ def test_a_child_does_not_see_secrets_of_ours(monkeypatch: pytest.MonkeyPatch) -
     assert b"hvs.secret" not in process.run(["env"]).out
 
 
+def is_free(lock: Path) -> bool:
+    """Whether nobody holds a lock any more: who holds it has ended with whoever inherited it."""
+    with lock.open("wb") as file:
+        return posix.lock(file.fileno())
+
+
+def holding(lock: Path) -> str:
+    """What a shell runs to have a child that holds a lock for long, and says that it does."""
+    return f"(flock 9; echo up; sleep 3600) 9>{lock} & wait"
+
+
 def test_a_child_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"sh did not end within 0.3 s"):
-        process.run(["sh", "-c", f"(sleep 1; touch {tmp_path}/late) & wait"], timeout=0.3)
-    process.run(["sleep", "1"])
-    assert not (tmp_path / "late").exists()
+        process.run(["sh", "-c", holding(tmp_path / "lock")], timeout=0.3)
+    wait_until(lambda: is_free(tmp_path / "lock"))
 
 
 def test_a_child_in_the_background_runs_for_as_long_as_its_block(tmp_path: Path) -> None:
@@ -167,16 +177,17 @@ def test_a_child_in_the_background_runs_for_as_long_as_its_block(tmp_path: Path)
 
 
 def test_a_child_in_the_background_is_gone_with_what_it_started_when_its_block_fails(tmp_path: Path) -> None:
+    log, lock = tmp_path / "log", tmp_path / "lock"
+
     def fail() -> None:
-        words = f"(sleep 1; touch {tmp_path}/late) & wait"
-        with process.background(["sh", "-c", words], tmp_path / "log") as child:
-            child.wait(0.2)
+        with process.background(["sh", "-c", holding(lock)], log) as child:
+            wait_for_words(log, b"up", child)
+            assert not is_free(lock)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    process.run(["sleep", "1.2"])
-    assert not (tmp_path / "late").exists()
+    wait_until(lambda: is_free(lock))
 
 
 def test_a_child_that_a_thread_waits_for_is_gone_when_we_end_without_the_thread(tmp_path: Path) -> None:
@@ -196,15 +207,17 @@ def test_a_child_that_a_thread_waits_for_is_gone_when_we_end_without_the_thread(
 
 def test_a_child_in_the_background_is_gone_when_we_are_killed(tmp_path: Path) -> None:
     code = (
-        "import os, signal, pathlib, sys; from pipeline.machine import process\n"
-        "with process.background(['sh', '-c', 'sleep 1; touch late'], pathlib.Path('log')) as child:\n"
-        "    child.wait(0.3); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, pathlib; from pipeline.machine import process\n"
+        "log = pathlib.Path('log')\n"
+        "words = ['flock', '--no-fork', 'lock', 'sh', '-c', 'echo up; exec sleep 3600']\n"
+        "with process.background(words, log) as child:\n"
+        "    while not log.read_bytes(): child.wait(0.01)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    path = {"PYTHONPATH": str(Path(process.__file__).parents[1])}
+    path = {"PYTHONPATH": str(Path(process.__file__).parents[2])}
     ended = process.run([sys.executable, "-c", code], cwd=tmp_path, check=False, extra_environment=path)
-    assert ended.code == -9
-    process.run(["sleep", "1.5"])
-    assert not (tmp_path / "late").exists()
+    assert (ended.code, (tmp_path / "log").read_text()) == (-9, "up\n")
+    wait_until(lambda: is_free(tmp_path / "lock"))
 
 
 def test_a_child_is_started_while_another_thread_forgets_what_logs_in(
@@ -222,7 +235,7 @@ def test_a_child_is_started_while_another_thread_forgets_what_logs_in(
 
 def test_a_child_in_the_background_says_why_it_ended(tmp_path: Path) -> None:
     with process.background(["sh", "-c", "echo no luck >&2; exit 3"], tmp_path / "log") as child:
-        assert child.wait(10)
+        assert child.wait(PATIENCE)
         assert child.last_words == "no luck"
 
 
