@@ -29,6 +29,7 @@ from pipeline.settings import Settings
 from tests.support.history import today_or_yesterday
 from tests.support.vault import CONFLICT, Answer, opened, vault_server
 from tests.support.vault import Vault as Server
+from tests.support.waiting import PATIENCE
 
 NODE = "titan-13"
 PATH = f"atlas/nodes/{NODE}"
@@ -292,8 +293,21 @@ def test_versions_of_many_end_together_where_vault_is_sealed(server: Server, vau
     assert len(server.log) <= 16
 
 
-def test_versions_are_read_at_the_same_time_and_not_all_at_once(server: Server, vault: Vault) -> None:
-    server.answer("GET kv/metadata", Answer(404, {"errors": []}, delay=0.05))
+def test_versions_are_read_at_the_same_time_and_not_all_at_once(
+    server: Server, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told a version before some have asked at once."""
+    handle, several = server.handle, threading.Event()
+
+    def handle_several(method: str, path: str, *more: Any) -> Any:
+        if server.most_at_once > 4:
+            several.set()
+        if "kv/metadata" in path:
+            assert several.wait(PATIENCE)
+        return handle(method, path, *more)
+
+    monkeypatch.setattr(server, "handle", handle_several)
+    server.answer("GET kv/metadata", Answer(404, {"errors": []}))
     owners = [f"n{number}" for number in range(64)]
     assert vault.versions(owners) == dict.fromkeys(owners, "")
     assert 4 < server.most_at_once <= 16

@@ -27,6 +27,7 @@ from pipeline.secrets.copies import Copies
 from pipeline.secrets.places import VaultPlace
 from pipeline.secrets.vault.vault import Vault as OwnVault
 from pipeline.settings import Settings
+from tests.support.waiting import PATIENCE
 
 MOUNT = "kv"
 DENIED = "1 error occurred:\n\t* permission denied\n\n"
@@ -516,7 +517,7 @@ def opened(
     folder: Path,
     *,
     keeps_copies: bool = True,
-    timeout: float = 5.0,
+    timeout: float = PATIENCE,
     **options: Any,
 ) -> OwnVault:
     """The source that a command with these variables works with; copies and their key are in the folder."""
