@@ -8,7 +8,7 @@ import multiprocessing
 import random
 import time
 from collections.abc import Iterator
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,9 @@ from pipeline.golden.terms import Environment, Terms
 from pipeline.inventory.read import Inventory
 from pipeline.machine.progress import QuietReporter, Reporter
 from pipeline.secret import Secret
-from tests.integration.web import Answer, Web, publish, serving
+from tests.integration.web import Answer, Headers, Web, publish, serving
 from tests.support.fetching import means
+from tests.support.waiting import PATIENCE
 
 BODY = random.Random(2).randbytes(200_000)  # the same in each process
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -36,9 +37,9 @@ ANOTHER = hashlib.sha256(b"another").hexdigest()
 class Lab:
     """An inventory folder, a cache, and what was said meanwhile."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notes: io.StringIO | None = None) -> None:
         self.folder = folder
-        self.notes = io.StringIO()
+        self.notes = notes or io.StringIO()
         self.reporter = QuietReporter(self.notes)
         self.store = Store(folder / "cache", self.reporter)
 
@@ -243,23 +244,43 @@ def test_a_debian_golden_takes_a_network(lab: Lab, built: list[str]) -> None:
     assert built == []
 
 
-def ask(folder: Path, url: str, said: Path, ready: Barrier | None = None) -> None:
+class Notes(io.StringIO):
+    """Tells another process when it is said that somebody is waited for."""
+
+    def __init__(self, waits: Event) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def write(self, text: str) -> int:
+        if "waiting for process" in text:
+            self._waits.set()
+        return super().write(text)
+
+
+def ask(folder: Path, url: str, said: Path, both: tuple[Barrier, Event] | None = None) -> None:
     lab = Lab(folder)
-    if ready:
+    if both:
+        ready, waits = both
+        lab = Lab(folder, Notes(waits))
         ready.wait()
     lab.golden(url, SHA256)
     said.write_text(lab.notes.getvalue())
 
 
 def test_two_processes_that_want_one_golden_download_it_once(lab: Lab, web: Web) -> None:
-    web.script = lambda _, asked: publish(BODY, asked, silence=2)
     spawn = multiprocessing.get_context("spawn")
-    said, ready = [lab.folder / name for name in ("one", "two")], spawn.Barrier(2)
-    both = [spawn.Process(target=ask, args=(lab.folder, web.url, path, ready)) for path in said]
+    said, ready, waits = [lab.folder / name for name in ("one", "two")], spawn.Barrier(2), spawn.Event()
+
+    def answer(_number: int, asked: Headers) -> Answer:
+        assert waits.wait(PATIENCE), "the other asks too, or does not wait"
+        return publish(BODY, asked)
+
+    web.script = answer
+    both = [spawn.Process(target=ask, args=(lab.folder, web.url, path, (ready, waits))) for path in said]
     for process in both:
         process.start()
     for process in both:
-        process.join(60)
+        process.join(PATIENCE)
     assert [process.exitcode for process in both] == [0, 0]
     assert len(web.asked) == 1
     words = [f"waiting for process {other.pid}, which is fetching {web.url}" for other in reversed(both)]

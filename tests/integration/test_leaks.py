@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from pipeline.history import builds
-from pipeline.machine.process import run
+from pipeline.machine.process import background, run
 from pipeline.model import File, Text
 from pipeline.raw import disk
 from pipeline.secrets.age_keys import AgeKeys
@@ -40,6 +40,7 @@ from tests.support.history import BUILD, kept_manifests, manifest
 from tests.support.lab import BIN, Lab
 from tests.support.leaks import Canaries, Sampler, folder_contents, pieces
 from tests.support.vault import Answer, Vault, vault_server
+from tests.support.waiting import wait_for_words, wait_until
 
 SLOW = pytest.mark.slow
 OWN = [str(BIN / "metis"), str(BIN / "doit")]
@@ -439,25 +440,27 @@ def kept_manifest(planted: Planted, lab: Lab) -> dict[str, bytes]:
     return kept_manifests(history)
 
 
-def arguments(planted: Planted, _: Lab) -> dict[str, bytes]:
-    with Sampler() as sampler:
-        run(["sh", "-c", "sleep 0.05", planted.canaries["ssh_password of alpha"]])
+def seen(lab: Lab, *words: str, **extra: str) -> dict[str, bytes]:
+    """What is seen of a shell that says "up" and then goes on for long."""
+    log = lab.root / "log"
+    with Sampler() as sampler, background(["sh", "-c", *words], log, extra_environment=extra) as child:
+        wait_for_words(log, b"up", child)
+        looks = sampler.looks
+        wait_until(lambda: sampler.looks > looks + 1, child)  # of which one has begun since
     return sampler.contents(OWN)
 
 
-def environment(planted: Planted, _: Lab) -> dict[str, bytes]:
-    with Sampler() as sampler:
-        run(["sleep", "0.05"], extra_environment={"TOKEN": planted.canaries["k3s_token of gamma"]})
-    return sampler.contents(OWN)
+def arguments(planted: Planted, lab: Lab) -> dict[str, bytes]:
+    return seen(lab, "echo up; sleep 600", planted.canaries["ssh_password of alpha"])
 
 
-def grandchild(planted: Planted, _: Lab) -> dict[str, bytes]:
-    with Sampler() as sampler:
-        run(
-            ["sh", "-c", 'sh -c "sleep 0.05" "$(cat)"; true'],
-            stdin=planted.canaries["k3s_token of gamma"].encode(),
-        )
-    return sampler.contents(OWN)
+def environment(planted: Planted, lab: Lab) -> dict[str, bytes]:
+    return seen(lab, "echo up; exec sleep 600", TOKEN=planted.canaries["k3s_token of gamma"])
+
+
+def grandchild(planted: Planted, lab: Lab) -> dict[str, bytes]:
+    file = lab.write("token", planted.canaries["k3s_token of gamma"])
+    return seen(lab, f'sh -c "echo up; sleep 600" "$(cat {file})"; true')
 
 
 def plain_hash(planted: Planted, _: Lab) -> dict[str, bytes]:
@@ -513,8 +516,8 @@ LEAKING: Mapping[str, str] = {
     "complains": "print(value[70:], file=sys.stderr)",
     "raises": "raise MetisError('no token', f'not {value!r}')",
     "raises from what it hides": "raise MetisError('no token') from ValueError(value)",
-    "tells a child": "process.run(['sh', '-c', 'sleep 0.1', value])",
-    "gives to a child": "process.run(['sleep', '0.1'], extra_environment={'TOKEN': value})",
+    "tells a child": "process.run(['sh', '-c', 'sleep 2', value])",
+    "gives to a child": "process.run(['sleep', '2'], extra_environment={'TOKEN': value})",
     "keeps in the receipt": "secrets.versions['note'] = base64.b64encode(value.encode()).decode()",
     "names a file so": "target.with_name(value).touch()",
     "leaves a file": "Path(tempfile.mkstemp()[1]).write_text(value)",

@@ -14,6 +14,7 @@ from metis_sentinel.__main__ import run
 from metis_sentinel.push import Service
 from tests.support.receiver import NOTHING, Delivery, Receiver, answer, receiving
 from tests.support.sentinel import Ended, Node, Time, files, plant
+from tests.support.waiting import PATIENCE
 
 ID = "0" * 32
 
@@ -230,12 +231,14 @@ STRANGE = {
     "nothing": lambda: NOTHING,
     "a byte now and then": lambda: drip(threading.Event()),
 }
+WITHOUT_END = "a byte now and then"
+"""Here alone all the time that there is passes."""
 
 
-@pytest.mark.parametrize("sent", STRANGE.values(), ids=STRANGE)
-def test_whatever_is_no_answer_is_a_reason_to_try_again(receiver: Receiver, ca: Path, sent) -> None:  # type: ignore[no-untyped-def]
-    receiver.script = lambda _: sent()
-    got = Service(receiver.url, None, ca, seconds=1).post(ID, b"{}")
+@pytest.mark.parametrize("sent", STRANGE)
+def test_whatever_is_no_answer_is_a_reason_to_try_again(receiver: Receiver, ca: Path, sent: str) -> None:
+    receiver.script = lambda _: STRANGE[sent]()
+    got = Service(receiver.url, None, ca, seconds=4 if sent == WITHOUT_END else PATIENCE).post(ID, b"{}")
     assert (got.delivered, got.refused) == (False, False)
     assert got.why.isprintable()
     assert len(receiver.got) == 1

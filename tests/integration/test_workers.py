@@ -20,7 +20,7 @@ from tests.support.authority import Authority
 from tests.support.lab import BIN, Lab, Report, class_text
 from tests.support.netns import network
 from tests.support.switch import heard, joined
-from tests.support.waiting import wait_for_words, wait_until
+from tests.support.waiting import PATIENCE, wait_for_words, wait_until
 from tests.support.workers import (
     OTHER_METIS,
     OTHER_VERSIONS,
@@ -94,7 +94,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, own_disks: list[Path]) -> tu
                 wait_until(lambda: len(finished(lab)) >= IMAGES // 4 and is_at_work(own_disks[0]), run)
                 workers[0].kill()
                 assert not finished(lab) >= names(IMAGES)
-                assert run.wait(300)
+                assert run.wait(PATIENCE)
                 code = 0 if run.last_words == "}" else 1
     return lab, Report(code, log.read_text(), "")
 
@@ -258,9 +258,9 @@ def test_a_worker_that_is_told_to_end_in_the_middle_leaves_no_image(tmp_path: Pa
             wait_for_words(cluster.logs["ending"], b"made")
             assert [*cache.rglob("n-?.img")]
             ending._child.send_signal(signal.SIGTERM)
-            assert ending.wait(60)
+            assert ending.wait(PATIENCE)
             assert list((cache / "images").iterdir()) == []
-            assert run.wait(120)
+            assert run.wait(PATIENCE)
 
 
 @pytest.mark.usefixtures("refused")
@@ -351,7 +351,7 @@ def test_when_the_scheduler_dies_what_is_finished_stays(small: Lab, stuck: Clust
     with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
         wait_until(lambda: finished(small), run)
         stuck.process.kill()
-        assert run.wait(60)
+        assert run.wait(PATIENCE)
     said = log.read_text()
     assert run.last_words.startswith("metis: not everything could be built")
     assert "is lost: run again once it is there; what is finished stays" in said
@@ -366,7 +366,7 @@ def test_ctrl_c_takes_back_what_was_sent(small: Lab, stuck: Cluster, tmp_path: P
     with process.background([BIN / "metis", "image"], log, extra_environment=given) as run:
         wait_until(lambda: finished(small), run)
         run._child.send_signal(signal.SIGINT)
-        assert run.wait(30)
+        assert run.wait(PATIENCE)
     assert run.last_words == "interrupted; nothing half-made counts as done"
     assert finished(small) < names(3)
     assert small.leftovers() == []
