@@ -25,13 +25,14 @@ from tests.support.apiserver_objects import RESOURCES, Object, Place, RefusalErr
 from tests.support.apiserver_requests import Request
 from tests.support.apiserver_wire import Handler
 from tests.support.certificate import make_certificate, make_client_certificate
+from tests.support.ports import kept_port
 from tests.support.rbac import Attempt, Grant, allows, grants_of
 
 
 class ApiServer:
     """One cluster. `requests` are all that came, in the order in which they did."""
 
-    def __init__(self, certificate: Path) -> None:
+    def __init__(self, certificate: Path, port: int) -> None:
         self.store = Store()
         self.requests: list[Request] = []
         self.stopping = threading.Event()
@@ -44,7 +45,7 @@ class ApiServer:
         self._lock = threading.Lock()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
-        self._port = 0
+        self._port = port
 
     # ------------------------------------------------------------------------------- for tests
 
@@ -133,11 +134,10 @@ class ApiServer:
         self._grants = grants_of(each for file in files for each in yaml.safe_load_all(file.read_text()))
 
     def start(self) -> None:
-        """Listen: on the first port that is free, and later on that one again."""
+        """Listen, on the same port as before."""
         self.stopping.clear()
         handler = type("BoundHandler", (Handler,), {"cluster": self})
         self._server = _Server(("127.0.0.1", self._port), handler, self._context)
-        self._port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
@@ -223,8 +223,8 @@ def _packed(file: Path) -> str:
 @contextmanager
 def api_server() -> Iterator[ApiServer]:
     """Have a cluster's API server while the block runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = ApiServer(make_certificate(Path(folder)))
+    with tempfile.TemporaryDirectory() as folder, kept_port() as port:
+        server = ApiServer(make_certificate(Path(folder)), port)
         server.start()
         try:
             yield server

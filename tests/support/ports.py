@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -26,6 +27,18 @@ def listening(start: Callable[[int], AbstractContextManager[Background]], log: P
                 yield port
                 return
     raise AssertionError(f"no server listens: {log.read_text()[-1000:]}")
+
+
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port of loopback for a server that begins there again and again: nobody else is given it meanwhile.
+
+    While it does not listen nobody does. It says SO_REUSEADDR, as servers do (socket(7)).
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 def _listens(running: Background, log: Path) -> bool:

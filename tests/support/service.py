@@ -13,9 +13,8 @@ from pathlib import Path
 
 from pipeline.machine import process
 from tests.support.lab import Lab
-
-PATIENCE = 30.0
-"""Seconds for the service to end when it is asked to."""
+from tests.support.ports import kept_port
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(slots=True)
@@ -23,6 +22,7 @@ class Running:
     """A service that may be ended, killed and begun anew at the same address; `flags` are metis serve's."""
 
     lab: Lab
+    port: int
     flags: Sequence[str]
     url: str = field(default="", init=False)
     """Where it is, without a slash at the end."""
@@ -45,10 +45,10 @@ class Running:
 
     def start(self) -> None:
         """Begin it, and wait until it says where it is: who connects from then on is served."""
-        port = self.url.rpartition(":")[2] or "0"
+        words = ["serve", "--json", "--port", str(self.port), *self.flags]
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                [self.lab.programs / "metis", "serve", "--json", "--port", port, *self.flags],
+                [self.lab.programs / "metis", *words],
                 cwd=self.lab.folder,
                 env=process.environment(self.lab.variables({})),
                 stdin=subprocess.DEVNULL,
@@ -90,9 +90,10 @@ class Running:
 @contextmanager
 def serving(lab: Lab, *flags: str | Path) -> Iterator[Running]:
     """Have a service while the block runs; what it is told beside `--no-auth` are `flags`."""
-    running = Running(lab, ["--no-auth", *map(str, flags)])
-    try:
-        running.start()
-        yield running
-    finally:
-        running.kill()
+    with kept_port() as port:
+        running = Running(lab, port, ["--no-auth", *map(str, flags)])
+        try:
+            running.start()
+            yield running
+        finally:
+            running.kill()

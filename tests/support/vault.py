@@ -27,6 +27,7 @@ from pipeline.secrets.copies import Copies
 from pipeline.secrets.places import VaultPlace
 from pipeline.secrets.vault.vault import Vault as OwnVault
 from pipeline.settings import Settings
+from tests.support.ports import kept_port
 from tests.support.waiting import PATIENCE
 
 MOUNT = "kv"
@@ -98,7 +99,7 @@ def _error(status: int, *texts: str) -> _EndError:
 class Vault:
     """The server: what it keeps, what it was asked (`log`), and how it behaves."""
 
-    def __init__(self, certificate: Path | None = None, namespace: str = "") -> None:
+    def __init__(self, port: int, certificate: Path | None, namespace: str) -> None:
         self.namespace = namespace
         self.token = f"hvs.{secrets.token_urlsafe(24)}"
         """The root token."""
@@ -116,7 +117,7 @@ class Vault:
         self._roles: dict[str, tuple[str, Token]] = {}
         self._instead: list[tuple[re.Pattern[str], Answer, int]] = []
         self._lock = threading.RLock()
-        self._port = 0
+        self._port = port
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -226,7 +227,6 @@ class Vault:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self._certificate)
             server.socket = context.wrap_socket(server.socket, server_side=True)
-        self._port = server.server_address[1]
         self._server = server
         self._thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -504,12 +504,13 @@ def vault_server(certificate: Path | None = None, namespace: str = "") -> Iterat
 
     With a namespace, `put` and `get` mean the documents of that one.
     """
-    vault = Vault(certificate, namespace)
-    vault.start()
-    try:
-        yield vault
-    finally:
-        vault.stop()
+    with kept_port() as port:
+        vault = Vault(port, certificate, namespace)
+        vault.start()
+        try:
+            yield vault
+        finally:
+            vault.stop()
 
 
 def opened(
