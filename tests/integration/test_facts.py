@@ -18,6 +18,7 @@ import pytest
 from pipeline.machine import process
 from tests.support import snapshots
 from tests.support.lab import BIN, REPOSITORY, Lab, Report
+from tests.support.waiting import PATIENCE
 
 NODES = ("titan-13", "titan-15", "titan-17")
 CLASS = "# Pis.\narch: arm64\nos: debian\njournald: {SystemMaxUse: 200M}\n"
@@ -350,5 +351,5 @@ def test_a_watch_goes_on_until_it_is_stopped(heard: Lab, how: signal.Signals) ->
         assert child.stdout is not None
         assert child.stdout.readline().startswith("+ ")
         child.send_signal(how)
-        assert child.wait(30) == 0
+        assert child.wait(PATIENCE) == 0
     assert heard.metis("watch").out == "nothing changed\n"

@@ -34,6 +34,7 @@ from pipeline.service.service import Service
 from pipeline.steps.artifacts import Artifacts
 from tests.support.exports import offered, rows
 from tests.support.serving import served
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "tests/cases/imager/os-list.schema.json").read_bytes())
@@ -46,7 +47,6 @@ OPTIONS = Options(
     admin=members(["admins"], []),
 )
 SIGNED_IN = {"x-forwarded-user": "mara", "x-forwarded-groups": "flashers"}
-PATIENCE = 30
 """Seconds for what comes at once."""
 
 

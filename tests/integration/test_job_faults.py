@@ -22,6 +22,7 @@ from pipeline.machine import durable, process
 from pipeline.service import job_files
 from pipeline.service.job_files import forget_old, journal_of, lock_of
 from pipeline.service.runner import CUT_OFF, NOT_BEGUN, Runner
+from tests.support.waiting import PATIENCE
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -104,7 +105,7 @@ def test_a_second_process_for_a_job_waits_and_finds_nothing_to_do(history: Path)
         jobs.claim(history, job.id, NOW)
         second = subprocess.Popen([sys.executable, "-m", "pipeline.job", str(history), str(job.id)])
         jobs.end(history, job.id, "done", 0, "", NOW)
-    assert second.wait(60) == 0
+    assert second.wait(PATIENCE) == 0
     assert not journal_of(history, job.id).exists()
 
 
@@ -209,7 +210,7 @@ def going_on(runner: Runner, until: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
         task.cancel()
 
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(story(), PATIENCE))
 
 
 def test_a_queue_that_somebody_else_holds_is_complained_of_and_goes_on_afterwards(

@@ -18,6 +18,7 @@ from pipeline.service.app import guarded
 from pipeline.service.options import Options, checked
 from pipeline.service.service import Service
 from tests.support.lab_service import PROXY
+from tests.support.waiting import PATIENCE
 
 NARROW = 4096
 """Bytes that the kernel keeps of a connection, which it doubles (socket(7))."""
@@ -114,7 +115,7 @@ async def serving(folder: Path, options: Options = ALONE, **limits: int | float)
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 60))
+    asyncio.run(asyncio.wait_for(story, PATIENCE))
 
 
 def test_whoever_never_reads_costs_little_and_delays_nobody(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_whoever_never_reads_costs_little_and_delays_nobody(tmp_path: Path) -> N
                 told.tell(f"event-{number % 7}")
                 await asyncio.sleep(0)
             told.tell("the-end")
-            await asyncio.wait_for(heard(good, b"the-end"), 20)
+            await heard(good, b"the-end")
             assert HIGH_WATER / 2 < max(served.kept) < 2 * HIGH_WATER
             assert await served.status("/nodes") == 200
             for client in (*deaf, good):

@@ -18,6 +18,7 @@ from pipeline.inject import appliance
 from pipeline.inject.appliance import LAUNCH_LIMIT, Accelerator, Appliance, Drive
 from pipeline.machine import process
 from pipeline.machine.progress import QuietReporter
+from tests.support.waiting import PATIENCE
 
 LIMITS: dict[Accelerator, float] = {"kvm": 2, "tcg": 300}
 
@@ -173,7 +174,7 @@ def test_a_launch_that_hangs_goes_on_without_kvm(
 def test_an_emulator_that_begins_when_its_time_is_over_is_ended_too() -> None:
     """Before it, libguestfs may make its appliance, which takes long on a busy machine."""
     with appliance._ended_after(0.01, "metis-late") as ended:
-        assert ended.wait(10)
+        assert ended.wait(PATIENCE)
         late = [sys.executable, "-c", "import time; time.sleep(600)", "metis-late"]
         said = process.run(late, check=False, timeout=60)
     assert said.code == -signal.SIGKILL

@@ -16,8 +16,8 @@ from pipeline.errors import MetisError
 from pipeline.inject.appliance import Drive
 from pipeline.inject.batches import MOST, Batches, Seat
 from pipeline.inject.tree import LostError
+from tests.support.waiting import PATIENCE
 
-PATIENCE = 30.0
 FIRST = "first"
 """The image that has the only appliance while the others come."""
 SAID = {"launch": "did not start", "end": "libguestfs: a write did not get through"}

@@ -9,11 +9,12 @@ import pytest
 
 from pipeline.service import background
 from pipeline.service.background import Background
+from tests.support.waiting import PATIENCE
 
 
 def run(story: Callable[[], Awaitable[None]]) -> None:
     async def told() -> None:
-        await asyncio.wait_for(story(), 20)
+        await asyncio.wait_for(story(), PATIENCE)
 
     asyncio.run(told())
 

@@ -18,6 +18,7 @@ from pipeline.errors import MetisError
 from pipeline.service import board
 from pipeline.service.asking import AT_ONCE, IN_LINE, Answer, Asking
 from pipeline.service.board import Board, Boards, Row, few, look
+from tests.support.waiting import PATIENCE
 
 Story = Callable[[Boards, "asyncio.Queue[None]"], Awaitable[None]]
 IMAGE = {"node": "alpha", "class": "plain", "state": "fresh", "why": "", "built": None}
@@ -112,7 +113,7 @@ def test_a_look_that_takes_long_is_told_and_its_board_is_taken_when_it_comes() -
         task.cancel()
 
     try:
-        asyncio.run(asyncio.wait_for(story(), 20))
+        asyncio.run(asyncio.wait_for(story(), PATIENCE))
     finally:
         go_on.set()
 
@@ -130,7 +131,7 @@ def looking(monkeypatch: pytest.MonkeyPatch, make: Callable[[Board], Board], sto
         await story(boards, changed)
         task.cancel()
 
-    asyncio.run(asyncio.wait_for(told(), 20))
+    asyncio.run(asyncio.wait_for(told(), PATIENCE))
 
 
 def test_a_thousand_that_wake_it_within_a_moment_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +202,7 @@ def test_only_so_many_ask_at_once_and_none_is_waited_for_at_the_end(hanging: Non
             await asking.answer("plan")
         return await asyncio.gather(*waiting, return_exceptions=True)
 
-    ended = asyncio.run(asyncio.wait_for(story(), 60))
+    ended = asyncio.run(asyncio.wait_for(story(), PATIENCE))
     answered = [each for each in ended if isinstance(each, Answer)]
     assert all(each.data is None and each.code < 0 for each in answered)
     assert len(answered) <= AT_ONCE

@@ -20,6 +20,7 @@ from pipeline.service.identity import LOCAL
 from pipeline.service.options import Options
 from pipeline.service.service import Service
 from tests.support import asgi
+from tests.support.waiting import PATIENCE
 
 
 def names(chunk: bytes) -> list[str]:
@@ -38,7 +39,7 @@ async def first(stream: AsyncIterator[bytes]) -> bytes:
 
 def run(story: Callable[[Events], Awaitable[None]]) -> None:
     async def told() -> None:
-        await asyncio.wait_for(story(Events()), 20)
+        await asyncio.wait_for(story(Events()), PATIENCE)
 
     asyncio.run(told())
 
@@ -197,5 +198,5 @@ def test_a_browser_that_is_gone_before_its_stream_begins_holds_no_place(tmp_path
         for _ in range(3):
             await app(asgi.scope("GET", "/events") | more, gone, sent)
 
-    asyncio.run(asyncio.wait_for(story(), 20))
+    asyncio.run(asyncio.wait_for(story(), PATIENCE))
     assert service.events.count == 0
