@@ -388,7 +388,9 @@ def old_node(tmp_path: Path, old_files: Mapping[str, bytes]) -> Iterator[Old]:
         "authorized_keys": (tmp_path / "key.pub").read_text(),
     }.items():
         (etc / name).write_text(text)
+        (etc / name).chmod(0o644)
     (etc / "shadow").chmod(0o600)
+    etc.chmod(0o755)
     public = old_files["/etc/ssh/ssh_host_ed25519_key.pub"].decode()
     (tmp_path / "known_hosts").write_text(f"old {public}")
     script = (

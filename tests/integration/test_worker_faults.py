@@ -161,7 +161,7 @@ def test_what_workers_have_told_is_not_kept_for_each_run(cluster: Cluster) -> No
 
 
 def test_a_worker_that_hangs_keeps_up_no_order_and_is_told_of(cluster: Cluster) -> None:
-    with run(cluster, slow, patience=6) as (client, said), worker(cluster, "hung"):
+    with run(cluster, slow, patience=10) as (client, said), worker(cluster, "hung"):
         assert client.call(work, 1, "n-1") == 1
         assert said.getvalue() == ""
         wait_until(lambda: client.call(work, 1, "n-1") and said.getvalue())

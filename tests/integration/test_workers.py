@@ -316,7 +316,7 @@ def test_a_scheduler_that_is_not_there_is_out_of_reach_of_a_worker(
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("secured")
     own = certificates(Authority.make(root / "tls", "lab"), "all")
-    with scheduler(root / "dask", certificates=own, wait=4) as cluster:
+    with scheduler(root / "dask", certificates=own, wait=10) as cluster:
         yield cluster
 
 

@@ -105,7 +105,7 @@ def scheduler(
     host: str = "127.0.0.1",
     certificates: Mapping[str, str] | None = None,
     within: tuple[str, ...] = (),
-    wait: float = 10,
+    wait: float = 60,
 ) -> Iterator[Cluster]:
     """Have a scheduler while the block runs; runs wait `wait` seconds for it, and for workers."""
     folder.mkdir(parents=True, exist_ok=True)
