@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
 
@@ -221,7 +221,7 @@ def drip(tick: threading.Event) -> Iterator[bytes]:
         yield b"X"
 
 
-STRANGE = {
+STRANGE: dict[str, Callable[[], Iterable[bytes]]] = {
     "endless headers": lambda: [b"HTTP/1.1 201 Created\r\n", *repeat(b"X-Y: z\r\n", 200_000)],
     "one endless header": lambda: [b"HTTP/1.1 201 Created\r\nX: ", *repeat(b"y" * 65536, 100)],
     "an endless status": lambda: repeat(b"HTTP/1.1", 200_000),
