@@ -57,21 +57,6 @@ build.make_image = make_image
 {RUN}"""
 
 
-def late(seconds: float) -> str:
-    """Starts a `metis` that waits before each image, and says when it begins with one and is done."""
-    return f"""
-import time
-from pipeline.steps import build
-real = build.make_image
-def make_image(*given):
-    print("image", time.monotonic(), flush=True)
-    time.sleep({seconds})
-    real(*given)
-    print("image", time.monotonic(), flush=True)
-build.make_image = make_image
-{RUN}"""
-
-
 def certificates(authority: Authority, name: str) -> dict[str, str]:
     """The variables of who has a certificate of an authority."""
     certificate, key = authority.certificate(name, use="both")
