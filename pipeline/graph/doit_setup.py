@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sqlite3
 import sys
@@ -64,8 +65,10 @@ GARBAGE_AFTER = 50_000
 
 def load_tasks() -> Tasks:
     """The tasks of the lab that the environment names, its names read; an error is one line of doit's."""
-    # All tasks live until the end: to look through thousands of them for garbage takes a tenth of a run.
+    # All tasks live until the end, where all goes at once: to look through thousands of them for garbage
+    # takes a tenth of a run, and as long again at its end.
     gc.set_threshold(GARBAGE_AFTER)
+    atexit.register(gc.freeze)
     system().leave_no_cores()
     _end_quietly()
     try:
